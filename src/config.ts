@@ -1,0 +1,138 @@
+/**
+ * The environment, read once and checked. This is the only file that reads `process.env`; a process with a fault in its
+ * settings refuses to start and lists all faults at once.
+ */
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+
+const port = z.coerce.number().int().min(1).max(65535);
+const flag = z.stringbool().default(false);
+
+const settings = z.object({
+  PORT: port.default(3000),
+  DATA_DIR: z.string().min(1).default('.data'),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }),
+  /** Base64 of 32 bytes: keys the hashes of identifiers and encrypts what is personal. */
+  IDENTITY_KEY: z.base64().optional(),
+  LISTEN_HOST: z.string().default('0.0.0.0'),
+  WORKER_METRICS_PORT: port.optional(),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  SHARD_COUNT: z.coerce.number().int().min(1).max(4096).default(16),
+  JOURNAL_LIMIT_BYTES: z.coerce.number().int().min(1_000_000).default(1_000_000_000),
+  JOURNAL_KEEP_SECONDS: z.coerce.number().int().min(0).max(86_400).default(300),
+  /** Members that nobody has asked for so long leave Redis; the next movement loads them again. */
+  EVICT_IDLE_SECONDS: z.coerce.number().int().min(1).default(86_400),
+  DEMO_KEYS: flag,
+  SHUTDOWN_SECONDS: z.coerce.number().int().min(1).max(120).default(15),
+});
+
+export interface Config {
+  readonly port: number;
+  readonly listenHost: string;
+  readonly workerMetricsPort: number | undefined;
+  readonly dataDir: string;
+  readonly databaseUrl: string;
+  readonly redisUrl: string;
+  readonly identityKey: string | undefined;
+  readonly logLevel: string;
+  readonly shardCount: number;
+  readonly journalLimitBytes: number;
+  readonly journalKeepSeconds: number;
+  readonly evictIdleSeconds: number;
+  readonly demoKeys: boolean;
+  readonly shutdownSeconds: number;
+}
+
+/** Where `npm start` keeps the URLs of the servers that it brought; a command beside it finds them there. */
+const localRecords = { DATABASE_URL: 'postgres.json', REDIS_URL: 'redis.json' } as const;
+
+function localUrls(dataDir: string): Record<string, string> {
+  const urls: Record<string, string> = {};
+  for (const [name, file] of Object.entries(localRecords)) {
+    try {
+      const record = JSON.parse(readFileSync(join(dataDir, file), 'utf8')) as { url?: unknown };
+      if (typeof record.url === 'string') urls[name] = record.url;
+    } catch {
+      // Nothing was started in this folder; the settings themselves are then missed by name.
+    }
+  }
+  return urls;
+}
+
+function environment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== ''));
+}
+
+function parse<T>(schema: z.ZodType<T>, present = environment()): T {
+  const result = schema.safeParse(present);
+  if (result.success) return result.data;
+  const faults = result.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+  throw new Error(`These settings are missing or wrong:\n${faults.join('\n')}`);
+}
+
+/** Settings of a serving process (API, worker, command). Throws with all faults listed. */
+export function loadConfig(): Config {
+  const given = environment();
+  const env = parse(settings, { ...localUrls(resolve(given.DATA_DIR ?? '.data')), ...given });
+  return {
+    port: env.PORT,
+    listenHost: env.LISTEN_HOST,
+    workerMetricsPort: env.WORKER_METRICS_PORT,
+    dataDir: resolve(env.DATA_DIR),
+    databaseUrl: env.DATABASE_URL,
+    redisUrl: env.REDIS_URL,
+    identityKey: env.IDENTITY_KEY,
+    logLevel: env.LOG_LEVEL,
+    shardCount: env.SHARD_COUNT,
+    journalLimitBytes: env.JOURNAL_LIMIT_BYTES,
+    journalKeepSeconds: env.JOURNAL_KEEP_SECONDS,
+    evictIdleSeconds: env.EVICT_IDLE_SECONDS,
+    demoKeys: env.DEMO_KEYS,
+    shutdownSeconds: env.SHUTDOWN_SECONDS,
+  };
+}
+
+export interface StartConfig {
+  readonly port: number;
+  readonly portGiven: boolean;
+  readonly dataDir: string;
+  readonly databaseUrl: string | undefined;
+  readonly redisUrl: string | undefined;
+}
+
+/** Settings of `npm start`, which brings what is not given. */
+export function startConfig(): StartConfig {
+  const env = parse(
+    settings.pick({ DATA_DIR: true }).extend({
+      PORT: port.optional(),
+      DATABASE_URL: settings.shape.DATABASE_URL.optional(),
+      REDIS_URL: settings.shape.REDIS_URL.optional(),
+    }),
+  );
+  return {
+    port: env.PORT ?? 3000,
+    portGiven: env.PORT !== undefined,
+    dataDir: resolve(env.DATA_DIR),
+    databaseUrl: env.DATABASE_URL,
+    redisUrl: env.REDIS_URL,
+  };
+}
+
+export interface ClientConfig {
+  readonly url: string;
+  readonly key: string | undefined;
+}
+
+/** Settings of the commands that are clients of a running API (`import`, `demo`). */
+export function clientConfig(): ClientConfig {
+  const env = parse(
+    z.object({
+      PORT: port.default(3000),
+      LOYALTY_URL: z.url().optional(),
+      LOYALTY_KEY: z.string().optional(),
+    }),
+  );
+  return { url: env.LOYALTY_URL ?? `http://127.0.0.1:${env.PORT}`, key: env.LOYALTY_KEY };
+}

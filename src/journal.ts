@@ -1,0 +1,164 @@
+/**
+ * The journal record: the contract between the wallet scripts (which append it to a shard's Redis stream) and everything
+ * that reads the books. A record says what was decided, in ids and numbers; why it was decided is recomputed from the
+ * request and the versioned rules.
+ *
+ * `effect.legs` are the double-entry legs exactly as they were decided; `postings.ts` checks that they sum to zero.
+ */
+import { z } from 'zod';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind } from './values.ts';
+import { operationPrefix } from './values.ts';
+
+const whole = z.number().int();
+const points = whole.refine((value) => Number.isSafeInteger(value));
+
+/** [account, currency, points, lot, party, expiresAt, availableAt]: a member's lot; times are epoch ms, 0 = none. */
+const walletLeg = z.tuple([z.literal('wallet'), whole, points, whole, whole, whole, whole]);
+/** [account, currency, points, lot, hold, party, expiresAt, availableAt]: points of a lot that wait under a hold. */
+const heldLeg = z.tuple([z.literal('held'), whole, points, whole, z.string(), whole, whole, whole]);
+/** [account, currency, points, party]: what a member owes, or an account of the program. */
+const plainLeg = z.tuple([
+  z.enum([
+    'debt',
+    'issuance',
+    'redemption',
+    'breakage',
+    'adjustment',
+    'clearing',
+    'unclaimed',
+    'suspense',
+    'recovered',
+  ]),
+  whole,
+  points,
+  whole,
+]);
+export const legSchema = z.union([walletLeg, heldLeg, plainLeg]);
+export type WalletLeg = z.infer<typeof walletLeg>;
+export type HeldLeg = z.infer<typeof heldLeg>;
+export type PlainLeg = z.infer<typeof plainLeg>;
+export type Leg = z.infer<typeof legSchema>;
+
+/** [currency, available, pending, held, debt] after the operation. */
+export const balanceRowSchema = z.tuple([whole, points, points, points, points]);
+export type BalanceRow = z.infer<typeof balanceRowSchema>;
+
+const effectSchema = z.object({
+  legs: z.array(legSchema),
+  balances: z.array(balanceRowSchema),
+  /** Points that a reversal could not take from lots, by currency. */
+  shortfall: z.array(z.tuple([whole, points])).optional(),
+  /** When a hold ends. */
+  expiresAt: whole.optional(),
+  /** Holds that ended or were released with this record. */
+  holds: z.array(z.string()).optional(),
+  status: z.enum(['active', 'suspended', 'closed', 'merging', 'merged']).optional(),
+  frozen: whole.optional(),
+  facts: whole.optional(),
+  into: whole.optional(),
+});
+export type Effect = z.infer<typeof effectSchema>;
+
+/** One record of a shard's journal. `request` stays text on its way to the books; only readers of a single operation parse it. */
+export interface JournalRecord {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly kind: OperationKind;
+  readonly program: number;
+  readonly client: number;
+  readonly member: MemberNumber;
+  readonly operation: OperationHex;
+  /** The operations that this one follows from, such as the redemption of a refund. */
+  readonly origins: readonly OperationHex[];
+  readonly order: string;
+  readonly referenceKey: string;
+  readonly fingerprint: string;
+  readonly at: EpochMs;
+  readonly occurredAt: EpochMs;
+  readonly request: string;
+  readonly effectText: string;
+}
+
+/** The record that opens an epoch; only recovery writes it. */
+export interface OpeningRecord {
+  readonly epoch: number;
+  readonly seq: 0;
+  readonly kind: 'opened';
+  readonly previousEpoch: number;
+  readonly previousLastSeq: number;
+}
+
+/** A record that cannot even be read: its shard stops until a person has looked at it. */
+export class UnreadableRecord extends Error {
+  readonly streamId: string;
+  constructor(streamId: string, reason: string) {
+    super(`journal record ${streamId} is unreadable: ${reason}`);
+    this.name = 'UnreadableRecord';
+    this.streamId = streamId;
+  }
+}
+
+const hex32 = /^[0-9a-f]{32}$/;
+
+function kindOf(word: string | undefined, streamId: string): OperationKind {
+  if (word !== undefined && Object.hasOwn(operationPrefix, word)) return word as OperationKind;
+  throw new UnreadableRecord(streamId, `kind ${word ?? 'missing'}`);
+}
+
+function wholeOf(value: string | undefined, streamId: string, name: string): number {
+  const number = Number(value);
+  if (value === undefined || value === '' || !Number.isSafeInteger(number)) {
+    throw new UnreadableRecord(streamId, `${name} ${value ?? 'missing'}`);
+  }
+  return number;
+}
+
+/** Splits a stream id into epoch and sequence. */
+export function parseStreamId(streamId: string): { epoch: number; seq: number } {
+  const dash = streamId.indexOf('-');
+  return {
+    epoch: wholeOf(streamId.slice(0, dash), streamId, 'epoch'),
+    seq: wholeOf(streamId.slice(dash + 1), streamId, 'seq'),
+  };
+}
+
+/** Reads one stream entry. Throws UnreadableRecord where the leading fields do not say whose record it is. */
+export function parseRecord(streamId: string, fields: readonly string[]): JournalRecord | OpeningRecord {
+  const { epoch, seq } = parseStreamId(streamId);
+  const field: Record<string, string | undefined> = {};
+  for (let i = 0; i + 1 < fields.length; i += 2) field[fields[i]!] = fields[i + 1]!;
+  if (field.kind === 'opened') {
+    return {
+      epoch,
+      seq: 0,
+      kind: 'opened',
+      previousEpoch: wholeOf(field.previousEpoch, streamId, 'previousEpoch'),
+      previousLastSeq: wholeOf(field.previousLastSeq, streamId, 'previousLastSeq'),
+    };
+  }
+  const operation = field.operation ?? '';
+  if (!hex32.test(operation)) throw new UnreadableRecord(streamId, 'operation');
+  const origin = field.origin ?? '';
+  return {
+    epoch,
+    seq,
+    kind: kindOf(field.kind, streamId),
+    program: wholeOf(field.program, streamId, 'program'),
+    client: wholeOf(field.client, streamId, 'client'),
+    member: wholeOf(field.member, streamId, 'member') as MemberNumber,
+    operation: operation as OperationHex,
+    origins: origin === '' ? [] : (origin.split(',') as OperationHex[]),
+    order: field.order ?? '',
+    referenceKey: field.reference ?? '',
+    fingerprint: field.fingerprint ?? '',
+    at: wholeOf(field.at, streamId, 'at'),
+    occurredAt: wholeOf(field.occurredAt, streamId, 'occurredAt'),
+    request: field.request ?? '',
+    effectText: field.effect ?? '',
+  };
+}
+
+/** Parses and checks what an operation did. Throws on anything that the scripts cannot have written. */
+export function parseEffect(effectText: string): Effect {
+  return effectSchema.parse(JSON.parse(effectText));
+}

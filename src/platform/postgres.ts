@@ -1,0 +1,56 @@
+/** The one pool of PostgreSQL connections of a process, and the checks that its durability settings are what we promise. */
+import pg from 'pg';
+
+// Counts and numbers below 2^53 come back as numbers; the ledger's checks keep every bigint in that range.
+pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new Error(`bigint ${text} is beyond 2^53-1`);
+  return value;
+});
+
+export function createPool(databaseUrl: string, connectionsMax = 10): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: databaseUrl,
+    max: connectionsMax,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: 30_000,
+    query_timeout: 35_000,
+  });
+  // An idle connection that the server ended is replaced at the next use; without a listener it would end the process.
+  pool.on('error', () => {});
+  return pool;
+}
+
+/** Settings without which an acknowledged operation could be lost; empty when all is well. */
+export async function durabilityFaults(pool: pg.Pool): Promise<string[]> {
+  const result = await pool.query<{ name: string; setting: string }>(
+    `select name, setting from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')`,
+  );
+  return result.rows
+    .filter((row) => row.setting === 'off')
+    .map((row) => `PostgreSQL runs with ${row.name} = off`);
+}
+
+/** Runs `work` in one database transaction on one connection; rolls back and rethrows when it fails. */
+export async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
+  const tx = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await tx.query('begin');
+    const result = await work(tx);
+    await tx.query('commit');
+    return result;
+  } catch (error) {
+    broken = error instanceof Error ? error : new Error(String(error));
+    await tx.query('rollback').then(
+      () => {
+        broken = undefined;
+      },
+      () => {},
+    );
+    throw error;
+  } finally {
+    tx.release(broken);
+  }
+}

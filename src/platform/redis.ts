@@ -1,0 +1,65 @@
+/**
+ * Connections to Redis, and the checks that its settings keep what we promise. ioredis sends a command again by itself
+ * when the connection broke in between, so an error or NOSCRIPT after a break does not mean "not applied":
+ * `generationOf` tells a caller whether the connection broke while a command was under way.
+ */
+import { Redis } from 'ioredis';
+
+const generations = new WeakMap<Redis, { value: number }>();
+
+/** A connection for commands. Commands end after `commandTimeoutMs`; nothing is queued while Redis is away. */
+export function createRedis(redisUrl: string, commandTimeoutMs = 5_000): Redis {
+  const redis = new Redis(redisUrl, {
+    commandTimeout: commandTimeoutMs,
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: 1,
+    enableOfflineQueue: true,
+    retryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
+  });
+  const generation = { value: 0 };
+  generations.set(redis, generation);
+  redis.on('close', () => {
+    generation.value += 1;
+  });
+  // Without a listener a lost connection would end the process; readiness reports it.
+  redis.on('error', () => {});
+  return redis;
+}
+
+/** A connection for blocking reads or subscriptions: no command timeout. */
+export function createBlockingRedis(redisUrl: string): Redis {
+  const redis = new Redis(redisUrl, {
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: null,
+    retryStrategy: (n) => Math.min(n * 50, 1_000),
+  });
+  redis.on('error', () => {});
+  return redis;
+}
+
+/** How often this connection has been lost so far. */
+export function generationOf(redis: Redis): number {
+  return generations.get(redis)?.value ?? 0;
+}
+
+const wanted: Readonly<Record<string, string>> = {
+  appendonly: 'yes',
+  appendfsync: 'always',
+  'no-appendfsync-on-rewrite': 'no',
+  'maxmemory-policy': 'noeviction',
+};
+
+/** Settings with which acknowledged operations could be lost; empty when all is well. */
+export async function redisFaults(redis: Redis): Promise<string[]> {
+  const replies = await Promise.all(
+    Object.keys(wanted).map((name) => redis.config('GET', name) as Promise<unknown>),
+  );
+  return Object.entries(wanted).flatMap(([name, value], i) => {
+    const reply = replies[i];
+    // RESP3 answers a map, RESP2 a list of name and value.
+    const found = Array.isArray(reply)
+      ? String(reply[1])
+      : String((reply as Record<string, unknown> | undefined)?.[name]);
+    return found === value ? [] : [`Redis runs with ${name} = ${found}, not ${value}`];
+  });
+}

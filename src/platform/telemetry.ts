@@ -1,0 +1,268 @@
+/**
+ * What a process tells about itself: a logger and the metrics, all defined here so that a dashboard can rely on them.
+ *
+ * Two rules. Nothing personal: no body, identifier, query string or key is ever logged, and of a database error only its
+ * code, because PostgreSQL repeats values in its messages. Bounded labels: a label's values come from a closed list in the
+ * code or from what an operator configured, never from a request.
+ */
+import { performance } from 'node:perf_hooks';
+import { type Logger, pino } from 'pino';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+export type { Logger } from 'pino';
+
+/** Requests that took longer are worth a line in the log. */
+const slowRequestMs = 1000;
+/** Lines about failed or slow requests in one second; beyond it they are only counted. */
+const requestLinesPerSecondMax = 20;
+
+interface LoggedError {
+  readonly type: string;
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly stack: string | undefined;
+}
+
+function framesOf(error: Error): string | undefined {
+  const start = error.stack?.indexOf('\n    at ') ?? -1;
+  return start < 0 ? undefined : error.stack?.slice(start + 1);
+}
+
+/** What of an error may be logged. Database and syntax errors quote values, so theirs is replaced. */
+export function loggedError(error: unknown): LoggedError {
+  if (!(error instanceof Error))
+    return { type: typeof error, message: 'not an error', code: undefined, stack: undefined };
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const quotesValues = error instanceof SyntaxError || 'severity' in error;
+  const message = quotesValues ? `${error.name} ${code ?? ''}`.trimEnd() : error.message;
+  return { type: error.name, message, code, stack: framesOf(error) };
+}
+
+/** A JSON logger on standard output. */
+export function createLogger(level: string, processName: string): Logger {
+  return pino({
+    level,
+    base: { process: processName },
+    messageKey: 'message',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    serializers: { err: loggedError, error: loggedError },
+    redact: ['authorization', '*.authorization', 'headers', '*.headers', 'token', '*.token'],
+  });
+}
+
+/** Requests without a reply: a plain number, because the hot path changes it twice a request. */
+interface Load {
+  inFlight: number;
+}
+
+function httpMetrics(registers: Registry[], load: Load) {
+  return {
+    requestDuration: new Histogram({
+      name: 'loyalty_http_request_duration_seconds',
+      help: 'Time from the request headers to the reply, by route pattern.',
+      labelNames: ['route', 'method', 'status_class'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
+    requestsInFlight: new Gauge({
+      name: 'loyalty_http_requests_in_flight',
+      help: 'Requests that have no reply yet.',
+      registers,
+      collect() {
+        this.set(load.inFlight);
+      },
+    }),
+    requestLinesDropped: new Counter({
+      name: 'loyalty_http_request_log_lines_dropped_total',
+      help: 'Failed or slow requests that were not logged because there were too many.',
+      registers,
+    }),
+  };
+}
+
+function pointMetrics(registers: Registry[]) {
+  return {
+    operations: new Counter({
+      name: 'loyalty_operations_total',
+      help: 'Operations decided, by kind and outcome.',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    }),
+    points: new Counter({
+      name: 'loyalty_points_total',
+      help: 'Points moved, by program and kind of operation.',
+      labelNames: ['program', 'kind'],
+      registers,
+    }),
+    referenceConflicts: new Counter({
+      name: 'loyalty_reference_conflicts_total',
+      help: 'References that were acknowledged twice and taken back.',
+      registers,
+    }),
+    membersLoaded: new Counter({
+      name: 'loyalty_members_loaded_total',
+      help: 'Members brought from the books into Redis.',
+      registers,
+    }),
+    membersEvicted: new Counter({
+      name: 'loyalty_members_evicted_total',
+      help: 'Members that left Redis.',
+      registers,
+    }),
+    transfersOpen: new Gauge({
+      name: 'loyalty_transfers_open',
+      help: 'Transfers that are debited and have no end yet.',
+      registers,
+    }),
+  };
+}
+
+function ledgerMetrics(registers: Registry[]) {
+  return {
+    ledgerLagRecords: new Gauge({
+      name: 'loyalty_ledger_lag_records',
+      help: 'Journal records that are not in the books yet.',
+      labelNames: ['shard'],
+      registers,
+    }),
+    ledgerLagSeconds: new Gauge({
+      name: 'loyalty_ledger_lag_seconds',
+      help: 'Age of the oldest journal record that is not in the books yet.',
+      labelNames: ['shard'],
+      registers,
+    }),
+    ledgerRecordsWritten: new Counter({
+      name: 'loyalty_ledger_records_written_total',
+      help: 'Journal records written to the books.',
+      registers,
+    }),
+    ledgerBatchDuration: new Histogram({
+      name: 'loyalty_ledger_batch_duration_seconds',
+      help: 'Time of one database transaction of the ledger writer.',
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    }),
+    ledgerDrift: new Gauge({
+      name: 'loyalty_ledger_drift_points',
+      help: 'Points by which balances and books differed in the last audit; anything but 0 is an alarm.',
+      registers,
+    }),
+    shardState: new Gauge({
+      name: 'loyalty_shard_state',
+      help: '1 for the state that the shard is in.',
+      labelNames: ['shard', 'state'],
+      registers,
+    }),
+    queueJobs: new Gauge({
+      name: 'loyalty_queue_jobs',
+      help: 'Jobs of timers and side work, by queue and state.',
+      labelNames: ['queue', 'state'],
+      registers,
+    }),
+  };
+}
+
+export type Metrics = ReturnType<typeof httpMetrics> &
+  ReturnType<typeof pointMetrics> &
+  ReturnType<typeof ledgerMetrics>;
+
+/** One finished request: what is counted, and what is logged when it failed or was slow. */
+export interface FinishedRequest {
+  readonly status: number;
+  readonly startedAt: number;
+  readonly requestId: string;
+  readonly code?: string;
+  readonly error?: unknown;
+}
+
+/** Counts the requests of one route. Its labels are resolved once. */
+export interface RequestMeter {
+  begin(): void;
+  end(finished: FinishedRequest): void;
+}
+
+export interface Telemetry {
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly metrics: Metrics;
+  requestMeter(method: string, route: string): RequestMeter;
+  /** Requests without a reply, over all routes. */
+  requestsInFlight(): number;
+}
+
+/** At most so many lines in a second; the rest is counted. */
+function lineBudget(dropped: Counter): () => boolean {
+  let second = 0;
+  let lines = 0;
+  return () => {
+    const now = Math.floor(performance.now() / 1000);
+    if (now !== second) {
+      second = now;
+      lines = 0;
+    }
+    lines += 1;
+    if (lines <= requestLinesPerSecondMax) return true;
+    dropped.inc();
+    return false;
+  };
+}
+
+function requestMeters(log: Logger, metrics: Metrics, load: Load) {
+  const mayLog = lineBudget(metrics.requestLinesDropped);
+  const report = (method: string, route: string, finished: FinishedRequest, durationMs: number) => {
+    const { requestId, status, code, error } = finished;
+    const line = { requestId, route, method, status, code, durationMs: Math.round(durationMs), err: error };
+    if (status >= 500) log.error(line, 'request failed');
+    else log.warn(line, 'slow request');
+  };
+  return (method: string, route: string): RequestMeter => {
+    const byClass = [1, 2, 3, 4, 5].map((digit) =>
+      metrics.requestDuration.labels(route, method, `${digit}xx`),
+    );
+    return {
+      begin() {
+        load.inFlight += 1;
+      },
+      end(finished) {
+        load.inFlight -= 1;
+        const durationMs = performance.now() - finished.startedAt;
+        byClass[Math.floor(finished.status / 100) - 1]?.observe(durationMs / 1000);
+        // A refusal to work (503) is expected while a part is down; it is counted, and logged only with a cause.
+        const failed = finished.status >= 500 && (finished.status !== 503 || finished.error !== undefined);
+        if ((failed || durationMs > slowRequestMs) && mayLog()) report(method, route, finished, durationMs);
+      },
+    };
+  };
+}
+
+/** Logger and metrics of one process, with the process's own defaults (memory, CPU, event loop). */
+export function createTelemetry(options: {
+  logLevel: string;
+  processName: string;
+  version: string;
+}): Telemetry {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const load: Load = { inFlight: 0 };
+  const metrics = {
+    ...httpMetrics(registers, load),
+    ...pointMetrics(registers),
+    ...ledgerMetrics(registers),
+  };
+  new Gauge({
+    name: 'loyalty_build_info',
+    help: 'The running version.',
+    labelNames: ['version'],
+    registers,
+  }).set({ version: options.version }, 1);
+  const log = createLogger(options.logLevel, options.processName);
+  return {
+    log,
+    registry,
+    metrics,
+    requestMeter: requestMeters(log, metrics, load),
+    requestsInFlight: () => load.inFlight,
+  };
+}
