@@ -1,0 +1,30 @@
+/**
+ * Every Redis key name. All keys of a shard share one hash tag, so each script touches one slot and the same code runs
+ * on one Redis and on Redis Cluster. The scripts build the same names from `prefix`, the only literal they get.
+ */
+import type { MemberNumber, OperationHex } from '#src/values.ts';
+
+/** `{s07}:`, the first part of every key of a shard. */
+export function shardPrefix(shard: number): string {
+  return `{s${String(shard).padStart(2, '0')}}:`;
+}
+
+export const keys = {
+  /** Stream of journal records; its existence and last id are the fence. */
+  journal: (shard: number) => `${shardPrefix(shard)}journal`,
+  /** State of a hot member (msgpack, see `scripts/member.lua`). */
+  member: (shard: number, member: MemberNumber) => `${shardPrefix(shard)}m:${member}`,
+  /** What is left to refund or reverse of an operation. */
+  operation: (shard: number, operation: OperationHex) => `${shardPrefix(shard)}o:${operation}`,
+  /** Idempotency entry of a reference; lives twenty minutes. */
+  idempotency: (shard: number, referenceKey: string) => `${shardPrefix(shard)}i:${referenceKey}`,
+  /** Highest last-record sequence of any member evicted in this epoch, as `<epoch>-<seq>`. */
+  evictedThrough: (shard: number) => `${shardPrefix(shard)}evictedThrough`,
+  /** Match of all hot members of a shard, for SCAN. */
+  memberPattern: (shard: number) => `${shardPrefix(shard)}m:*`,
+} as const;
+
+/** Channel on which writers announce how far the books reach; the message is `[[shard, epoch, seq], …]`. */
+export const writtenChannel = 'loyalty:written';
+/** Channel on which a changed configuration (keys, programs, epochs) is announced; the message is the table's name. */
+export const changedChannel = 'loyalty:changed';

@@ -1,0 +1,213 @@
+/**
+ * Cold load: brings members and operations from the books into Redis. The books are read in one statement, which is one
+ * snapshot, together with the shard's written position; the script installs only where nothing is there and refuses a
+ * snapshot older than an eviction. Everybody who asks for the same member waits for one load, and the members asked for
+ * in one turn of the event loop are read with one query.
+ */
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { MemberNumber, OperationHex } from '#src/values.ts';
+import { shardOfMember } from '#src/values.ts';
+import type { Epochs } from './epochs.ts';
+import { keys } from './keys.ts';
+import { type OperationInBooks, operationStateOf } from './operation-state.ts';
+
+export type Loaded = 'loaded' | 'not_found' | 'fenced';
+
+export interface Loader {
+  member(member: MemberNumber): Promise<Loaded>;
+  /** Into `shard`: that of the member whose movement undoes the operation, which differs from its own after a merge. */
+  operation(operation: OperationHex, shard: number): Promise<Loaded>;
+}
+
+interface MemberRow {
+  number: MemberNumber;
+  epoch: number;
+  seq: number;
+  status: string;
+  frozen: boolean;
+  facts_version: number;
+  merged_into: number | null;
+  at: number | null;
+  lots:
+    | [currency: number, lot: number, points: number, expiresAt: number, availableAt: number, party: number][]
+    | null;
+  next_lots: [currency: number, next: number][] | null;
+  debts: [currency: number, points: number][] | null;
+  holds: [hold: string, expiresAt: number, parts: number[][]][] | null;
+}
+
+const memberQuery = `
+  select m.number, p.epoch, p.seq, m.status, m.frozen, m.facts_version, m.merged_into,
+    (select (extract(epoch from o.at) * 1000)::bigint from operation o where o.member = m.number order by o.epoch desc, o.seq desc limit 1) as at,
+    (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points > 0) as lots,
+    (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
+    (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points > 0) as debts,
+    (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
+  from member m join position p on p.shard = m.number % $2::int
+  where m.number = any($1::bigint[])`;
+
+const operationQuery = `
+  select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
+    order by o.epoch, o.seq) as operations
+  from position p, operation o
+  where p.shard = $2 and (o.operation = $1 or o.operation in (select c.operation from consequence c where c.origin = $1))
+  group by p.epoch, p.seq`;
+
+const loadsPerQueryMax = 200;
+const attemptsMax = 5;
+const neverExpires = 9e15;
+
+type Lot = [lot: number, points: number, expiresAt: number, availableAt: number, party: number];
+
+/** The state that `member.lua` unpacks; epoch and sequence are set by the script. */
+function memberState(row: MemberRow): unknown[] {
+  const wallets = new Map<number, [currency: number, debt: number, nextLot: number, lots: Lot[]]>();
+  for (const [currency, next] of row.next_lots ?? []) wallets.set(currency, [currency, 0, next, []]);
+  for (const [currency, lot, points, expiresAt, availableAt, party] of row.lots ?? []) {
+    wallets.get(currency)?.[3].push([lot, points, expiresAt, availableAt, party]);
+  }
+  for (const [currency, points] of row.debts ?? []) {
+    const wallet = wallets.get(currency) ?? [currency, 0, 1, []];
+    wallet[1] = points;
+    wallets.set(currency, wallet);
+  }
+  for (const wallet of wallets.values()) {
+    wallet[3].sort((a, b) => (a[2] || neverExpires) - (b[2] || neverExpires) || a[0] - b[0]);
+  }
+  return [
+    0,
+    0,
+    row.at ?? 0,
+    row.status,
+    row.facts_version,
+    row.frozen ? 1 : 0,
+    row.merged_into ?? 0,
+    [...wallets.values()],
+    row.holds ?? [],
+    [],
+  ];
+}
+
+interface Waiting {
+  readonly member: MemberNumber;
+  readonly resolve: (loaded: Loaded) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export function createLoader(
+  redis: Redis,
+  pool: pg.Pool,
+  epochs: Epochs,
+  shardCount: number,
+  onLoaded: () => void,
+): Loader {
+  const memberLoads = new Map<MemberNumber, Promise<Loaded>>();
+  const operationLoads = new Map<string, Promise<Loaded>>();
+  let queue: Waiting[] = [];
+
+  async function install(
+    shard: number,
+    key: string,
+    epoch: number,
+    seq: number,
+    state: unknown,
+  ): Promise<string> {
+    const known = epochs.of(shard);
+    if (!known) return 'fenced';
+    return (await redis.evalsha(
+      known.scripts.load.sha,
+      1,
+      keys.journal(shard),
+      key,
+      epoch,
+      seq,
+      JSON.stringify(state),
+    )) as string;
+  }
+
+  async function installMember(row: MemberRow): Promise<string> {
+    const shard = shardOfMember(row.number, shardCount);
+    const answer = await install(shard, `m:${row.number}`, row.epoch, row.seq, memberState(row));
+    if (answer === 'installed') onLoaded();
+    return answer;
+  }
+
+  async function loadBatch(batch: Waiting[]): Promise<void> {
+    let open = batch;
+    for (let attempt = 0; open.length > 0 && attempt < attemptsMax; attempt += 1) {
+      const result = await pool.query<MemberRow>({
+        name: 'load-members',
+        text: memberQuery,
+        values: [open.map((w) => w.member), shardCount],
+      });
+      const rows = new Map(result.rows.map((row) => [row.number, row]));
+      const again: Waiting[] = [];
+      await Promise.all(
+        open.map(async (waiting) => {
+          const row = rows.get(waiting.member);
+          const answer = row ? await installMember(row) : 'not_found';
+          if (answer === 'outdated') again.push(waiting);
+          else waiting.resolve(answer === 'not_found' || answer === 'fenced' ? answer : 'loaded');
+        }),
+      );
+      open = again;
+    }
+    for (const waiting of open) waiting.resolve('fenced');
+  }
+
+  function drain(): void {
+    while (queue.length > 0) {
+      const batch = queue.slice(0, loadsPerQueryMax);
+      queue = queue.slice(loadsPerQueryMax);
+      loadBatch(batch).catch((error: unknown) => {
+        for (const waiting of batch) waiting.reject(error);
+      });
+    }
+  }
+
+  function singleFlight<K>(
+    running: Map<K, Promise<Loaded>>,
+    key: K,
+    start: () => Promise<Loaded>,
+  ): Promise<Loaded> {
+    const present = running.get(key);
+    if (present) return present;
+    const load = start().finally(() => running.delete(key));
+    running.set(key, load);
+    return load;
+  }
+
+  async function loadOperation(operation: OperationHex, shard: number): Promise<Loaded> {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+      const result = await pool.query<{
+        epoch: number;
+        seq: number;
+        operations: OperationInBooks[];
+      }>({ name: 'load-operation', text: operationQuery, values: [operation, shard] });
+      const row = result.rows[0];
+      if (!row) return 'not_found';
+      const state = operationStateOf(operation, row.operations);
+      if (!state) return 'not_found';
+      const answer = await install(shard, `o:${operation}`, row.epoch, row.seq, [
+        0,
+        0,
+        state.version,
+        state.note,
+        state.parts,
+      ]);
+      if (answer !== 'outdated') return answer === 'fenced' ? 'fenced' : 'loaded';
+    }
+    return 'fenced';
+  }
+
+  return {
+    member: (member) =>
+      singleFlight(memberLoads, member, () => {
+        if (queue.length === 0) setImmediate(drain);
+        return new Promise((resolve, reject) => queue.push({ member, resolve, reject }));
+      }),
+    operation: (operation, shard) =>
+      singleFlight(operationLoads, `${shard}.${operation}`, () => loadOperation(operation, shard)),
+  };
+}

@@ -1,0 +1,198 @@
+/**
+ * "Known before? who is it?" Everything that the requests of one turn of the event loop need from PostgreSQL goes into one
+ * query: references that may have been used, identifiers and members, operations that a path names. A member that this
+ * process has seen is answered from memory; the scripts check the version of what is remembered (`stale_facts`).
+ *
+ * "Not seen" is knowledge only when the books are fresh: the answer carries how far each shard is written, and where that
+ * is older than half the window the caller is told to come back.
+ */
+import { LRUCache } from 'lru-cache';
+import type pg from 'pg';
+import { Problem } from '#src/errors.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
+import { idempotencyWindowMs } from './limits.ts';
+
+/** What a process remembers of a member. */
+export interface MemberFacts {
+  readonly member: MemberNumber;
+  readonly program: number;
+  readonly factsVersion: number;
+  /** The survivor of a merge, whom the member's identifiers mean now. */
+  readonly mergedInto: MemberNumber | undefined;
+}
+
+/** An operation as the books have it. */
+export interface KnownOperation {
+  readonly operation: OperationHex;
+  readonly kind: OperationKind;
+  readonly program: number;
+  readonly member: MemberNumber;
+}
+
+/** An identifier as it is stored: type and keyed hash in hex. */
+export interface IdentifierKey {
+  readonly type: string;
+  readonly hash: string;
+}
+
+export interface Lookup {
+  /** The operation that used a reference, or undefined. Throws `not_ready` where the books cannot say. */
+  reference(referenceKey: string): Promise<OperationHex | undefined>;
+  member(program: number, member: MemberNumber): Promise<MemberFacts | undefined>;
+  identifier(program: number, key: IdentifierKey): Promise<MemberFacts | undefined>;
+  operation(program: number, operation: OperationHex): Promise<KnownOperation | undefined>;
+  /** Forgets what is remembered of a member, after `stale_facts` or a change made here. */
+  forget(member: MemberNumber): void;
+  /** Forgets an identifier that was linked, moved or unlinked. */
+  forgetIdentifier(program: number, key: IdentifierKey): void;
+}
+
+interface Question {
+  readonly what: 'reference' | 'member' | 'identifier' | 'operation';
+  readonly key: string;
+  readonly resolve: (row: AnswerRow | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface AnswerRow {
+  readonly what: Question['what'] | 'books';
+  readonly key: string;
+  readonly operation: OperationHex | null;
+  readonly kind: OperationKind | null;
+  readonly member: MemberNumber | null;
+  readonly program: number | null;
+  readonly facts_version: number | null;
+  readonly merged_into: MemberNumber | null;
+  readonly written_through_at: EpochMs | null;
+}
+
+const query = `
+  select 'reference' as what, replace(reference_key::text, '-', '') as key, replace(operation::text, '-', '') as operation, null as kind,
+    null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into, null::bigint as written_through_at
+  from reference where reference_key = any($1::uuid[])
+  union all
+  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, m.merged_into, null
+  from member m where m.number = any($2::bigint[])
+  union all
+  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, m.merged_into, null
+  from unnest($3::int[], $4::text[], $5::bytea[]) as k(program, type, value_hash)
+  join identifier i on i.program = k.program and i.type = k.type and i.value_hash = k.value_hash
+  join member m on m.number = i.member
+  union all
+  select 'operation', replace(o.operation::text, '-', ''), replace(o.operation::text, '-', ''), o.kind, o.member, o.program, null, null, null
+  from operation o where o.operation = any($6::uuid[])
+  union all
+  select 'books', '', null, null, null, null, null, null, (extract(epoch from min(written_through_at)) * 1000)::bigint from position`;
+
+const questionsPerQueryMax = 2_000;
+const rememberedMax = 200_000;
+
+export function createLookup(pool: pg.Pool): Lookup {
+  const members = new LRUCache<number, MemberFacts>({ max: rememberedMax });
+  const identifiers = new LRUCache<string, MemberNumber>({ max: rememberedMax });
+  const operations = new LRUCache<string, KnownOperation>({ max: 50_000 });
+  let queue: Question[] = [];
+
+  async function answer(questions: Question[]): Promise<void> {
+    const keysOf = (what: Question['what']) => [
+      ...new Set(questions.filter((q) => q.what === what).map((q) => q.key)),
+    ];
+    const wanted = keysOf('identifier').map((key) => key.split(':') as [string, string, string]);
+    const result = await pool.query<AnswerRow>({
+      name: 'lookup',
+      text: query,
+      values: [
+        keysOf('reference'),
+        keysOf('member'),
+        wanted.map(([program]) => Number(program)),
+        wanted.map(([, type]) => type),
+        wanted.map(([, , hash]) => Buffer.from(hash, 'hex')),
+        keysOf('operation'),
+      ],
+    });
+    const rows = new Map<string, AnswerRow>();
+    let writtenThroughAt: EpochMs | null = null;
+    for (const row of result.rows) {
+      if (row.what === 'books') writtenThroughAt = row.written_through_at;
+      else rows.set(`${row.what}:${row.key}`, row);
+    }
+    const stale = writtenThroughAt === null || writtenThroughAt < Date.now() - idempotencyWindowMs / 2;
+    for (const question of questions) {
+      const row = rows.get(`${question.what}:${question.key}`);
+      if (!row && stale && question.what === 'reference') {
+        question.reject(
+          new Problem('not_ready', 'the books are too far behind to say whether this reference was used'),
+        );
+      } else question.resolve(row);
+    }
+  }
+
+  function drain(): void {
+    while (queue.length > 0) {
+      const questions = queue.slice(0, questionsPerQueryMax);
+      queue = queue.slice(questionsPerQueryMax);
+      answer(questions).catch((error: unknown) => {
+        const problem = new Problem(
+          'not_ready',
+          'the books cannot be asked at the moment',
+          {},
+          { cause: error },
+        );
+        for (const question of questions) question.reject(problem);
+      });
+    }
+  }
+
+  function ask(what: Question['what'], key: string): Promise<AnswerRow | undefined> {
+    return new Promise((resolve, reject) => {
+      if (queue.push({ what, key, resolve, reject }) === 1) setImmediate(drain);
+    });
+  }
+
+  function remember(row: AnswerRow | undefined): MemberFacts | undefined {
+    if (!row || row.member === null || row.program === null) return undefined;
+    const facts: MemberFacts = {
+      member: row.member,
+      program: row.program,
+      factsVersion: row.facts_version ?? 0,
+      mergedInto: row.merged_into ?? undefined,
+    };
+    members.set(facts.member, facts);
+    return facts;
+  }
+
+  async function member(program: number, number: MemberNumber): Promise<MemberFacts | undefined> {
+    const facts = members.get(number) ?? remember(await ask('member', String(number)));
+    return facts?.program === program ? facts : undefined;
+  }
+
+  return {
+    async reference(referenceKey) {
+      return (await ask('reference', referenceKey))?.operation ?? undefined;
+    },
+    member,
+    async identifier(program, { type, hash }) {
+      const key = `${program}:${type}:${hash}`;
+      const known = identifiers.get(key);
+      if (known !== undefined) {
+        const facts = members.get(known);
+        if (facts) return facts;
+      }
+      const facts = remember(await ask('identifier', key));
+      if (facts) identifiers.set(key, facts.member);
+      return facts;
+    },
+    async operation(program, operation) {
+      let known = operations.get(operation);
+      if (!known) {
+        const row = await ask('operation', operation);
+        if (!row || row.member === null || row.program === null || row.kind === null) return undefined;
+        known = { operation, kind: row.kind, program: row.program, member: row.member };
+        operations.set(operation, known);
+      }
+      return known.program === program ? known : undefined;
+    },
+    forget: (number) => void members.delete(number),
+    forgetIdentifier: (program, { type, hash }) => void identifiers.delete(`${program}:${type}:${hash}`),
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * PURE. What is left of an operation to take back or give back: its own effect less that of every operation that followed
+ * from it. `undo.lua` keeps the same state while the operation is hot; this recomputes it from the books.
+ */
+import type { Effect } from '#src/journal.ts';
+import type { OperationHex } from '#src/values.ts';
+
+/** [currency, lot, points left, expiresAt, availableAt, party] */
+export type OperationPart = [number, number, number, number, number, number];
+
+export interface OperationState {
+  /** How many operations followed; guards `note` against a second writer. */
+  readonly version: number;
+  /** What the caller noted about returned lines; empty at first. */
+  readonly note: string;
+  readonly parts: OperationPart[];
+}
+
+export interface OperationInBooks {
+  readonly operation: OperationHex;
+  readonly kind: string;
+  readonly effect: Effect;
+  /** `undone` says how much of which original an undo took: [operation, note, [[currency, points], …]]. */
+  readonly request: {
+    readonly undone?: readonly (readonly [string, string, readonly (readonly [number, number])[]])[];
+  };
+}
+
+function partsOf(kind: string, effect: Effect): OperationPart[] | undefined {
+  switch (kind) {
+    case 'accrual':
+      return creditedParts(effect);
+    case 'redemption':
+      return spentParts(effect);
+    case 'capture':
+      return capturedParts(effect);
+    default:
+      return undefined;
+  }
+}
+
+/** The wallet leg of an award stands right before its issuance leg (`accrue.lua`). */
+function creditedParts(effect: Effect): OperationPart[] {
+  const parts: OperationPart[] = [];
+  for (let i = 1; i < effect.legs.length; i += 1) {
+    const leg = effect.legs[i]!;
+    const credited = effect.legs[i - 1]!;
+    if (leg[0] !== 'issuance' || credited[0] !== 'wallet') continue;
+    parts.push([leg[1], credited[3], -leg[2], credited[5], credited[6], leg[3]]);
+  }
+  return parts;
+}
+
+function spentParts(effect: Effect): OperationPart[] {
+  const parts: OperationPart[] = [];
+  for (const leg of effect.legs) {
+    if (leg[0] === 'wallet' && leg[2] < 0) parts.push([leg[1], leg[3], -leg[2], leg[5], leg[6], leg[4]]);
+  }
+  return parts;
+}
+
+/** A capture took held parts and gave the rest of the last one back to its lot. */
+function capturedParts(effect: Effect): OperationPart[] {
+  const parts: OperationPart[] = [];
+  for (const leg of effect.legs) {
+    if (leg[0] !== 'held') continue;
+    const back = effect.legs.find((l) => l[0] === 'wallet' && l[1] === leg[1] && l[3] === leg[3] && l[2] > 0);
+    const points = -leg[2] - (back ? back[2] : 0);
+    if (points > 0) parts.push([leg[1], leg[3], points, leg[6], leg[7], leg[5]]);
+  }
+  return parts;
+}
+
+/** Lowers parts from the last one on, exactly as `undo.lua` does. */
+function lower(parts: OperationPart[], currency: number, points: number): void {
+  let left = points;
+  for (let i = parts.length - 1; i >= 0 && left > 0; i -= 1) {
+    const part = parts[i]!;
+    if (part[0] !== currency) continue;
+    const share = Math.min(left, part[2]);
+    part[2] -= share;
+    left -= share;
+  }
+}
+
+/** State of `operation` from its own row and its consequences, oldest first; undefined when it cannot be undone. */
+export function operationStateOf(
+  operation: OperationHex,
+  rows: readonly OperationInBooks[],
+): OperationState | undefined {
+  const own = rows.find((row) => row.operation === operation);
+  const parts = own && partsOf(own.kind, own.effect);
+  if (!parts) return undefined;
+  let version = 0;
+  let note = '';
+  for (const row of rows) {
+    for (const [origin, noted, taken] of row.request.undone ?? []) {
+      if (origin !== operation) continue;
+      version += 1;
+      note = noted;
+      for (const [currency, points] of taken) lower(parts, currency, points);
+    }
+  }
+  return { version, note, parts };
+}

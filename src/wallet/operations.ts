@@ -1,0 +1,292 @@
+/**
+ * One movement from request to answer: known before? → script → wait for the books where asked. Every domain's movement
+ * goes through `perform`; what differs between them is the script, its input and how the reply is rendered.
+ *
+ * The reply is a function of the recorded operation alone (`Recorded`), so the first answer, a replay an hour later and
+ * `GET /v1/operations/:id` cannot differ.
+ */
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import { Problem } from '#src/errors.ts';
+import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position } from '#src/values.ts';
+import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
+import type { Epochs } from './epochs.ts';
+import { keys } from './keys.ts';
+import type { Lookup } from './lookup.ts';
+import { fingerprintOf, isFresh, referenceKeyOf } from './reference.ts';
+import type { MovementScript } from './scripts.ts';
+import type { Outcome, Wallet } from './wallet.ts';
+
+export type Durability = 'journal' | 'ledger';
+
+/** An operation as the journal or the books have it. */
+export interface Recorded {
+  readonly operation: OperationHex;
+  readonly kind: OperationKind;
+  readonly program: number;
+  readonly member: MemberNumber;
+  readonly at: EpochMs;
+  readonly occurredAt: EpochMs;
+  readonly order: string;
+  readonly fingerprint: string;
+  readonly position: Position;
+  /** What was kept of the request; its `body` is the canonical body without the member. */
+  readonly request: Readonly<Record<string, unknown>>;
+  readonly effect: Effect;
+}
+
+/** What a domain asks for. */
+export interface Draft {
+  readonly script: MovementScript;
+  readonly kind: OperationKind;
+  readonly program: number;
+  readonly client: number;
+  readonly member: MemberNumber;
+  readonly factsVersion: number | undefined;
+  readonly origins?: readonly OperationHex[];
+  readonly order?: string | undefined;
+  readonly reference: string;
+  /** What the reference stands for beside the kind; movements of one client and kind share one name space. */
+  readonly fingerprint: string;
+  readonly occurredAt: EpochMs;
+  readonly at: EpochMs;
+  readonly input: unknown;
+  readonly request: Readonly<Record<string, unknown>>;
+}
+
+export interface Performed {
+  readonly recorded: Recorded;
+  readonly replayed: boolean;
+}
+
+export type Attempt =
+  | ({ readonly status: 'performed' } & Performed)
+  | Exclude<Outcome, { status: 'done' | 'replayed' | 'reference_reused' }>;
+
+export interface Operations {
+  readonly wallet: Wallet;
+  readonly lookup: Lookup;
+  /** Sixteen hex digits that stand for a canonical request. */
+  fingerprint(canonical: unknown): string;
+  /**
+   * The operation that already used a reference, checked against the fingerprint; undefined when it is free. Throws
+   * `reference_reused` when it stands for another request.
+   */
+  known(
+    draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'fingerprint' | 'request'>,
+  ): Promise<Performed | undefined>;
+  /** Runs one movement. `known` has been asked before, `lookedUpAt` says when. */
+  attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt>;
+  /** Reads an operation from the books, or from the journal when it is not written yet; undefined when there is none. */
+  recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined>;
+  /** The level that was reached within the wait. */
+  reach(recorded: Recorded, durability: Durability, waitMs: number): Promise<Durability>;
+}
+
+interface OperationRow {
+  kind: OperationKind;
+  shard: number;
+  epoch: number;
+  seq: number;
+  program: number;
+  member: MemberNumber;
+  at: EpochMs;
+  occurred_at: EpochMs;
+  order_reference: string | null;
+  fingerprint: string | null;
+  request: Record<string, unknown>;
+  effect: Effect;
+}
+
+const operationQuery = `select kind, shard, epoch, seq, program, member, (extract(epoch from at) * 1000)::bigint as at,
+  (extract(epoch from occurred_at) * 1000)::bigint as occurred_at, order_reference, fingerprint, request, effect
+  from operation where operation = $1`;
+
+const barrierMsMax = 1_000;
+
+/** The first difference between two canonical bodies, as a JSON pointer. */
+function differingPointer(first: unknown, second: unknown, path = ''): string | undefined {
+  if (Object.is(first, second)) return undefined;
+  if (typeof first !== 'object' || typeof second !== 'object' || first === null || second === null)
+    return path;
+  const names = new Set([...Object.keys(first), ...Object.keys(second)]);
+  for (const name of names) {
+    const found = differingPointer(
+      (first as Record<string, unknown>)[name],
+      (second as Record<string, unknown>)[name],
+      `${path}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`,
+    );
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+export function createOperations(
+  pool: pg.Pool,
+  redis: Redis,
+  wallet: Wallet,
+  lookup: Lookup,
+  epochs: Epochs,
+  fingerprintSecret: string,
+): Operations {
+  async function fromBooks(operation: OperationHex): Promise<Recorded | undefined> {
+    const result = await pool.query<OperationRow>({
+      name: 'operation',
+      text: operationQuery,
+      values: [operation],
+    });
+    const row = result.rows[0];
+    if (!row) return undefined;
+    return {
+      operation,
+      kind: row.kind,
+      program: row.program,
+      member: row.member,
+      at: row.at,
+      occurredAt: row.occurred_at,
+      order: row.order_reference ?? '',
+      fingerprint: row.fingerprint ?? '',
+      position: { shard: row.shard, epoch: row.epoch, seq: row.seq },
+      request: row.request,
+      effect: row.effect,
+    };
+  }
+
+  async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
+    const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
+    if (!found) return undefined;
+    const record = parseRecord(found[0], found[1]);
+    if (record.kind === 'opened') return undefined;
+    return {
+      operation: record.operation,
+      kind: record.kind,
+      program: record.program,
+      member: record.member,
+      at: record.at,
+      occurredAt: record.occurredAt,
+      order: record.order,
+      fingerprint: record.fingerprint,
+      position: { shard, epoch: record.epoch, seq: record.seq },
+      request: JSON.parse(record.request) as Record<string, unknown>,
+      effect: parseEffect(record.effectText),
+    };
+  }
+
+  async function recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined> {
+    const found = await fromBooks(operation);
+    if (found) return found;
+    const shard = shardOfOperation(operation);
+    if (shard >= wallet.shardCount) return undefined;
+    const waited = await wallet.readBarrier(shard, Math.min(waitMs, barrierMsMax));
+    if (waited === 'timeout') throw new Problem('not_ready', 'the books are behind; ask again');
+    return fromBooks(operation);
+  }
+
+  function reused(operation: OperationHex | undefined, first: Recorded | undefined, body: unknown): Problem {
+    const fields = {
+      ...(operation && first ? { id: operationId(first.kind, operation) } : {}),
+      pointer: (first && differingPointer(first.request.body, body)) || '/member',
+    };
+    return new Problem('reference_reused', undefined, fields);
+  }
+
+  async function known(draft: Parameters<Operations['known']>[0]): Promise<Performed | undefined> {
+    const now = Date.now();
+    if (isFresh(draft.reference, now) && epochs.lookupUntil() < now) return undefined;
+    const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
+    const operation = await lookup.reference(key);
+    if (!operation) return undefined;
+    const first = await fromBooks(operation);
+    if (!first)
+      throw new Problem('not_ready', 'the first answer to this reference cannot be read at the moment');
+    if (first.fingerprint !== draft.fingerprint) throw reused(operation, first, draft.request.body);
+    return { recorded: first, replayed: true };
+  }
+
+  async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {
+    const shard = shardOfOperation(operation);
+    const found = (await fromJournal(shard, streamId)) ?? (await recorded(operation, barrierMsMax));
+    if (found?.operation !== operation) {
+      const written = await fromBooks(operation);
+      if (!written)
+        throw new Problem(
+          'outcome_unknown',
+          'the first answer to this reference cannot be read at the moment',
+        );
+      return written;
+    }
+    return found;
+  }
+
+  async function attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt> {
+    const operation = newOperation(wallet.shardOf(draft.member), lookedUpAt);
+    const outcome = await wallet.execute({
+      script: draft.script,
+      kind: draft.kind,
+      program: draft.program,
+      client: draft.client,
+      member: draft.member,
+      operation,
+      origins: draft.origins ?? [],
+      order: draft.order ?? '',
+      referenceKey: referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference),
+      fingerprint: draft.fingerprint,
+      occurredAt: draft.occurredAt,
+      at: draft.at,
+      lookedUpAt,
+      input: JSON.stringify(draft.input),
+      request: JSON.stringify(draft.request),
+      factsVersion: draft.factsVersion,
+    });
+    switch (outcome.status) {
+      case 'done':
+        return {
+          status: 'performed',
+          replayed: false,
+          recorded: {
+            operation,
+            kind: outcome.kind,
+            program: draft.program,
+            member: draft.member,
+            at: outcome.at,
+            occurredAt: draft.occurredAt,
+            order: draft.order ?? '',
+            fingerprint: draft.fingerprint,
+            position: outcome.position,
+            request: draft.request,
+            effect: JSON.parse(outcome.effect) as Effect,
+          },
+        };
+      case 'replayed':
+        return {
+          status: 'performed',
+          replayed: true,
+          recorded: await replay(outcome.operation, outcome.streamId),
+        };
+      case 'reference_reused': {
+        const first = outcome.operation && (await recorded(outcome.operation, barrierMsMax));
+        throw reused(outcome.operation, first || undefined, draft.request.body);
+      }
+      default:
+        return outcome;
+    }
+  }
+
+  async function reach(of: Recorded, durability: Durability, waitMs: number): Promise<Durability> {
+    const waited = await wallet.waitWritten(of.position, durability === 'ledger' ? waitMs : 0);
+    if (waited === 'written') return 'ledger';
+    if (waited === 'moved') return (await fromBooks(of.operation)) ? 'ledger' : 'journal';
+    return 'journal';
+  }
+
+  return {
+    wallet,
+    lookup,
+    fingerprint: (canonical) => fingerprintOf(fingerprintSecret, JSON.stringify(canonical)),
+    known,
+    attempt,
+    recorded,
+    reach,
+  };
+}

@@ -1,0 +1,179 @@
+/**
+ * The path that every movement takes: who is it and was it known before (asked together) → decide → one script → wait for
+ * the books where asked. Facts that turn out to be stale are read again a bounded number of times.
+ */
+
+import { programNow } from '#src/earning/program.ts';
+import { Problem } from '#src/errors.ts';
+import type { Caller, Reply } from '#src/http/route.ts';
+import type { EpochMs, OperationHex, OperationKind } from '#src/values.ts';
+import { assertNever, positionText } from '#src/values.ts';
+import type { MemberFacts } from './lookup.ts';
+import type { Durability, Operations, Recorded } from './operations.ts';
+import type { MovementScript } from './scripts.ts';
+import { refusalProblem } from './wallet.ts';
+
+/** What a domain decided for a member: the script's input and what is kept of the request beside its body. */
+export interface Decision {
+  readonly input: unknown;
+  readonly origins?: readonly OperationHex[];
+  readonly order?: string | undefined;
+  readonly keep?: Readonly<Record<string, unknown>>;
+}
+
+export interface Movement {
+  readonly caller: Pick<Caller, 'program' | 'client'>;
+  readonly script: MovementScript;
+  readonly kind: OperationKind;
+  readonly reference: string;
+  /** The canonical body with the member as the caller named it; only its fingerprint is kept. */
+  readonly named: unknown;
+  /** The canonical body without the member and without what is never compared; kept in the books. */
+  readonly body: unknown;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly occurredAt?: EpochMs | undefined;
+  readonly durability: Durability;
+  readonly waitMs: number;
+  /** The member; undefined answers `member_not_found`. */
+  member(): Promise<MemberFacts | undefined>;
+  /** Called again with fresh facts when they were stale; may throw a Problem. */
+  decide(member: MemberFacts): Decision | Promise<Decision>;
+  /** The movement is settled whoever the member is now, so neither facts nor a merge matter (holds). */
+  readonly anyFacts?: boolean;
+  /** How often stale facts or originals are read again; default 5. */
+  readonly attemptsMax?: number;
+  /** Called when an original's state changed under way; returning lets `decide` run again. */
+  staleOperation?(details: Record<string, unknown>): void;
+  /** Turns a refusal that only this domain understands into a Problem. */
+  refused?(
+    code: string,
+    details: Record<string, unknown>,
+  ): Promise<Problem | undefined> | Problem | undefined;
+}
+
+export interface Moved {
+  readonly recorded: Recorded;
+  readonly replayed: boolean;
+  readonly reached: Durability;
+}
+
+const attemptsMax = 5;
+
+async function survivor(
+  operations: Operations,
+  program: number,
+  facts: MemberFacts | undefined,
+): Promise<MemberFacts | undefined> {
+  let current = facts;
+  // A chain of merges is as long as people are merged one after the other; eight is beyond any real one.
+  for (let hop = 0; current?.mergedInto !== undefined && hop < 8; hop += 1) {
+    current = await operations.lookup.member(program, current.mergedInto);
+  }
+  return current;
+}
+
+/** Runs a movement to its recorded operation. Throws the Problem that a refusal is. */
+export async function perform(operations: Operations, movement: Movement): Promise<Moved> {
+  const { program, client } = movement.caller;
+  const fingerprint = operations.fingerprint(movement.named);
+  const request = { body: movement.body, ...(movement.metadata ? { metadata: movement.metadata } : {}) };
+  const question = {
+    program: program.number,
+    client,
+    kind: movement.kind,
+    reference: movement.reference,
+    fingerprint,
+    request,
+  };
+  for (let attempt = 0; attempt < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
+    const lookedUpAt = Date.now();
+    const [known, named] = await Promise.all([operations.known(question), movement.member()]);
+    if (known) return finish(operations, movement, known.recorded, true);
+    const member = movement.anyFacts ? named : await survivor(operations, program.number, named);
+    if (!member) throw new Problem('member_not_found');
+    const decision = await movement.decide(member);
+    const at = programNow(program);
+    const outcome = await operations.attempt(
+      {
+        ...question,
+        script: movement.script,
+        member: member.member,
+        factsVersion: movement.anyFacts ? undefined : member.factsVersion,
+        origins: decision.origins ?? [],
+        order: decision.order,
+        occurredAt: movement.occurredAt ?? at,
+        at,
+        input: decision.input,
+        request: decision.keep ? { ...request, ...decision.keep } : request,
+      },
+      lookedUpAt,
+    );
+    switch (outcome.status) {
+      case 'performed':
+        return finish(operations, movement, outcome.recorded, outcome.replayed);
+      case 'stale_facts':
+        await freshFacts(operations, member);
+        break;
+      case 'member_not_found':
+        throw new Problem('member_not_found');
+      case 'original_not_found':
+        throw new Problem('original_not_found');
+      case 'refused':
+        if (outcome.code === 'stale_operation' && movement.staleOperation)
+          movement.staleOperation(outcome.details);
+        else if (outcome.code === 'member_merged') await freshFacts(operations, member);
+        else throw await problemOf(movement, outcome);
+        break;
+      default:
+        assertNever(outcome);
+    }
+  }
+  throw new Problem(
+    'reference_in_progress',
+    'the member changes faster than the request can follow; repeat it',
+  );
+}
+
+/** What Redis knows and the books not yet: wait until the change is written, then read the member again. */
+async function freshFacts(operations: Operations, member: MemberFacts): Promise<void> {
+  await operations.wallet.readBarrier(operations.wallet.shardOf(member.member), 1_000);
+  operations.lookup.forget(member.member);
+}
+
+async function problemOf(
+  movement: Movement,
+  outcome: Parameters<typeof refusalProblem>[0],
+): Promise<Problem> {
+  const own = await movement.refused?.(outcome.code, outcome.details);
+  if (own) return own;
+  const { currencyByNumber } = movement.caller.program;
+  return refusalProblem(outcome, (number) => currencyByNumber.get(number)?.code ?? String(number));
+}
+
+async function finish(
+  operations: Operations,
+  movement: Movement,
+  recorded: Recorded,
+  replayed: boolean,
+): Promise<Moved> {
+  return {
+    recorded,
+    replayed,
+    reached: await operations.reach(recorded, movement.durability, movement.waitMs),
+  };
+}
+
+/** The reply to a movement: `status`, or 202 where `ledger` was asked for and the wait ended first. */
+export function movementReply(
+  moved: Moved,
+  asked: Durability,
+  status: number,
+  body: Record<string, unknown>,
+): Reply {
+  const late = asked === 'ledger' && moved.reached === 'journal';
+  return {
+    status: late ? 202 : status,
+    replayed: moved.replayed,
+    body: { ...body, ledger: { position: positionText(moved.recorded.position), durability: moved.reached } },
+  };
+}

@@ -1,0 +1,26 @@
+-- Reads members as they stand at a time, without writing: what is due is settled in memory only.
+-- ARGV    clock, deadline, then member, at for each
+-- answers {'cold'} or {'read', balances, lots, sequence, epoch, at, status, facts} with lots =
+--         [[currency, lot, points, expiresAt, availableAt, party], …] in burn order
+local word = clock()
+if word then return { word } end
+local results = { 'ok' }
+for base = 3, #ARGV, 2 do
+  local m = load_member(ARGV[base])
+  if m then
+    local at = math.max(tonumber(ARGV[base + 1]), m.at)
+    settle_due(m, at)
+    local lots = {}
+    for _, w in ipairs(m.wallets) do
+      for _, lot in ipairs(w[4]) do
+        lots[#lots + 1] = '[' .. w[1] .. ',' .. text(lot[1]) .. ',' .. text(lot[2]) .. ',' .. text(lot[3]) .. ','
+          .. text(lot[4]) .. ',' .. lot[5] .. ']'
+      end
+    end
+    results[#results + 1] = { 'read', balances_text(m, at), '[' .. table.concat(lots, ',') .. ']', m.seq, m.epoch,
+      text(at), m.status, m.facts }
+  else
+    results[#results + 1] = { 'cold' }
+  end
+end
+return results

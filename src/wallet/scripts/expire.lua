@@ -1,0 +1,27 @@
+-- Books what has fallen due for a member nobody touched: ended holds, expired lots, debt that matured points pay off.
+-- The balance was already right without it; this only writes it down.
+-- input   {}
+-- refuses nothing_due
+-- record  expiry: held -, wallet +; wallet -, breakage +; wallet -, debt +
+local function book(base)
+  local m = load_member(ARGV[base + MEMBER])
+  if not m then return { 'cold' } end
+  local at = math.max(tonumber(ARGV[base + AT]), m.at)
+  local legs, ended = settle_due(m, at)
+  if #legs == 0 then return { 'refused', 'nothing_due', '{}' } end
+  local effect = effect_text(m, at, legs, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
+  local seq, word = append(base, 'expiry', ARGV[base + OPERATION], at, effect)
+  if word then return { word } end
+  m.epoch, m.seq, m.at = EPOCH, seq, at
+  save_member(ARGV[base + MEMBER], m)
+  return { 'done', seq, effect, text(at), 'expiry', EPOCH }
+end
+
+local word = clock()
+if word then return { word } end
+local results = { 'ok' }
+for base = 3, #ARGV, FIELDS do
+  results[#results + 1] = book(base)
+  if results[#results][1] == 'fenced' and base == 3 then return { 'fenced' } end
+end
+return results

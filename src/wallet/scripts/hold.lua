@@ -1,0 +1,24 @@
+-- Reserves points: they leave the lots and wait under the hold until it is captured, released or ends.
+-- input   {parts = [[currency, points], …], expiresAt}
+-- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points, balance_limit
+-- record  hold: wallet -, held +
+local function decide(m, item)
+  local code, details = barred(m, true)
+  if not code then code, details = short(m, item.input.parts, item.at) end
+  if not code and #m.holds >= HOLDS_MAX then code = 'balance_limit' end
+  if code then return nil, code, details end
+  local legs, parts = {}, {}
+  for _, part in ipairs(item.input.parts) do
+    local w = wallet_of(m, part[1])
+    take(w, part[2], usable(item.at), function(lot, points)
+      local held = { part[1], lot[1], points, lot[3], lot[4], lot[5] }
+      wallet_leg(legs, w, lot, -points)
+      held_leg(legs, held, points, item.operation)
+      parts[#parts + 1] = held
+    end)
+  end
+  m.holds[#m.holds + 1] = { item.operation, item.input.expiresAt, parts }
+  return { legs = legs, extra = ',"expiresAt":' .. text(item.input.expiresAt) }
+end
+
+return run(decide)

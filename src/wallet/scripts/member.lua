@@ -1,0 +1,205 @@
+-- Second part of every wallet script: the state of one member, its lots in burn order, and what falls due.
+--
+-- A member is one msgpack string. Invariants: a wallet's lots are sorted by burn order (soonest expiry first, never
+-- expiring last, then the older lot), none is empty, and debt is 0 or no matured lot is left.
+-- A lot is {lot, points, expiresAt, availableAt, party}; times are epoch ms, 0 = none.
+-- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}.
+
+local NO_EXPIRY = 9e15
+
+local function load_member(number)
+  local packed = redis.call('GET', PREFIX .. 'm:' .. number)
+  if not packed then return nil end
+  local s = cmsgpack.unpack(packed)
+  if s[1] < COLD_BELOW then return nil end
+  return { epoch = s[1], seq = s[2], at = s[3], status = s[4], facts = s[5], frozen = s[6], merged = s[7],
+    wallets = s[8], holds = s[9], refusals = s[10] }
+end
+
+local function save_member(number, m)
+  redis.call('SET', PREFIX .. 'm:' .. number,
+    cmsgpack.pack({ m.epoch, m.seq, m.at, m.status, m.facts, m.frozen, m.merged, m.wallets, m.holds, m.refusals }))
+end
+
+local function wallet_of(m, currency)
+  for _, w in ipairs(m.wallets) do
+    if w[1] == currency then return w end
+  end
+  local w = { currency, 0, 1, {} }
+  m.wallets[#m.wallets + 1] = w
+  return w
+end
+
+-- Legs are collected as JSON text; every leg is {account, currency, points, …} and a record's legs sum to zero.
+local function wallet_leg(legs, w, lot, points)
+  legs[#legs + 1] = '["wallet",' .. w[1] .. ',' .. text(points) .. ',' .. text(lot[1]) .. ',' .. lot[5] .. ','
+    .. text(lot[3]) .. ',' .. text(lot[4]) .. ']'
+end
+
+local function held_leg(legs, part, points, hold)
+  legs[#legs + 1] = '["held",' .. part[1] .. ',' .. text(points) .. ',' .. text(part[2]) .. ',"' .. hold .. '",'
+    .. part[6] .. ',' .. text(part[4]) .. ',' .. text(part[5]) .. ']'
+end
+
+local function plain_leg(legs, account, currency, points, party)
+  if points ~= 0 then
+    legs[#legs + 1] = '["' .. account .. '",' .. currency .. ',' .. text(points) .. ',' .. (party or 0) .. ']'
+  end
+end
+
+local function expiry_of(lot)
+  return lot[3] == 0 and NO_EXPIRY or lot[3]
+end
+
+-- Puts a lot at its place in burn order.
+local function insert_lot(w, lot)
+  local lots = w[4]
+  local place = #lots + 1
+  while place > 1 do
+    local before = lots[place - 1]
+    local e, f = expiry_of(before), expiry_of(lot)
+    if e < f or (e == f and before[1] < lot[1]) then break end
+    place = place - 1
+  end
+  table.insert(lots, place, lot)
+end
+
+-- Joins the two neighbours of one funder that expire closest together; the later expiry wins. Where no two neighbours
+-- have one funder the first two are joined under the later one's.
+local function merge_neighbours(w, legs)
+  local lots, best, gap = w[4], 1, math.huge
+  for i = 1, #lots - 1 do
+    local a, b = lots[i], lots[i + 1]
+    local distance = expiry_of(b) - expiry_of(a)
+    if a[5] == b[5] and a[4] == b[4] and distance < gap then best, gap = i, distance end
+  end
+  local from, into = lots[best], lots[best + 1]
+  wallet_leg(legs, w, from, -from[2])
+  wallet_leg(legs, w, into, from[2])
+  into[2] = into[2] + from[2]
+  into[4] = math.max(into[4], from[4])
+  table.remove(lots, best)
+end
+
+-- Adds points to the lot with the same terms, or opens a new one.
+local function credit(w, legs, points, expires, available, party, at)
+  for _, lot in ipairs(w[4]) do
+    if lot[3] == expires and lot[5] == party and (lot[4] == available or (lot[4] <= at and available <= at)) then
+      lot[2] = lot[2] + points
+      return wallet_leg(legs, w, lot, points)
+    end
+  end
+  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs) end
+  local lot = { w[3], points, expires, available, party }
+  w[3] = w[3] + 1
+  insert_lot(w, lot)
+  wallet_leg(legs, w, lot, points)
+end
+
+-- Puts points back into the lot they came from, which is opened again with its original terms when it was empty.
+local function put_back(w, legs, points, number, expires, available, party)
+  for _, lot in ipairs(w[4]) do
+    if lot[1] == number then
+      lot[2] = lot[2] + points
+      return wallet_leg(legs, w, lot, points)
+    end
+  end
+  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs) end
+  local lot = { number, points, expires, available, party }
+  insert_lot(w, lot)
+  wallet_leg(legs, w, lot, points)
+end
+
+-- Takes up to `points` from the lots for which `takes(lot)` holds, in burn order; calls `taken(lot, points)` for each.
+-- Returns what could not be taken.
+local function take(w, points, takes, taken)
+  local lots, i = w[4], 1
+  while points > 0 and lots[i] do
+    local lot = lots[i]
+    if takes(lot) then
+      local part = math.min(points, lot[2])
+      lot[2] = lot[2] - part
+      points = points - part
+      taken(lot, part)
+      if lot[2] == 0 then table.remove(lots, i) else i = i + 1 end
+    else
+      i = i + 1
+    end
+  end
+  return points
+end
+
+local function usable(at)
+  return function(lot)
+    return lot[4] <= at and (lot[3] == 0 or lot[3] > at)
+  end
+end
+
+local function available_of(w, at)
+  local sum, can = 0, usable(at)
+  for _, lot in ipairs(w[4]) do
+    if can(lot) then sum = sum + lot[2] end
+  end
+  return sum
+end
+
+local function repay_debt(w, legs, at)
+  if w[2] == 0 then return end
+  local rest = take(w, w[2], usable(at), function(lot, part) wallet_leg(legs, w, lot, -part) end)
+  plain_leg(legs, 'debt', w[1], w[2] - rest)
+  w[2] = rest
+end
+
+local function hold_index(m, operation)
+  for i, hold in ipairs(m.holds) do
+    if hold[1] == operation then return i end
+  end
+  return nil
+end
+
+-- Gives every part of a hold back to the lots it came from.
+local function release_parts(m, hold, legs)
+  for _, part in ipairs(hold[3]) do
+    held_leg(legs, part, -part[3], hold[1])
+    put_back(wallet_of(m, part[1]), legs, part[3], part[2], part[4], part[5], part[6])
+  end
+end
+
+-- Settles in memory what time has decided: holds that ended, lots that expired, debt that matured points pay off.
+-- Returns the legs, and the holds that ended.
+local function settle_due(m, at)
+  local legs, ended = {}, {}
+  for i = #m.holds, 1, -1 do
+    local hold = m.holds[i]
+    if hold[2] <= at then
+      release_parts(m, hold, legs)
+      ended[#ended + 1] = hold[1]
+      table.remove(m.holds, i)
+    end
+  end
+  for _, w in ipairs(m.wallets) do
+    local expired = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end,
+      function(lot, part) wallet_leg(legs, w, lot, -part) end)
+    plain_leg(legs, 'breakage', w[1], NO_EXPIRY - expired)
+    repay_debt(w, legs, at)
+  end
+  return legs, ended
+end
+
+-- [[currency, available, pending, held, debt], …]: what a reply shows as balances.
+local function balances_text(m, at)
+  local rows = {}
+  for _, w in ipairs(m.wallets) do
+    local available, pending, held = 0, 0, 0
+    for _, lot in ipairs(w[4]) do
+      if lot[4] > at then pending = pending + lot[2] elseif lot[3] == 0 or lot[3] > at then available = available + lot[2] end
+    end
+    for _, hold in ipairs(m.holds) do
+      for _, part in ipairs(hold[3]) do
+        if part[1] == w[1] then held = held + part[3] end
+      end
+    end
+    rows[#rows + 1] = '[' .. w[1] .. ',' .. text(available) .. ',' .. text(pending) .. ',' .. text(held) .. ',' .. text(w[2]) .. ']'
+  end
+  return '[' .. table.concat(rows, ',') .. ']'
+end

@@ -1,0 +1,64 @@
+-- First part of every script. In front of it `scripts.ts` puts one line of literals:
+--   PREFIX ('{s07}:'), EPOCH, COLD_BELOW and the bounds of limits.ts.
+--
+-- A call carries ARGV[1] = the caller's clock (ms), ARGV[2] = the deadline (ms) and up to sixty-four items of fourteen
+-- arguments each, in the order of `ITEM`. It answers {'ok', result, …} with one result an item, or one word for all:
+--   clock_skew  the caller's clock is off; nothing written
+--   expired     the call arrived after its deadline; nothing written
+--   fenced      the journal is not of this epoch or is gone; nothing written
+--
+-- Order of every item: idempotency, existence, state, then append() as the first write, its record complete; after it
+-- only writes that cannot fail, because Redis does not roll a script back.
+
+local FIELDS = 14
+local KIND, PROGRAM, CLIENT, MEMBER, OPERATION, ORIGIN, ORDER, REFERENCE = 0, 1, 2, 3, 4, 5, 6, 7
+local FINGERPRINT, OCCURRED_AT, AT, INPUT, REQUEST, FACTS = 8, 9, 10, 11, 12, 13
+
+local JOURNAL = PREFIX .. 'journal'
+
+-- Whole numbers as text. tostring() would round above 10^14.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- The caller's clock against Redis TIME, and the deadline. A wrong clock would expire points for good.
+local function clock()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if math.abs(now - ARGV[1]) > CLOCK_SKEW_MS then return 'clock_skew' end
+  if now > tonumber(ARGV[2]) then return 'expired' end
+  return nil
+end
+
+-- For scripts and branches that write without appending: the journal's last id must be of this epoch.
+local function fenced()
+  local last = redis.call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', 1)
+  return not last[1] or tonumber(string.match(last[1][1], '^(%d+)-')) ~= EPOCH
+end
+
+-- Appends a record; the marked line of every operation. Returns its sequence, or nil and the word to answer.
+local function append(base, kind, operation, at, effect)
+  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', EPOCH .. '-*',
+    'kind', kind, 'program', ARGV[base + PROGRAM], 'client', ARGV[base + CLIENT], 'member', ARGV[base + MEMBER],
+    'operation', operation, 'origin', ARGV[base + ORIGIN], 'order', ARGV[base + ORDER],
+    'reference', kind == 'expiry' and '' or ARGV[base + REFERENCE], 'fingerprint', ARGV[base + FINGERPRINT],
+    'at', text(at), 'occurredAt', ARGV[base + OCCURRED_AT],
+    'request', kind == 'expiry' and '{}' or ARGV[base + REQUEST], 'effect', effect)
+  if type(id) == 'string' then return tonumber(string.match(id, '%-(%d+)$')) end
+  if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
+  return nil, 'fenced'
+end
+
+-- What an idempotency entry says about an item: a replay, or a reuse of the reference for something else.
+local function recall(entry, fingerprint)
+  if string.sub(entry, 1, 1) == '!' then
+    if string.sub(entry, 2, 17) ~= fingerprint then return { 'reference_reused', '' } end
+    return { 'refused', string.match(entry, '^([%l_]+) (.*)$', 18) }
+  end
+  local word = string.sub(entry, 33, 48) == fingerprint and 'replayed' or 'reference_reused'
+  return { word, string.sub(entry, 1, 32), string.sub(entry, 49) }
+end
+
+local function remember(base, entry)
+  redis.call('SET', PREFIX .. 'i:' .. ARGV[base + REFERENCE], entry, 'PX', WINDOW_MS)
+end

@@ -1,0 +1,30 @@
+-- Second half of a transfer: credits what left another member's lots, with its terms, out of clearing.
+-- input   {lots = [[currency, points, expiresAt, availableAt, party], …], debts = [[currency, points], …], back = bool}
+--         back = true returns a refused transfer to its source, whatever the status there; a closed source's points
+--         go to `unclaimed`
+-- record  transfer_credit or transfer_return: clearing -, wallet +; or transfer_refusal (no legs), which resolves the
+--         transfer for ever: only from that record is it ever returned
+local function decide(m, item)
+  local input, legs = item.input, {}
+  local refusable = not input.back and (m.status == 'closed' or m.status == 'merged')
+  if refusable then return { legs = legs, kind = 'transfer_refusal' } end
+  local lost = input.back and m.status == 'closed'
+  for _, lot in ipairs(input.lots) do
+    plain_leg(legs, 'clearing', lot[1], -lot[2])
+    if lost then
+      plain_leg(legs, 'unclaimed', lot[1], lot[2])
+    else
+      credit(wallet_of(m, lot[1]), legs, lot[2], lot[3], lot[4], lot[5], item.at)
+    end
+  end
+  for _, debt in ipairs(input.debts) do
+    local w = wallet_of(m, debt[1])
+    w[2] = w[2] + debt[2]
+    plain_leg(legs, 'debt', debt[1], -debt[2])
+    plain_leg(legs, 'clearing', debt[1], debt[2])
+  end
+  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
+  return { legs = legs }
+end
+
+return run(decide)

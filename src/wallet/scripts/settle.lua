@@ -1,0 +1,47 @@
+-- Resolves a hold, once: captures all or part (the rest goes back) or releases it.
+-- input   {hold, mode = 'capture' | 'release', parts = [[currency, points], …] (empty: all)}
+-- refuses hold_expired, hold_not_open (the caller asks the books how it was resolved), capture_exceeds_hold
+-- record  capture: held -, redemption + (rest: held -, wallet +); release: held -, wallet +
+-- A hold is settled whatever the member's status is: the promise was made when it was taken.
+local function wanted(hold, parts)
+  local points = {}
+  for _, part in ipairs(hold[3]) do points[part[1]] = (points[part[1]] or 0) + part[3] end
+  if #parts == 0 then return points end
+  local asked = {}
+  for currency in pairs(points) do asked[currency] = 0 end
+  for _, part in ipairs(parts) do
+    if (points[part[1]] or 0) < part[2] then return nil end
+    asked[part[1]] = part[2]
+  end
+  return asked
+end
+
+local function decide(m, item)
+  local input = item.input
+  for _, hold in ipairs(item.ended) do
+    if hold == input.hold then return nil, 'hold_expired' end
+  end
+  local index = hold_index(m, input.hold)
+  if not index then return nil, 'hold_not_open' end
+  local hold, legs = m.holds[index], {}
+  table.remove(m.holds, index)
+  if input.mode == 'release' then
+    release_parts(m, hold, legs)
+    return { legs = legs }
+  end
+  local left = wanted(hold, input.parts)
+  if not left then return nil, 'capture_exceeds_hold' end
+  for _, part in ipairs(hold[3]) do
+    local captured = math.min(left[part[1]], part[3])
+    left[part[1]] = left[part[1]] - captured
+    held_leg(legs, part, -part[3], hold[1])
+    plain_leg(legs, 'redemption', part[1], captured)
+    if captured < part[3] then
+      put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6])
+    end
+  end
+  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
+  return { legs = legs }
+end
+
+return run(decide)

@@ -1,0 +1,100 @@
+-- Takes back what an accrual gave and gives back what a redemption took: reversal, refund, and a return that does both.
+-- What is left of an original stands in PREFIX o:<operation>, so two callers at once cannot undo the same points twice.
+-- input   {accruals = [[operation, version, note, [[currency, points], …]], …], debt = bool,
+--          redemptions = [[operation, version, note, [[currency, points], …]], …]}
+--         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
+--         note is the caller's own text about what was returned so far; version guards it against another writer
+-- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
+--         answers {'cold_operation', operation} when the original must be loaded first
+-- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +
+local function load_operation(operation)
+  local packed = redis.call('GET', PREFIX .. 'o:' .. operation)
+  if not packed then return nil end
+  local s = cmsgpack.unpack(packed)
+  if s[1] < COLD_BELOW then return nil end
+  return { version = s[3], note = s[4], parts = s[5] }
+end
+
+-- Lowers what is left of an original, its last part first, and calls undone(part, points) for each. False: too much.
+local function lower(state, currency, points, undone)
+  for i = #state.parts, 1, -1 do
+    local part = state.parts[i]
+    if part[1] == currency and points > 0 and part[3] > 0 then
+      local share = math.min(points, part[3])
+      part[3] = part[3] - share
+      points = points - share
+      undone(part, share)
+    end
+  end
+  return points == 0
+end
+
+local function take_back(m, item, legs, shortfall, part, points)
+  local w = wallet_of(m, part[1])
+  local function taken(lot, share) wallet_leg(legs, w, lot, -share) end
+  local rest = points
+  if not item.input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
+  rest = take(w, rest, usable(item.at), taken)
+  if rest > 0 then
+    if item.input.debt then
+      w[2] = w[2] + rest
+      plain_leg(legs, 'debt', part[1], -rest)
+    end
+    shortfall[part[1]] = (shortfall[part[1]] or 0) + rest
+  end
+  plain_leg(legs, 'issuance', part[1], points - (item.input.debt and 0 or rest), part[6])
+end
+
+local function open_all(list, states)
+  for _, row in ipairs(list) do
+    local state = load_operation(row[1])
+    if not state then return 'cold_operation', row[1] end
+    if state.version ~= row[2] then
+      return 'stale_operation', cjson.encode({ operation = row[1], version = state.version, note = state.note })
+    end
+    states[row[1]] = state
+  end
+end
+
+local function decide(m, item)
+  local input, legs, states, shortfall = item.input, {}, {}, {}
+  local code, details = open_all(input.accruals, states)
+  if not code then code, details = open_all(input.redemptions, states) end
+  if code then return nil, code, details end
+  for _, row in ipairs(input.redemptions) do
+    for _, wish in ipairs(row[4]) do
+      local w = wallet_of(m, wish[1])
+      local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
+        plain_leg(legs, 'redemption', part[1], -points)
+        if input.moved then
+          credit(w, legs, points, part[4], part[5], part[6], item.at)
+        else
+          put_back(w, legs, points, part[2], part[4], part[5], part[6])
+        end
+      end)
+      if not fits then return nil, 'refund_exceeds_redemption' end
+    end
+    states[row[1]].note = row[3]
+  end
+  for _, row in ipairs(input.accruals) do
+    for _, wish in ipairs(row[4]) do
+      local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
+        take_back(m, item, legs, shortfall, part, points)
+      end)
+      if not fits then return nil, 'reversal_exceeds_accrual' end
+    end
+    states[row[1]].note = row[3]
+  end
+  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
+  local missing = {}
+  for currency, points in pairs(shortfall) do missing[#missing + 1] = '[' .. currency .. ',' .. text(points) .. ']' end
+  local function save(seq)
+    for operation, state in pairs(states) do
+      redis.call('SET', PREFIX .. 'o:' .. operation,
+        cmsgpack.pack({ EPOCH, seq, state.version + 1, state.note, state.parts }))
+    end
+  end
+  return { legs = legs, extra = ',"shortfall":[' .. table.concat(missing, ',') .. ']', save = save }
+end
+
+return run(decide)

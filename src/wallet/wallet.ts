@@ -1,0 +1,386 @@
+/**
+ * Calls the wallet scripts. Items of one script and shard that arrive while a call is under way go together into the next
+ * one, up to sixty-four; an idle shard is called within the same turn of the event loop, so batching costs no latency.
+ * Items of a lane keep their order.
+ *
+ * What an error says about the points: a script that answered `fenced`, `clock_skew` or `expired` has changed nothing; a
+ * connection that broke while a call was under way, or a timeout, leaves the outcome unknown, also when NOSCRIPT comes
+ * back afterwards, because ioredis sends the call again by itself.
+ */
+import type { Redis } from 'ioredis';
+import { Problem } from '#src/errors.ts';
+import type { BalanceRow } from '#src/journal.ts';
+import { generationOf } from '#src/platform/redis.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position } from '#src/values.ts';
+import { shardOfMember, shardOfOperation } from '#src/values.ts';
+import type { Epochs } from './epochs.ts';
+import { keys } from './keys.ts';
+import { deadlineMs, itemsPerCallMax } from './limits.ts';
+import type { Loaded, Loader } from './load.ts';
+import type { MovementScript } from './scripts.ts';
+import type { Waited, Written } from './written.ts';
+
+/** One movement on its way into a script. Texts are passed through to the journal as they are. */
+export interface Movement {
+  readonly script: MovementScript;
+  readonly kind: OperationKind;
+  readonly program: number;
+  /** 0 is the engine itself. */
+  readonly client: number;
+  readonly member: MemberNumber;
+  readonly operation: OperationHex;
+  readonly origins: readonly OperationHex[];
+  readonly order: string;
+  /** Empty for movements that are idempotent by themselves. */
+  readonly referenceKey: string;
+  readonly fingerprint: string;
+  readonly occurredAt: EpochMs;
+  /** Now in the program's own time. */
+  readonly at: EpochMs;
+  /** When the reference was looked up in the books (real time); the call is void thirty seconds later. */
+  readonly lookedUpAt: EpochMs;
+  /** What the script decides on, as JSON. */
+  readonly input: string;
+  /** What is kept of the request, as JSON. */
+  readonly request: string;
+  /** The version of the member's facts that the decision rests on; undefined where it rests on none. */
+  readonly factsVersion: number | undefined;
+}
+
+/** What became of a movement. */
+export type Outcome =
+  | {
+      readonly status: 'done';
+      readonly kind: OperationKind;
+      readonly position: Position;
+      readonly effect: string;
+      readonly at: EpochMs;
+    }
+  | { readonly status: 'replayed'; readonly operation: OperationHex; readonly streamId: string }
+  | { readonly status: 'reference_reused'; readonly operation: OperationHex | undefined }
+  | { readonly status: 'stale_facts' }
+  | { readonly status: 'member_not_found' }
+  | { readonly status: 'original_not_found' }
+  | { readonly status: 'refused'; readonly code: string; readonly details: Record<string, unknown> };
+
+export type LotRow = [
+  currency: number,
+  lot: number,
+  points: number,
+  expiresAt: number,
+  availableAt: number,
+  party: number,
+];
+
+/** A member as it stands at a time. */
+export interface Reading {
+  readonly balances: BalanceRow[];
+  readonly lots: LotRow[];
+  readonly position: Position;
+  readonly at: EpochMs;
+  readonly status: string;
+  readonly factsVersion: number;
+}
+
+export interface Wallet {
+  readonly shardCount: number;
+  execute(movement: Movement): Promise<Outcome>;
+  read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined>;
+  /** Waits until the books hold everything that the shard's journal holds now. */
+  readBarrier(shard: number, timeoutMs: number): Promise<Waited>;
+  waitWritten(position: Position, timeoutMs: number): Promise<Waited>;
+  shardOf(member: MemberNumber): number;
+}
+
+type Result = (string | number)[];
+
+interface Waiting {
+  readonly args: (string | number)[];
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Lane {
+  readonly shard: number;
+  readonly script: MovementScript | 'balance';
+  queue: Waiting[];
+  inFlight: boolean;
+}
+
+const coldAttemptsMax = 6;
+
+/** Turns an error of Redis into what it says about the points. */
+function problemOf(error: unknown, broke: boolean): Problem {
+  const message = error instanceof Error ? error.message : String(error);
+  const options = { cause: error };
+  if (message.startsWith('NOSCRIPT') || message.startsWith('LOADING') || message.startsWith('TRYAGAIN')) {
+    return broke
+      ? new Problem('outcome_unknown', undefined, {}, options)
+      : new Problem('shard_recovering', undefined, {}, options);
+  }
+  if (message.startsWith('OOM')) return new Problem('journal_full', undefined, {}, options);
+  return new Problem('outcome_unknown', undefined, {}, options);
+}
+
+/** Answers of a script that concern the whole call or the shard, not the member. */
+function shardProblem(word: string): Problem {
+  switch (word) {
+    case 'clock_skew':
+      return new Problem('clock_skew');
+    case 'journal_full':
+      return new Problem('journal_full');
+    case 'expired':
+      return new Problem('not_ready', 'the call took too long to reach the wallet; nothing was applied');
+    default:
+      return new Problem('shard_recovering');
+  }
+}
+
+export interface WalletOptions {
+  readonly redis: Redis;
+  readonly epochs: Epochs;
+  readonly loader: Loader;
+  readonly written: Written;
+  readonly shardCount: number;
+  /** Called for every record that this process acknowledges. */
+  acknowledged(position: Position): void;
+  /** Whether the journals have reached their limit; then only what ends an earlier promise goes on. */
+  journalFull(): boolean;
+}
+
+/** Scripts that resolve what was promised before; the last part of the journal is kept for them. */
+const resolving: ReadonlySet<MovementScript> = new Set(['settle', 'undo', 'status', 'expire']);
+
+export function createWallet({
+  redis,
+  epochs,
+  loader,
+  written,
+  shardCount,
+  acknowledged,
+  journalFull,
+}: WalletOptions): Wallet {
+  const lanes = new Map<string, Lane>();
+  let ready: Lane[] = [];
+
+  async function call(lane: Lane, batch: Waiting[]): Promise<Result[]> {
+    const known = epochs.of(lane.shard);
+    if (!known) throw new Problem('shard_recovering');
+    const generation = generationOf(redis);
+    const now = Date.now();
+    const args = batch.flatMap((waiting) => waiting.args);
+    let answer: [string, ...Result[]];
+    try {
+      answer = (await redis.evalsha(
+        known.scripts[lane.script].sha,
+        1,
+        keys.journal(lane.shard),
+        now,
+        now + deadlineMs,
+        ...args,
+      )) as [string, ...Result[]];
+    } catch (error) {
+      void epochs.refresh().catch(() => {});
+      throw problemOf(error, generation !== generationOf(redis));
+    }
+    const [word, ...results] = answer;
+    if (word !== 'ok') {
+      if (word === 'fenced') void epochs.refresh().catch(() => {});
+      throw shardProblem(word);
+    }
+    return results;
+  }
+
+  function flush(lane: Lane): void {
+    if (lane.inFlight || lane.queue.length === 0) return;
+    const batch = lane.queue.splice(0, itemsPerCallMax);
+    lane.inFlight = true;
+    call(lane, batch).then(
+      (results) => {
+        lane.inFlight = false;
+        flush(lane);
+        for (let i = 0; i < batch.length; i += 1) batch[i]!.resolve(results[i]!);
+      },
+      (error: unknown) => {
+        lane.inFlight = false;
+        flush(lane);
+        for (const waiting of batch) waiting.reject(error);
+      },
+    );
+  }
+
+  function flushReady(): void {
+    const now = ready;
+    ready = [];
+    for (const lane of now) flush(lane);
+  }
+
+  function submit(shard: number, script: Lane['script'], args: (string | number)[]): Promise<Result> {
+    const key = `${script}.${shard}`;
+    let lane = lanes.get(key);
+    if (!lane) {
+      lane = { shard, script, queue: [], inFlight: false };
+      lanes.set(key, lane);
+    }
+    const target = lane;
+    return new Promise((resolve, reject) => {
+      if (target.queue.push({ args, resolve, reject }) > 1 || target.inFlight) return;
+      if (ready.push(target) === 1) setImmediate(flushReady);
+    });
+  }
+
+  function argsOf(movement: Movement): (string | number)[] {
+    return [
+      movement.kind,
+      movement.program,
+      movement.client,
+      movement.member,
+      movement.operation,
+      movement.origins.join(','),
+      movement.order,
+      movement.referenceKey,
+      movement.fingerprint,
+      movement.occurredAt,
+      movement.at,
+      movement.input,
+      movement.request,
+      movement.factsVersion ?? '',
+    ];
+  }
+
+  async function warm(load: Promise<Loaded>): Promise<'loaded' | 'not_found'> {
+    let loaded: Loaded;
+    try {
+      loaded = await load;
+    } catch (error) {
+      throw new Problem('not_ready', 'the books cannot be read at the moment', {}, { cause: error });
+    }
+    if (loaded === 'fenced') throw new Problem('shard_recovering');
+    return loaded;
+  }
+
+  /** An original that is not in the books yet may still be in the journal: wait for it once, then load it. */
+  async function warmOperation(operation: OperationHex, shard: number): Promise<'loaded' | 'not_found'> {
+    const loaded = await warm(loader.operation(operation, shard));
+    if (loaded === 'loaded') return loaded;
+    await readBarrier(shardOfOperation(operation), 1_000);
+    return warm(loader.operation(operation, shard));
+  }
+
+  function outcomeOf(shard: number, result: Result): Outcome | 'cold' | 'cold_operation' {
+    const word = result[0] as string;
+    switch (word) {
+      case 'done':
+        return {
+          status: 'done',
+          kind: result[4] as OperationKind,
+          position: { shard, epoch: Number(result[5]), seq: Number(result[1]) },
+          effect: String(result[2]),
+          at: Number(result[3]),
+        };
+      case 'replayed':
+        return { status: 'replayed', operation: result[1] as OperationHex, streamId: String(result[2]) };
+      case 'reference_reused':
+        return {
+          status: 'reference_reused',
+          operation: result[1] === '' ? undefined : (result[1] as OperationHex),
+        };
+      case 'stale_facts':
+        return { status: 'stale_facts' };
+      case 'refused':
+        return {
+          status: 'refused',
+          code: String(result[1]),
+          details: JSON.parse(String(result[2])) as Record<string, unknown>,
+        };
+      case 'cold':
+      case 'cold_operation':
+        return word;
+      default:
+        throw shardProblem(word);
+    }
+  }
+
+  async function execute(movement: Movement): Promise<Outcome> {
+    const shard = shardOfMember(movement.member, shardCount);
+    if (journalFull() && !resolving.has(movement.script)) throw new Problem('journal_full');
+    const args = argsOf(movement);
+    for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
+      if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
+      const result = await submit(shard, movement.script, args);
+      const outcome = outcomeOf(shard, result);
+      if (outcome === 'cold') {
+        if ((await warm(loader.member(movement.member))) === 'not_found')
+          return { status: 'member_not_found' };
+      } else if (outcome === 'cold_operation') {
+        if ((await warmOperation(result[1] as OperationHex, shard)) === 'not_found')
+          return { status: 'original_not_found' };
+      } else {
+        if (outcome.status === 'done') acknowledged(outcome.position);
+        return outcome;
+      }
+    }
+    throw new Problem('shard_recovering', 'the member is loaded and evicted again and again');
+  }
+
+  async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
+    const shard = shardOfMember(member, shardCount);
+    for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
+      const result = await submit(shard, 'balance', [member, at]);
+      if (result[0] === 'read') {
+        return {
+          balances: JSON.parse(String(result[1])) as BalanceRow[],
+          lots: JSON.parse(String(result[2])) as LotRow[],
+          position: { shard, epoch: Number(result[4]), seq: Number(result[3]) },
+          at: Number(result[5]),
+          status: String(result[6]),
+          factsVersion: Number(result[7]),
+        };
+      }
+      if ((await warm(loader.member(member))) === 'not_found') return undefined;
+    }
+    throw new Problem('shard_recovering');
+  }
+
+  async function readBarrier(shard: number, timeoutMs: number): Promise<Waited> {
+    const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0];
+    if (!last) throw new Problem('shard_recovering');
+    const [epoch, seq] = last[0].split('-');
+    return written.wait({ shard, epoch: Number(epoch), seq: Number(seq) }, timeoutMs);
+  }
+
+  return {
+    shardCount,
+    execute,
+    read,
+    readBarrier,
+    waitWritten: (position, timeoutMs) => written.wait(position, timeoutMs),
+    shardOf: (member) => shardOfMember(member, shardCount),
+  };
+}
+
+/** The problem that a script's refusal is to the caller; `currencyCode` names the currency of its details. */
+export function refusalProblem(
+  outcome: Extract<Outcome, { status: 'refused' }>,
+  currencyCode: (number: number) => string,
+): Problem {
+  const { currency, ...details } = outcome.details;
+  const fields = typeof currency === 'number' ? { ...details, currency: currencyCode(currency) } : details;
+  switch (outcome.code) {
+    case 'insufficient_points':
+    case 'spending_frozen':
+    case 'member_not_active':
+    case 'member_merging':
+    case 'hold_expired':
+    case 'refund_exceeds_redemption':
+    case 'reversal_exceeds_accrual':
+    case 'balance_limit':
+      return new Problem(outcome.code, undefined, fields);
+    case 'capture_exceeds_hold':
+      return new Problem('validation_failed', 'more points than the hold has', {
+        errors: [{ pointer: '/points', detail: 'more points than the hold has' }],
+      });
+    default:
+      return new Problem('internal', `the wallet refused with ${outcome.code}`);
+  }
+}
