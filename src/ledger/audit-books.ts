@@ -1,0 +1,330 @@
+/**
+ * Walks a shard's operations in order, page by page, and recomputes from each what the books should hold beside it: its
+ * number, its entries, the block it stands in and the terms of the lots it touched. Memory does not grow with the ledger.
+ */
+import type pg from 'pg';
+import type { JournalRecord } from '#src/journal.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
+import { memberAccounts } from './accounts.ts';
+import { createChainCheck } from './audit-chain.ts';
+import { createDensityCheck } from './audit-density.ts';
+import type { Collector, Where } from './audit-report.ts';
+import { type EntryRow, type Posting, postingOf, UnbalancedRecord, walletLegs } from './postings.ts';
+
+const operationsPerPage = 5_000;
+
+interface OperationRow {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly kind: OperationKind;
+  readonly program: number;
+  readonly client: number;
+  readonly member: MemberNumber;
+  readonly operation: OperationHex;
+  readonly order_reference: string | null;
+  readonly reference_key: string | null;
+  readonly fingerprint: string | null;
+  readonly at: EpochMs;
+  readonly occurred_at: EpochMs;
+  readonly request: string;
+  readonly effect: string;
+}
+
+interface StoredEntry extends EntryRow {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly program: number;
+  readonly member: number | null;
+}
+
+interface Page {
+  readonly operations: readonly OperationRow[];
+  readonly entries: readonly StoredEntry[];
+}
+
+// Requests and effects are hashed as they came out of the journal, so they are read as text; `json` keeps it exactly.
+const operationsQuery = `select epoch, seq, kind, program, client, member, replace(operation::text, '-', '') as operation,
+    order_reference, replace(reference_key::text, '-', '') as reference_key, fingerprint,
+    (extract(epoch from at) * 1000)::bigint as at, (extract(epoch from occurred_at) * 1000)::bigint as occurred_at,
+    request::text as request, effect::text as effect
+  from operation where shard = $1 and (epoch, seq) > ($2, $3) order by epoch, seq limit $4`;
+
+const entriesQuery = `select epoch, seq, line, account::text as account, program, currency, points, member, lot,
+    replace(hold::text, '-', '') as hold, party
+  from entry where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($4, $5) order by epoch, seq, line`;
+
+const largestEpoch = 2_147_483_647;
+
+async function* pagesOf(tx: pg.ClientBase, shard: number): AsyncGenerator<Page> {
+  let after = { epoch: -1, seq: -1 };
+  for (;;) {
+    const operations = await tx.query<OperationRow>({
+      name: 'audit-operations',
+      text: operationsQuery,
+      values: [shard, after.epoch, after.seq, operationsPerPage],
+    });
+    const isLast = operations.rows.length < operationsPerPage;
+    const through = isLast ? { epoch: largestEpoch, seq: 0 } : operations.rows.at(-1)!;
+    const entries = await tx.query<StoredEntry>({
+      name: 'audit-entries',
+      text: entriesQuery,
+      values: [shard, after.epoch, after.seq, through.epoch, through.seq],
+    });
+    yield { operations: operations.rows, entries: entries.rows };
+    if (isLast) return;
+    after = through;
+  }
+}
+
+function recordOf(row: OperationRow): JournalRecord {
+  return {
+    epoch: row.epoch,
+    seq: row.seq,
+    kind: row.kind,
+    program: row.program,
+    client: row.client,
+    member: row.member,
+    operation: row.operation,
+    origins: [],
+    order: row.order_reference ?? '',
+    referenceKey: row.reference_key ?? '',
+    fingerprint: row.fingerprint ?? '',
+    at: row.at,
+    occurredAt: row.occurred_at,
+    request: row.request,
+    effectText: row.effect,
+  };
+}
+
+function isMemberAccount(account: string): boolean {
+  return (memberAccounts as readonly string[]).includes(account);
+}
+
+/** What an operation's entries should be, as they are stored. */
+function wantedEntries({ record, entries }: Posting): StoredEntry[] {
+  return entries.map((entry) => ({
+    ...entry,
+    epoch: record.epoch,
+    seq: record.seq,
+    program: record.program,
+    member: isMemberAccount(entry.account) ? record.member : null,
+  }));
+}
+
+const fields = ['account', 'program', 'currency', 'points', 'member', 'lot', 'hold', 'party'] as const;
+
+/** How two entries of one line differ: `points 45, should be 50`. */
+function differences(stored: StoredEntry, wanted: StoredEntry): string[] {
+  return fields
+    .filter((name) => stored[name] !== wanted[name])
+    .map((name) => `${name} ${stored[name] ?? 'none'}, should be ${wanted[name] ?? 'none'}`);
+}
+
+function placeOf(shard: number, entry: StoredEntry): Where {
+  const { epoch, seq, line, account, currency } = entry;
+  return {
+    shard,
+    epoch,
+    seq,
+    line,
+    account,
+    currency,
+    ...(entry.member === null ? {} : { member: entry.member as MemberNumber }),
+    ...(entry.lot === null ? {} : { lot: entry.lot }),
+    ...(entry.hold === null ? {} : { hold: entry.hold }),
+  };
+}
+
+function compareEntries(
+  shard: number,
+  collector: Collector,
+  stored: readonly StoredEntry[],
+  wanted: readonly StoredEntry[],
+): void {
+  const byLine = new Map(stored.map((entry) => [entry.line, entry]));
+  for (const entry of wanted) {
+    const found = byLine.get(entry.line);
+    byLine.delete(entry.line);
+    const where = placeOf(shard, entry);
+    if (!found) {
+      const detail = `the entry of ${entry.points} points is missing`;
+      collector.found({ check: 'entries', where, detail, points: Math.abs(entry.points) });
+      continue;
+    }
+    const different = differences(found, entry);
+    if (different.length === 0) continue;
+    collector.found({
+      check: 'entries',
+      where,
+      detail: different.join('; '),
+      points: Math.abs(found.points - entry.points),
+    });
+  }
+  for (const entry of byLine.values()) surplus(shard, collector, entry, 'its operation has no such leg');
+}
+
+function surplus(shard: number, collector: Collector, entry: StoredEntry, reason: string): void {
+  const detail = `an entry of ${entry.points} points too many: ${reason}`;
+  collector.found({ check: 'entries', where: placeOf(shard, entry), detail, points: Math.abs(entry.points) });
+}
+
+function checkLegs(where: Where, collector: Collector, stored: readonly StoredEntry[]): void {
+  collector.compared('legs', 1);
+  const sums = new Map<number, number>();
+  for (const { currency, points } of stored) sums.set(currency, (sums.get(currency) ?? 0) + points);
+  for (const [currency, sum] of sums) {
+    if (sum === 0) continue;
+    collector.found({
+      check: 'legs',
+      where: { ...where, currency },
+      detail: `legs sum to ${sum}, not 0`,
+      points: Math.abs(sum),
+    });
+  }
+}
+
+/** The posting of a record; a record that cannot be booked is a finding, since the writer would not have booked it. */
+function postingOrFinding(shard: number, collector: Collector, record: JournalRecord): Posting | undefined {
+  try {
+    return postingOf(record);
+  } catch (error) {
+    if (!(error instanceof UnbalancedRecord)) throw error;
+    const where = { shard, epoch: record.epoch, seq: record.seq, member: record.member };
+    collector.found({
+      check: 'legs',
+      where,
+      detail: `the operation cannot be booked: ${error.message}`,
+      points: 0,
+    });
+    return undefined;
+  }
+}
+
+interface Terms {
+  readonly member: MemberNumber;
+  readonly currency: number;
+  readonly lot: number;
+  readonly party: number;
+  readonly expiresAt: number;
+  readonly availableAt: number;
+}
+
+function noteTerms(terms: Map<string, Terms>, { record, effect }: Posting): void {
+  for (const [, currency, , lot, party, expiresAt, availableAt] of walletLegs(effect)) {
+    const row = { member: record.member, currency, lot, party, expiresAt, availableAt };
+    terms.set(Object.values(row).join('.'), row);
+  }
+}
+
+const termsQuery = `select w.member, w.currency, w.lot, w.party, w.expires_at, w.available_at,
+    l.party as stored_party, l.expires_at as stored_expires_at, l.available_at as stored_available_at
+  from unnest($1::bigint[], $2::smallint[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])
+    as w(member, currency, lot, party, expires_at, available_at)
+  join lot l using (member, currency, lot)
+  where (l.party, l.expires_at, l.available_at) <> (w.party, w.expires_at, w.available_at)`;
+
+interface TermsRow {
+  readonly member: MemberNumber;
+  readonly currency: number;
+  readonly lot: number;
+  readonly party: number;
+  readonly expires_at: number;
+  readonly available_at: number;
+  readonly stored_party: number;
+  readonly stored_expires_at: number;
+  readonly stored_available_at: number;
+}
+
+/** A lot's terms never change, so every leg that touched it must name those of its row. A missing row is found by `lots`. */
+async function checkTerms(
+  tx: pg.ClientBase,
+  shard: number,
+  collector: Collector,
+  terms: readonly Terms[],
+): Promise<void> {
+  collector.compared('lot terms', terms.length);
+  if (terms.length === 0) return;
+  const column = <Name extends keyof Terms>(name: Name) => terms.map((row) => row[name]);
+  const { rows } = await tx.query<TermsRow>({
+    name: 'audit-terms',
+    text: termsQuery,
+    values: [
+      column('member'),
+      column('currency'),
+      column('lot'),
+      column('party'),
+      column('expiresAt'),
+      column('availableAt'),
+    ],
+  });
+  for (const row of rows) {
+    const stored = `funder ${row.stored_party}, expires ${row.stored_expires_at}, available ${row.stored_available_at}`;
+    const wanted = `funder ${row.party}, expires ${row.expires_at}, available ${row.available_at}`;
+    const where = { shard, member: row.member, currency: row.currency, lot: row.lot };
+    collector.found({ check: 'lot terms', where, detail: `${stored}; a leg says ${wanted}`, points: 0 });
+  }
+}
+
+function isBefore(a: { epoch: number; seq: number }, b: { epoch: number; seq: number }): boolean {
+  return a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq);
+}
+
+/** Hands out a page's entries operation by operation; entries that no operation claims are findings. */
+function entriesByOperation(shard: number, collector: Collector, entries: readonly StoredEntry[]) {
+  let next = 0;
+  function unclaimed(entry: StoredEntry): void {
+    surplus(shard, collector, entry, 'there is no operation of this number');
+    next += 1;
+  }
+  return {
+    of(operation: OperationRow): StoredEntry[] {
+      while (next < entries.length && isBefore(entries[next]!, operation)) unclaimed(entries[next]!);
+      const first = next;
+      while (entries[next]?.epoch === operation.epoch && entries[next]?.seq === operation.seq) next += 1;
+      return entries.slice(first, next);
+    },
+    end(): void {
+      while (next < entries.length) unclaimed(entries[next]!);
+    },
+  };
+}
+
+interface PositionRow {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly hash: Buffer;
+}
+
+/** Audits what a shard's operations say about the books. `tx` is one snapshot. */
+export async function auditShardBooks(tx: pg.ClientBase, shard: number, collector: Collector): Promise<void> {
+  const found = await tx.query<PositionRow>('select epoch, seq, hash from position where shard = $1', [
+    shard,
+  ]);
+  const position = found.rows[0];
+  if (!position) {
+    collector.found({ check: 'density', where: { shard }, detail: 'the shard has no position', points: 0 });
+    return;
+  }
+  const density = await createDensityCheck(tx, shard, collector);
+  const chain = createChainCheck(tx, shard, collector);
+  for await (const page of pagesOf(tx, shard)) {
+    const entries = entriesByOperation(shard, collector, page.entries);
+    const terms = new Map<string, Terms>();
+    collector.compared('entries', page.entries.length);
+    for (const row of page.operations) {
+      const record = recordOf(row);
+      density.number(row.epoch, row.seq);
+      await chain.record(record);
+      const stored = entries.of(row);
+      checkLegs({ shard, epoch: row.epoch, seq: row.seq, member: row.member }, collector, stored);
+      const posting = postingOrFinding(shard, collector, record);
+      if (!posting) continue;
+      compareEntries(shard, collector, stored, wantedEntries(posting));
+      noteTerms(terms, posting);
+    }
+    entries.end();
+    await checkTerms(tx, shard, collector, [...terms.values()]);
+  }
+  await chain.end(position.hash);
+  density.end(position);
+}

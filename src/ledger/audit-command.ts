@@ -1,0 +1,55 @@
+/** `npm run audit`: prints what was compared and the drift; exit 1 on any finding, 2 when it could not run. */
+import { parseArgs } from 'node:util';
+import { loadConfig } from '#src/config.ts';
+import { createRedis } from '#src/platform/redis.ts';
+import { audit, auditConnection } from './audit.ts';
+import { renderReport } from './audit-report.ts';
+
+const help = `npm run audit [-- --shard N] [-- --json]
+
+Recomputes every balance and lot from entries, entries and the hash chain from operations, and compares what is hot in
+Redis with the books at the same sequence. Reads only; the service may run meanwhile.
+
+  --shard N  one shard alone
+  --json     one JSON object instead of the table
+  --help     this text
+`;
+
+async function run(): Promise<number> {
+  const { values } = parseArgs({
+    options: { shard: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
+  });
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  if (values.shard !== undefined && !/^\d{1,4}$/.test(values.shard))
+    throw new Error('--shard takes a number');
+  const { databaseUrl, redisUrl } = loadConfig();
+  const connection = auditConnection(databaseUrl);
+  const redis = createRedis(redisUrl, 30_000);
+  const showProgress = process.stderr.isTTY && !values.json;
+  try {
+    await connection.connect();
+    const report = await audit({
+      connection,
+      redis,
+      shard: values.shard === undefined ? undefined : Number(values.shard),
+      onProgress: (sentence) => showProgress && process.stderr.write(`\r\x1b[K${sentence}`),
+    });
+    if (showProgress) process.stderr.write('\r\x1b[K');
+    const text = values.json ? JSON.stringify({ object: 'audit', ...report }) : renderReport(report);
+    process.stdout.write(`${text}\n`);
+    return report.clean ? 0 : 1;
+  } finally {
+    redis.disconnect();
+    await connection.end().catch(() => {});
+  }
+}
+
+try {
+  process.exitCode = await run();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,203 @@
+/**
+ * Redis = ledger: what is hot, compared with the books at the same sequence, while the system runs.
+ *
+ * A batch is read from Redis, then from the books in one snapshot that is written at least through the last record of
+ * everything in the batch, then from Redis again. What is the same in both readings did not move in between, so the
+ * snapshot holds exactly its records, and the two must be equal. What moved is read again, a bounded number of times,
+ * and otherwise counted as skipped. A state of an epoch below the shard's `cold_below` counts as not there.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { z } from 'zod';
+import type { MemberNumber, OperationHex } from '#src/values.ts';
+import { keys } from '#src/wallet/keys.ts';
+import { operationStateOf } from '#src/wallet/operation-state.ts';
+import { blamedOnBooks, memberRows, operationRows } from './audit-hot-books.ts';
+import {
+  type Difference,
+  differencesOf,
+  memberStateSchema,
+  operationStateSchema,
+  standingInBooks,
+  standingInRedis,
+  standingOfOperation,
+} from './audit-standing.ts';
+
+/** Keys of one call: 200 members with a few lots each are about 60 kB and one millisecond of Redis. */
+export const hotPerBatch = 200;
+const attemptsMax = 5;
+const pollMs = 20;
+const inspect = readFileSync(new URL('../wallet/scripts/inspect.lua', import.meta.url), 'utf8');
+
+export interface HotStores {
+  readonly redis: Redis;
+  /** A connection of the audit's own; it opens a database transaction for each batch. */
+  readonly connection: pg.ClientBase;
+  /** How much longer the audit will wait for books that are behind; shared by all batches. */
+  readonly patience: { leftMs: number };
+}
+
+export interface HotComparison {
+  readonly compared: number;
+  /** Not at rest long enough, or not written in time. */
+  readonly skipped: number;
+  readonly differences: readonly Difference[];
+  /** Names whose state cannot even be read. */
+  readonly unreadable: readonly string[];
+}
+
+interface Progress {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly coldBelow: number;
+}
+
+/** What is hot of one sort, and how both sides are read. */
+interface Sort<Name extends string | number, State extends readonly [number, number, ...unknown[]]> {
+  readonly key: (shard: number, name: Name) => string;
+  readonly schema: z.ZodType<State>;
+  /** The differences of each, from one snapshot. */
+  compare(tx: pg.ClientBase, shard: number, states: ReadonlyMap<Name, State>): Promise<Difference[]>;
+}
+
+async function progressOf(connection: pg.ClientBase, shard: number): Promise<Progress> {
+  const { rows } = await connection.query<{ epoch: number; seq: number; cold_below: number | null }>({
+    name: 'audit-progress',
+    text: `select p.epoch, p.seq, (select cold_below from epoch e where e.shard = p.shard order by e.epoch desc limit 1) as cold_below
+      from position p where p.shard = $1`,
+    values: [shard],
+  });
+  const row = rows[0];
+  return { epoch: row?.epoch ?? 0, seq: row?.seq ?? 0, coldBelow: row?.cold_below ?? 0 };
+}
+
+function isWritten(progress: Progress, [epoch, seq]: readonly [number, number, ...unknown[]]): boolean {
+  return progress.epoch > epoch || (progress.epoch === epoch && progress.seq >= seq);
+}
+
+/** Waits until the books hold the records of all states, as long as the audit's patience lasts. */
+async function untilWritten(
+  { connection, patience }: HotStores,
+  shard: number,
+  states: Iterable<readonly [number, number, ...unknown[]]>,
+): Promise<void> {
+  const waiting = [...states];
+  while (patience.leftMs > 0) {
+    const progress = await progressOf(connection, shard);
+    if (waiting.every((state) => isWritten(progress, state))) return;
+    await delay(pollMs);
+    patience.leftMs -= pollMs;
+  }
+}
+
+async function inSnapshot<T>(connection: pg.ClientBase, work: () => Promise<T>): Promise<T> {
+  await connection.query('begin isolation level repeatable read read only');
+  try {
+    return await work();
+  } finally {
+    await connection.query('rollback');
+  }
+}
+
+async function compareHot<
+  Name extends string | number,
+  State extends readonly [number, number, ...unknown[]],
+>(stores: HotStores, shard: number, names: readonly Name[], sort: Sort<Name, State>): Promise<HotComparison> {
+  const { redis, connection } = stores;
+  const differences: Difference[] = [];
+  const unreadable: string[] = [];
+  let compared = 0;
+  let open = [...new Set(names)];
+
+  async function textsOf(asked: readonly Name[]): Promise<(string | null)[]> {
+    const answer = await redis.eval_ro(inspect, asked.length, ...asked.map((name) => sort.key(shard, name)));
+    return answer as (string | null)[];
+  }
+
+  function parse(name: Name, text: string): State | undefined {
+    const read = sort.schema.safeParse(text === 'unreadable' ? undefined : JSON.parse(text));
+    if (!read.success) unreadable.push(String(name));
+    return read.data;
+  }
+
+  /** One reading of both sides; answers what must be read again. */
+  async function attempt(): Promise<Name[]> {
+    const before = await textsOf(open);
+    const { coldBelow } = await progressOf(connection, shard);
+    const states = new Map<Name, State>();
+    open.forEach((name, i) => {
+      const text = before[i];
+      const state = text ? parse(name, text) : undefined;
+      if (state && state[0] >= coldBelow) states.set(name, state);
+    });
+    if (states.size === 0) return [];
+    await untilWritten(stores, shard, states.values());
+    return inSnapshot(connection, async () => {
+      const progress = await progressOf(connection, shard);
+      const after = await textsOf(open);
+      const moved: Name[] = [];
+      open.forEach((name, i) => {
+        const state = states.get(name);
+        if (!state || (before[i] === after[i] && isWritten(progress, state))) return;
+        if (after[i]) moved.push(name);
+        states.delete(name);
+      });
+      differences.push(...(await sort.compare(connection, shard, states)));
+      compared += states.size;
+      return moved;
+    });
+  }
+
+  for (let i = 0; i < attemptsMax && open.length > 0; i += 1) open = await attempt();
+  return { compared, skipped: open.length, differences, unreadable };
+}
+
+const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
+  key: keys.member,
+  schema: memberStateSchema,
+  async compare(tx, _shard, states) {
+    const rows = new Map((await memberRows(tx, [...states.keys()])).map((row) => [row.number, row]));
+    const found: Difference[] = [];
+    for (const [member, state] of states) {
+      const row = rows.get(member);
+      const different = differencesOf(standingInRedis(member, state), row ? standingInBooks(row) : new Map());
+      if (different.length === 0) continue;
+      const blamed = await blamedOnBooks(tx, member, different);
+      found.push(...different.filter((difference) => !blamed.has(difference)));
+    }
+    return found;
+  },
+};
+
+const operationSort: Sort<OperationHex, z.output<typeof operationStateSchema>> = {
+  key: keys.operation,
+  schema: operationStateSchema,
+  async compare(tx, _shard, states) {
+    const rows = await operationRows(tx, [...states.keys()]);
+    return [...states].flatMap(([operation, [, , version, note, parts]]) => {
+      const inBooks = operationStateOf(operation, rows.get(operation) ?? []);
+      const redis = standingOfOperation(operation, { version, note, parts });
+      return differencesOf(redis, inBooks ? standingOfOperation(operation, inBooks) : new Map());
+    });
+  },
+};
+
+/** Compares members of one shard with the books. Differences that are the books' own fault are left to the other checks. */
+export function compareHotMembers(
+  stores: HotStores,
+  shard: number,
+  members: readonly MemberNumber[],
+): Promise<HotComparison> {
+  return compareHot(stores, shard, members, memberSort);
+}
+
+/** Compares states of operations of one shard with the books. */
+export function compareHotOperations(
+  stores: HotStores,
+  shard: number,
+  operations: readonly OperationHex[],
+): Promise<HotComparison> {
+  return compareHot(stores, shard, operations, operationSort);
+}

@@ -1,0 +1,78 @@
+/**
+ * Who writes which shard. A lease is a row, not an advisory lock: a stopped process keeps a lock for ever. A holder
+ * renews its rows twice a second; one that is silent for two seconds loses them to another writer, which raises the term
+ * and ends the old holder's database connection, so that even a writer frozen inside COPY cannot commit afterwards.
+ */
+import type pg from 'pg';
+
+export const heartbeatMs = 500;
+const silentSeconds = 2;
+
+export interface Lease {
+  readonly shard: number;
+  readonly term: number;
+}
+
+/** Renews what this owner holds; the answer lists what it still has. */
+export async function renew(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
+  const result = await pool.query<Lease>(
+    'update lease set heartbeat_at = clock_timestamp(), backend_pid = $2 where owner = $1 returning shard, term',
+    [owner, backendPid],
+  );
+  return result.rows;
+}
+
+/** Takes free or silent shards up to this owner's fair share. Answers the new leases. */
+export async function acquire(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
+  const fair = await pool.query<{ share: number; mine: number }>(
+    `select ceil(count(*)::numeric / greatest(1, (select count(distinct o) from (
+        select owner as o from lease where heartbeat_at > clock_timestamp() - make_interval(secs => $2) and owner is not null
+        union select $1) owners)))::int as share,
+      (count(*) filter (where owner = $1))::int as mine from lease`,
+    [owner, silentSeconds],
+  );
+  const { share, mine } = fair.rows[0]!;
+  if (mine >= share) return [];
+  const taken = await pool.query<Lease & { old_pid: number | null; old_owner: string | null }>(
+    `with free as (
+       select shard, owner as old_owner, backend_pid as old_pid from lease
+       where owner is null or heartbeat_at < clock_timestamp() - make_interval(secs => $4)
+       order by shard limit $3 for update skip locked)
+     update lease l set owner = $1, term = l.term + 1, backend_pid = $2, heartbeat_at = clock_timestamp()
+     from free where l.shard = free.shard returning l.shard, l.term, free.old_pid, free.old_owner`,
+    [owner, backendPid, share - mine, silentSeconds],
+  );
+  for (const row of taken.rows) {
+    if (row.old_pid === null || row.old_owner === null) continue;
+    // The name is checked too: the system may have given the number to another connection since.
+    await pool.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and application_name = $2',
+      [row.old_pid, writerName(row.old_owner)],
+    );
+  }
+  return taken.rows.map(({ shard, term }) => ({ shard, term }));
+}
+
+/** How many shards this owner holds beyond its fair share, now that others have come. */
+export async function surplus(pool: pg.Pool, owner: string): Promise<number> {
+  const result = await pool.query<{ surplus: number }>(
+    `select greatest(0, (count(*) filter (where owner = $1)) - ceil(count(*)::numeric /
+       greatest(1, count(distinct owner) filter (where heartbeat_at > clock_timestamp() - make_interval(secs => $2)))))::int as surplus
+     from lease`,
+    [owner, silentSeconds],
+  );
+  return result.rows[0]!.surplus;
+}
+
+/** Gives shards back so that another writer can take them at once. */
+export async function release(pool: pg.Pool, owner: string, shards: readonly number[]): Promise<void> {
+  await pool.query(
+    `update lease set owner = null, backend_pid = null where owner = $1 and shard = any($2::int[])`,
+    [owner, shards],
+  );
+}
+
+/** The application_name of a writer's connection. */
+export function writerName(owner: string): string {
+  return `ledger-writer ${owner}`;
+}

@@ -1,0 +1,222 @@
+/**
+ * PURE. Turns journal records into the rows of the books. A record whose legs do not sum to zero, or that names an
+ * account, lot or hold that cannot be, is refused with the reason; the writer then puts it into quarantine under its
+ * number and freezes its member. Nothing here does I/O or reads a clock.
+ */
+import type { Effect, HeldLeg, JournalRecord, Leg, WalletLeg } from '#src/journal.ts';
+import { parseEffect } from '#src/journal.ts';
+import type { MemberNumber } from '#src/values.ts';
+import type { Account } from './accounts.ts';
+
+export interface EntryRow {
+  readonly line: number;
+  readonly account: Account;
+  readonly currency: number;
+  readonly points: number;
+  readonly lot: number | null;
+  readonly hold: string | null;
+  readonly party: number | null;
+}
+
+export interface LotDelta {
+  readonly member: MemberNumber;
+  readonly currency: number;
+  readonly lot: number;
+  points: number;
+  readonly party: number;
+  readonly expiresAt: number;
+  readonly availableAt: number;
+}
+
+/** A record with the entries that it makes. */
+export interface Posting {
+  readonly record: JournalRecord;
+  readonly effect: Effect;
+  readonly entries: readonly EntryRow[];
+}
+
+export class UnbalancedRecord extends Error {
+  constructor(reason: string) {
+    super(reason);
+    this.name = 'UnbalancedRecord';
+  }
+}
+
+function entryOf(leg: Leg, line: number): EntryRow {
+  const [account, currency, points] = leg;
+  switch (account) {
+    case 'wallet':
+      return { line, account, currency, points, lot: leg[3], hold: null, party: leg[4] };
+    case 'held':
+      return { line, account, currency, points, lot: leg[3], hold: leg[4], party: null };
+    default:
+      return { line, account, currency, points, lot: null, hold: null, party: leg[3] };
+  }
+}
+
+/** The entries of a record. Throws UnbalancedRecord with the reason when the legs cannot be booked. */
+export function postingOf(record: JournalRecord): Posting {
+  let effect: Effect;
+  try {
+    effect = parseEffect(record.effectText);
+    JSON.parse(record.request);
+  } catch (error) {
+    throw new UnbalancedRecord(
+      `effect or request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  const sums = new Map<number, number>();
+  for (const leg of effect.legs) {
+    if (leg[2] === 0) throw new UnbalancedRecord('a leg of 0 points');
+    sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  }
+  for (const [currency, sum] of sums) {
+    if (sum !== 0) throw new UnbalancedRecord(`legs in currency ${currency} sum to ${sum}, not 0`);
+  }
+  return { record, effect, entries: effect.legs.map(entryOf) };
+}
+
+/**
+ * The entries of a record that does not balance: its readable legs and, for each currency, the difference in `suspense`.
+ * Where not even the legs can be read it has none. Its number stays dense either way.
+ */
+export function suspendedPosting(record: JournalRecord): Posting {
+  const empty: Effect = { legs: [], balances: [] };
+  const quarantined = { ...record, request: '{}', effectText: JSON.stringify(empty) };
+  let effect: Effect;
+  try {
+    effect = parseEffect(record.effectText);
+  } catch {
+    return { record: quarantined, effect: empty, entries: [] };
+  }
+  const sums = new Map<number, number>();
+  const legs = effect.legs.filter((leg) => leg[2] !== 0);
+  for (const leg of legs) sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  for (const [currency, sum] of sums) if (sum !== 0) legs.push(['suspense', currency, -sum, 0]);
+  const balanced = { ...effect, legs };
+  return {
+    record: { ...record, effectText: JSON.stringify(balanced) },
+    effect: balanced,
+    entries: legs.map(entryOf),
+  };
+}
+
+export function walletLegs(effect: Effect): WalletLeg[] {
+  return effect.legs.filter((leg): leg is WalletLeg => leg[0] === 'wallet');
+}
+
+export function heldLegs(effect: Effect): HeldLeg[] {
+  return effect.legs.filter((leg): leg is HeldLeg => leg[0] === 'held');
+}
+
+/** Changes of lots over a batch, one row a lot however often it was touched. */
+export function lotDeltas(postings: readonly Posting[]): LotDelta[] {
+  const deltas = new Map<string, LotDelta>();
+  for (const { record, effect } of postings) {
+    for (const [, currency, points, lot, party, expiresAt, availableAt] of walletLegs(effect)) {
+      const key = `${record.member}.${currency}.${lot}`;
+      const delta = deltas.get(key);
+      if (delta) delta.points += points;
+      else deltas.set(key, { member: record.member, currency, lot, points, party, expiresAt, availableAt });
+    }
+  }
+  return [...deltas.values()];
+}
+
+export interface DebtDelta {
+  readonly member: MemberNumber;
+  readonly currency: number;
+  points: number;
+}
+
+/** Changes of what members owe over a batch; positive where they owe more. */
+export function debtDeltas(postings: readonly Posting[]): DebtDelta[] {
+  const deltas = new Map<string, DebtDelta>();
+  for (const { record, effect } of postings) {
+    for (const leg of effect.legs) {
+      if (leg[0] !== 'debt') continue;
+      const key = `${record.member}.${leg[1]}`;
+      const delta = deltas.get(key);
+      if (delta) delta.points -= leg[2];
+      else deltas.set(key, { member: record.member, currency: leg[1], points: -leg[2] });
+    }
+  }
+  return [...deltas.values()];
+}
+
+export interface BalanceDelta {
+  readonly shard: number;
+  readonly program: number;
+  readonly currency: number;
+  readonly account: Account;
+  readonly party: number;
+  points: number;
+}
+
+/** Changes of account balances over a shard's batch, one row an account. */
+export function balanceDeltas(shard: number, postings: readonly Posting[]): BalanceDelta[] {
+  const deltas = new Map<string, BalanceDelta>();
+  for (const { record, entries } of postings) {
+    for (const { account, currency, points, party } of entries) {
+      const key = `${record.program}.${currency}.${account}.${party ?? 0}`;
+      const delta = deltas.get(key);
+      if (delta) delta.points += points;
+      else deltas.set(key, { shard, program: record.program, currency, account, party: party ?? 0, points });
+    }
+  }
+  return [...deltas.values()];
+}
+
+export type HoldChange =
+  | {
+      readonly hold: string;
+      readonly status: 'held';
+      readonly member: MemberNumber;
+      readonly expiresAt: number;
+      readonly lots: string;
+    }
+  | {
+      readonly hold: string;
+      readonly status: 'captured' | 'released' | 'expired';
+      readonly resolvedBy: string;
+    };
+
+/** Parts of a hold as a script keeps them: [[currency, lot, points, expiresAt, availableAt, party], …]. */
+function holdParts(effect: Effect): string {
+  const parts = heldLegs(effect).map(([, currency, points, lot, , party, expiresAt, availableAt]) => [
+    currency,
+    lot,
+    points,
+    expiresAt,
+    availableAt,
+    party,
+  ]);
+  return JSON.stringify(parts);
+}
+
+/** What the record opened or resolved among the holds. */
+export function holdChanges({ record, effect }: Posting): HoldChange[] {
+  switch (record.kind) {
+    case 'hold':
+      return [
+        {
+          hold: record.operation,
+          status: 'held',
+          member: record.member,
+          expiresAt: effect.expiresAt ?? 0,
+          lots: holdParts(effect),
+        },
+      ];
+    case 'capture':
+    case 'release':
+      return record.origins.map((hold) => ({
+        hold,
+        status: record.kind === 'capture' ? ('captured' as const) : ('released' as const),
+        resolvedBy: record.operation,
+      }));
+    default: {
+      const status = record.kind === 'expiry' ? ('expired' as const) : ('released' as const);
+      return (effect.holds ?? []).map((hold) => ({ hold, status, resolvedBy: record.operation }));
+    }
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * The life of a ledger writer: leases, recovery, turns, trimming, drain. Several can run; each holds its share of the
+ * shards. The loop is one sequence of awaits, so nothing in it runs twice at once; only the heartbeat has its own timer,
+ * because a long turn must not cost the lease.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { keys } from '#src/wallet/keys.ts';
+import { scriptsOf } from '#src/wallet/scripts.ts';
+import type { Conflict } from './books.ts';
+import type { Lease } from './lease.ts';
+import { acquire, heartbeatMs, release, renew, surplus, writerName } from './lease.ts';
+import { recover } from './recovery.ts';
+import type { ShardProgress, ShardTurn } from './writer.ts';
+import {
+  announce,
+  BrokenLineage,
+  LostLease,
+  readProgress,
+  readTurns,
+  recordsPerTurnMax,
+  writeTurn,
+} from './writer.ts';
+
+export type ShardState = 'recovering' | 'serving' | 'stopped';
+
+/** What the process reports; the worker turns it into metrics. */
+export interface WriterEvents {
+  written(records: number, seconds: number): void;
+  lag(shard: number, records: number, seconds: number): void;
+  state(shard: number, state: ShardState | undefined): void;
+  conflict(conflict: Conflict): void;
+  quarantined(member: number, reason: string): void;
+}
+
+export interface WriterOptions {
+  readonly databaseUrl: string;
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  /** A connection of its own for the blocking wait. */
+  readonly waiting: Redis;
+  readonly log: Logger;
+  readonly journalKeepMs: number;
+  readonly events: WriterEvents;
+}
+
+interface Shard {
+  readonly lease: Lease;
+  progress: ShardProgress | undefined;
+  state: ShardState;
+  retryAt: number;
+  failures: number;
+  caughtUpAt: number;
+  /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
+  readonly reached: { readonly at: number; readonly seq: number }[];
+}
+
+const fenceCheckMs = 250;
+const trimMs = 5_000;
+const idleWaitMs = 100;
+const idlePositionMs = 1_000;
+const backoffMsMax = 10_000;
+const reachedMax = 1_000;
+/** A small turn waits this long for company: fewer, larger commits leave more of two cores to the API. */
+const gatherMs = 2;
+const gatherBelow = 256;
+
+export interface WriterProcess {
+  /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
+  stop(timeoutMs: number): Promise<void>;
+  /** States of the shards held. */
+  shards(): ReadonlyMap<number, ShardState>;
+}
+
+export function startWriter(options: WriterOptions): WriterProcess {
+  const { pool, redis, waiting, log, events } = options;
+  const owner = randomUUID();
+  const shards = new Map<number, Shard>();
+  let connection: pg.Client | undefined;
+  let backendPid = 0;
+  let stopping = false;
+  let fenceCheckedAt = 0;
+  let trimmedAt = 0;
+  let positionsAt = 0;
+
+  async function connect(): Promise<pg.Client> {
+    if (connection) return connection;
+    const client = new pg.Client({
+      connectionString: options.databaseUrl,
+      application_name: writerName(owner),
+      connectionTimeoutMillis: 5_000,
+      statement_timeout: 30_000,
+      query_timeout: 35_000,
+    });
+    client.on('error', () => {
+      if (connection === client) connection = undefined;
+    });
+    await client.connect();
+    const result = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    backendPid = result.rows[0]!.pid;
+    connection = client;
+    // Where the last COMMIT is unknown the books say what became of it.
+    for (const shard of shards.values()) shard.progress = undefined;
+    return client;
+  }
+
+  function hold(lease: Lease): void {
+    const now = Date.now();
+    shards.set(lease.shard, {
+      lease,
+      progress: undefined,
+      state: 'recovering',
+      retryAt: 0,
+      failures: 0,
+      caughtUpAt: now,
+      reached: [],
+    });
+    events.state(lease.shard, 'recovering');
+  }
+
+  function drop(shard: number): void {
+    if (shards.delete(shard)) events.state(shard, undefined);
+  }
+
+  async function heartbeat(): Promise<void> {
+    if (backendPid === 0) return;
+    const held = await renew(pool, owner, backendPid);
+    const terms = new Map(held.map((lease) => [lease.shard, lease.term]));
+    for (const [shard, { lease }] of shards) if (terms.get(shard) !== lease.term) drop(shard);
+    if (stopping) return;
+    for (const lease of await acquire(pool, owner, backendPid)) hold(lease);
+    const extra = await surplus(pool, owner);
+    if (extra > 0) {
+      const given = [...shards.keys()].slice(-extra);
+      for (const shard of given) drop(shard);
+      await release(pool, owner, given);
+    }
+  }
+
+  const timer = setInterval(() => {
+    heartbeat().catch((error: unknown) => log.warn({ err: error }, 'heartbeat failed'));
+  }, heartbeatMs);
+
+  function failed(shard: Shard, error: unknown, message: string): void {
+    shard.failures += 1;
+    const wait = Math.min(backoffMsMax, 50 * 2 ** shard.failures) * (0.5 + Math.random() / 2);
+    shard.retryAt = Date.now() + wait;
+    log.error({ err: error, shard: shard.lease.shard, failures: shard.failures }, message);
+  }
+
+  function stopShard(number: number, error: Error): void {
+    const shard = shards.get(number);
+    if (!shard || shard.state === 'stopped') return;
+    shard.state = 'stopped';
+    events.state(number, 'stopped');
+    log.fatal({ err: error, shard: number }, 'the shard stops until a person has looked at it');
+  }
+
+  async function recoverShards(client: pg.Client): Promise<void> {
+    for (const shard of shards.values()) {
+      if (shard.state !== 'recovering' || shard.retryAt > Date.now()) continue;
+      try {
+        const [progress] = await readProgress(client, [shard.lease]);
+        shard.progress = await recover({ connection: client, owner, redis, log }, progress!);
+        shard.state = 'serving';
+        shard.failures = 0;
+        shard.reached.length = 0;
+        events.state(shard.lease.shard, 'serving');
+      } catch (error) {
+        if (error instanceof BrokenLineage) stopShard(shard.lease.shard, error);
+        else failed(shard, error, 'recovery failed');
+      }
+    }
+  }
+
+  /** A shard whose scripts are gone is fenced: nobody can move points in it until it is recovered. */
+  async function checkFences(): Promise<void> {
+    const now = Date.now();
+    if (now - fenceCheckedAt < fenceCheckMs) return;
+    fenceCheckedAt = now;
+    const serving = [...shards.values()].filter((shard) => shard.state === 'serving' && shard.progress);
+    if (serving.length === 0) return;
+    const cold = await pool.query<{ shard: number; cold_below: number; epoch: number }>(
+      'select distinct on (shard) shard, epoch, cold_below from epoch where shard = any($1::int[]) order by shard, epoch desc',
+      [serving.map((shard) => shard.lease.shard)],
+    );
+    const shas = serving.map((shard) => {
+      const row = cold.rows.find((r) => r.shard === shard.lease.shard);
+      return scriptsOf({ shard: shard.lease.shard, epoch: row?.epoch ?? 0, coldBelow: row?.cold_below ?? 0 })
+        .accrue.sha;
+    });
+    const exists = (await redis.script('EXISTS', ...shas)) as number[];
+    serving.forEach((shard, i) => {
+      if (exists[i] === 1) return;
+      shard.state = 'recovering';
+      events.state(shard.lease.shard, 'recovering');
+    });
+  }
+
+  async function refreshProgress(client: pg.Client): Promise<void> {
+    const unknown = [...shards.values()].filter((shard) => shard.state === 'serving' && !shard.progress);
+    if (unknown.length === 0) return;
+    for (const progress of await readProgress(
+      client,
+      unknown.map((shard) => shard.lease),
+    )) {
+      const shard = shards.get(progress.shard);
+      if (shard) shard.progress = progress;
+    }
+  }
+
+  async function write(client: pg.Client, turns: ShardTurn[]): Promise<void> {
+    const startedAt = performance.now();
+    const records = turns.reduce((sum, turn) => sum + turn.postings.length, 0);
+    for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
+    await announce(redis, turns);
+    if (records > 0) events.written(records, (performance.now() - startedAt) / 1_000);
+    for (const turn of turns) {
+      for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
+      noteReached(turn);
+    }
+  }
+
+  function noteReached({ shard: number, progress, readAt }: ShardTurn): void {
+    const shard = shards.get(number);
+    if (!shard) return;
+    const now = Date.now();
+    shard.failures = 0;
+    if (readAt !== undefined) shard.caughtUpAt = readAt;
+    const last = shard.reached.at(-1);
+    if (shard.reached.length < reachedMax && (!last || now - last.at > 1_000))
+      shard.reached.push({ at: now, seq: progress.seq });
+  }
+
+  /** After an error each shard is tried alone, so that one shard's trouble does not stop the others. */
+  async function writeApart(client: pg.Client, turns: readonly ShardTurn[], cause: unknown): Promise<void> {
+    log.warn({ err: cause }, 'the turn failed; trying each shard alone');
+    for (const turn of turns) {
+      const shard = shards.get(turn.shard);
+      if (!shard) continue;
+      try {
+        await write(client, [turn]);
+      } catch (error) {
+        shard.progress = undefined;
+        if (error instanceof LostLease) drop(turn.shard);
+        else failed(shard, error, 'the shard cannot be written');
+        if (!connection) throw error;
+      }
+    }
+  }
+
+  /** One turn; answers how many records it wrote. */
+  async function turn(client: pg.Client): Promise<number> {
+    const now = Date.now();
+    const due = [...shards.values()].filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now);
+    if (due.length === 0) return 0;
+    const read = await readTurns(
+      redis,
+      due.map((shard) => shard.progress!),
+      (shard, error) => {
+        if (error instanceof BrokenLineage) {
+          // Redis is not what it was: recovery decides what can be kept.
+          const held = shards.get(shard);
+          if (held) held.state = 'recovering';
+          events.state(shard, 'recovering');
+        } else stopShard(shard, error);
+      },
+    );
+    const records = read.reduce((sum, t) => sum + t.postings.length, 0);
+    const idleDue = now - positionsAt > idlePositionMs;
+    const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
+    for (const t of read) if (t.postings.length === 0) noteReached(t);
+    if (turns.length === 0) return 0;
+    if (idleDue) positionsAt = now;
+    try {
+      await write(client, turns);
+    } catch (error) {
+      if (!connection) throw error;
+      await writeApart(client, turns, error);
+    }
+    return records;
+  }
+
+  async function trim(): Promise<void> {
+    const now = Date.now();
+    if (now - trimmedAt < trimMs) return;
+    trimmedAt = now;
+    for (const [number, shard] of shards) {
+      if (shard.state !== 'serving' || !shard.progress) continue;
+      let keepFrom: number | undefined;
+      while (shard.reached[0] && shard.reached[0].at < now - options.journalKeepMs)
+        keepFrom = shard.reached.shift()!.seq;
+      const last = await redis.xrevrange(keys.journal(number), '+', '-', 'COUNT', 1);
+      const lastSeq = Number(last[0]?.[0].split('-')[1] ?? shard.progress.seq);
+      const records = Math.max(0, lastSeq - shard.progress.seq);
+      events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
+      if (keepFrom === undefined || keepFrom === 0) continue;
+      await redis.call('XTRIM', keys.journal(number), 'MINID', `${shard.progress.epoch}-${keepFrom}`);
+    }
+  }
+
+  /** Waits until a journal grows, at most `idleWaitMs`. */
+  async function idle(): Promise<void> {
+    const serving = [...shards.values()].filter((shard) => shard.state === 'serving' && shard.progress);
+    if (serving.length === 0 || waiting.status !== 'ready') return delay(idleWaitMs);
+    const streams = serving.map((shard) => keys.journal(shard.lease.shard));
+    const ids = serving.map(({ progress }) => `${progress!.epoch}-${progress!.seq}`);
+    await waiting.xread('COUNT', 1, 'BLOCK', idleWaitMs, 'STREAMS', ...streams, ...ids);
+  }
+
+  async function step(): Promise<number> {
+    const client = await connect();
+    await checkFences();
+    await recoverShards(client);
+    await refreshProgress(client);
+    const records = await turn(client);
+    await trim();
+    return records;
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopping) {
+      try {
+        const records = await step();
+        if (records === 0) await idle();
+        else if (records < gatherBelow) await delay(gatherMs);
+      } catch (error) {
+        log.error({ err: error }, 'the writer cannot go on at the moment');
+        for (const shard of shards.values()) shard.progress = undefined;
+        await delay(200);
+      }
+    }
+  }
+
+  const running = loop();
+
+  async function drain(until: number): Promise<void> {
+    while (Date.now() < until) {
+      if ((await step()) < recordsPerTurnMax) return;
+    }
+    log.warn('the journal was not drained in time; it stays in Redis for the next writer');
+  }
+
+  return {
+    shards: () => new Map([...shards].map(([number, shard]) => [number, shard.state])),
+    async stop(timeoutMs) {
+      stopping = true;
+      clearInterval(timer);
+      await running;
+      await drain(Date.now() + timeoutMs).catch((error: unknown) =>
+        log.error({ err: error }, 'drain failed'),
+      );
+      await release(pool, owner, [...shards.keys()]).catch(() => {});
+      await connection?.end().catch(() => {});
+    },
+  };
+}

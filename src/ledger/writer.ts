@@ -1,0 +1,276 @@
+/**
+ * The ledger writer: moves journal records into the books, exactly once and in order.
+ *
+ * A turn reads every shard that this process holds from its position on, inclusive: the record at the position must be
+ * the one PostgreSQL has (lineage), the following ones must be dense. Pure `postings.ts` turns them into entries, and one
+ * database transaction over all shards writes entries, balances, holds, block hashes and positions. Position and data
+ * commit together, so after an unknown COMMIT the position, read again, tells the truth.
+ * (One transaction over all shards writes 19.9k records/s where one a shard writes 8.1k: research/protocol.md §14.)
+ *
+ * States of a shard: recovering → serving → stopped. `stopped` is left only by a person: its journal has a record that
+ * cannot be read, or does not continue what the books have. Nothing is ever skipped.
+ */
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { JournalRecord } from '#src/journal.ts';
+import { parseRecord, UnreadableRecord } from '#src/journal.ts';
+import { keys, writtenChannel } from '#src/wallet/keys.ts';
+import type { Conflict, ShardBatch } from './books.ts';
+import { writePostings } from './books.ts';
+import { blockHash } from './chain.ts';
+import type { Posting } from './postings.ts';
+import { postingOf, suspendedPosting, UnbalancedRecord } from './postings.ts';
+
+export const recordsPerTurnMax = 1_000;
+/** Largest sequence of a stream id, which is a 64-bit number. */
+export const streamSeqMax = '18446744073709551615';
+
+/** Where a shard stands in the books, as this writer knows it. */
+export interface ShardProgress {
+  readonly shard: number;
+  readonly term: number;
+  epoch: number;
+  seq: number;
+  hash: Buffer;
+  /** The operation at the position; null at an opening record. */
+  operation: string | null;
+}
+
+export interface Quarantined {
+  readonly record: JournalRecord;
+  readonly reason: string;
+}
+
+/** What one shard contributes to a turn. */
+export interface ShardTurn extends ShardBatch {
+  readonly progress: ShardProgress;
+  readonly quarantined: readonly Quarantined[];
+  readonly hash: Buffer;
+  /** Everything acknowledged before this time is in the batch or already written; undefined when more is waiting. */
+  readonly readAt: number | undefined;
+}
+
+/** The journal does not continue what the books have. */
+export class BrokenLineage extends Error {
+  readonly shard: number;
+  constructor(shard: number, reason: string) {
+    super(`shard ${shard}: ${reason}`);
+    this.name = 'BrokenLineage';
+    this.shard = shard;
+  }
+}
+
+/** Another writer holds the shard now. */
+export class LostLease extends Error {}
+
+function postingOrSuspense(record: JournalRecord, quarantined: Quarantined[]): Posting {
+  try {
+    return postingOf(record);
+  } catch (error) {
+    if (!(error instanceof UnbalancedRecord)) throw error;
+    quarantined.push({ record, reason: error.message });
+    return suspendedPosting(record);
+  }
+}
+
+/** Checks lineage and density of what a shard's journal holds from the position on, and makes its postings. */
+export function turnOf(
+  progress: ShardProgress,
+  entries: readonly [string, string[]][],
+  readAt: number,
+): ShardTurn {
+  const { shard, epoch, seq } = progress;
+  const first = entries[0];
+  if (!first) throw new BrokenLineage(shard, `the journal has nothing at ${epoch}-${seq}`);
+  const witness = parseRecord(first[0], first[1]);
+  if (witness.epoch !== epoch || witness.seq !== seq)
+    throw new BrokenLineage(shard, `the journal starts at ${first[0]}, not at ${epoch}-${seq}`);
+  const operation = witness.kind === 'opened' ? null : witness.operation;
+  if (operation !== progress.operation)
+    throw new BrokenLineage(shard, `another operation stands at ${epoch}-${seq}`);
+  const postings: Posting[] = [];
+  const quarantined: Quarantined[] = [];
+  for (let i = 1; i < entries.length; i += 1) {
+    const [streamId, fields] = entries[i]!;
+    const record = parseRecord(streamId, fields);
+    if (record.kind === 'opened')
+      throw new BrokenLineage(shard, `an opening record stands inside epoch ${epoch}`);
+    if (record.seq !== seq + i)
+      throw new BrokenLineage(shard, `number ${seq + i} of epoch ${epoch} is missing`);
+    postings.push(postingOrSuspense(record, quarantined));
+  }
+  const hash =
+    postings.length === 0
+      ? progress.hash
+      : blockHash(
+          progress.hash,
+          postings.map((p) => p.record),
+        );
+  return {
+    shard,
+    progress,
+    postings,
+    quarantined,
+    hash,
+    readAt: entries.length <= recordsPerTurnMax ? readAt : undefined,
+  };
+}
+
+/** Reads what the journals of these shards hold from their positions on; an error belongs to its shard alone. */
+export async function readTurns(
+  redis: Redis,
+  shards: readonly ShardProgress[],
+  onBroken: (shard: number, error: Error) => void,
+): Promise<ShardTurn[]> {
+  const readAt = Date.now();
+  const pipeline = redis.pipeline();
+  for (const { shard, epoch, seq } of shards) {
+    pipeline.xrange(
+      keys.journal(shard),
+      `${epoch}-${seq}`,
+      `${epoch}-${streamSeqMax}`,
+      'COUNT',
+      recordsPerTurnMax + 1,
+    );
+  }
+  const replies = (await pipeline.exec()) ?? [];
+  const turns: ShardTurn[] = [];
+  shards.forEach((progress, i) => {
+    const [error, entries] = replies[i] ?? [new Error('no reply'), []];
+    if (error) throw error;
+    try {
+      turns.push(turnOf(progress, entries as [string, string[]][], readAt));
+    } catch (fault) {
+      if (!(fault instanceof BrokenLineage || fault instanceof UnreadableRecord)) throw fault;
+      onBroken(progress.shard, fault);
+    }
+  });
+  return turns;
+}
+
+const lockPositions = `select p.shard, p.epoch, p.seq, l.term, l.owner from position p join lease l using (shard)
+  where p.shard = any($1::int[]) order by p.shard for update of p`;
+
+async function lock(tx: pg.ClientBase, owner: string, turns: readonly ShardTurn[]): Promise<void> {
+  const locked = await tx.query<{
+    shard: number;
+    epoch: number;
+    seq: number;
+    term: number;
+    owner: string | null;
+  }>({
+    name: 'lock-positions',
+    text: lockPositions,
+    values: [turns.map((turn) => turn.shard)],
+  });
+  for (const { progress } of turns) {
+    const row = locked.rows.find((r) => r.shard === progress.shard);
+    if (row?.owner !== owner || row.term !== progress.term)
+      throw new LostLease(`shard ${progress.shard} has another writer`);
+    if (row.epoch !== progress.epoch || row.seq !== progress.seq) {
+      throw new LostLease(
+        `shard ${progress.shard} stands at ${row.epoch}-${row.seq}, not at ${progress.epoch}-${progress.seq}`,
+      );
+    }
+  }
+}
+
+async function writePositions(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
+  const filled = turns.filter((turn) => turn.postings.length > 0);
+  await tx.query({
+    name: 'positions',
+    text: `update position p set seq = n.seq, hash = n.hash, written_through_at = coalesce(to_timestamp(n.read_at / 1000.0), p.written_through_at)
+     from unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::float8[]) as n(shard, seq, hash, read_at) where p.shard = n.shard`,
+    values: [
+      turns.map((t) => t.shard),
+      turns.map((t) => t.progress.seq + t.postings.length),
+      turns.map((t) => t.hash),
+      turns.map((t) => t.readAt ?? null),
+    ],
+  });
+  if (filled.length === 0) return;
+  await tx.query({
+    name: 'blocks',
+    text: `insert into block (shard, epoch, first_seq, last_seq, previous_hash, hash)
+     select * from unnest($1::smallint[], $2::int[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])`,
+    values: [
+      filled.map((t) => t.shard),
+      filled.map((t) => t.progress.epoch),
+      filled.map((t) => t.progress.seq + 1),
+      filled.map((t) => t.progress.seq + t.postings.length),
+      filled.map((t) => t.progress.hash),
+      filled.map((t) => t.hash),
+    ],
+  });
+}
+
+async function writeQuarantine(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
+  for (const { shard, quarantined } of turns) {
+    for (const { record, reason } of quarantined) {
+      await tx.query(
+        'insert into quarantine (shard, epoch, seq, member, reason, record) values ($1, $2, $3, $4, $5, $6)',
+        [shard, record.epoch, record.seq, record.member, reason, JSON.stringify(record)],
+      );
+    }
+  }
+}
+
+/** Writes a turn in one database transaction on the writer's own connection, and moves the progress on. */
+export async function writeTurn(
+  connection: pg.ClientBase,
+  owner: string,
+  turns: readonly ShardTurn[],
+): Promise<Conflict[]> {
+  const filled = turns.filter((turn) => turn.postings.length > 0);
+  let conflicts: Conflict[] = [];
+  await connection.query('begin');
+  try {
+    await lock(connection, owner, turns);
+    if (filled.length > 0) conflicts = await writePostings(connection, filled);
+    await writeQuarantine(connection, filled);
+    await writePositions(connection, turns);
+    await connection.query('commit');
+  } catch (error) {
+    await connection.query('rollback').catch(() => {});
+    throw error;
+  }
+  for (const { progress, postings, hash } of filled) {
+    progress.seq += postings.length;
+    progress.hash = hash;
+    progress.operation = postings.at(-1)!.record.operation;
+  }
+  return conflicts;
+}
+
+/** Tells everybody who waits how far the books reach now. */
+export async function announce(redis: Redis, turns: readonly ShardTurn[]): Promise<void> {
+  const reached = turns
+    .filter((t) => t.postings.length > 0)
+    .map(({ progress }) => [progress.shard, progress.epoch, progress.seq]);
+  if (reached.length > 0) await redis.publish(writtenChannel, JSON.stringify(reached));
+}
+
+interface ProgressRow {
+  shard: number;
+  epoch: number;
+  seq: number;
+  hash: Buffer;
+  operation: string | null;
+}
+
+/** Reads where the books stand, for shards whose lease this writer has just taken or whose COMMIT is unknown. */
+export async function readProgress(
+  connection: Pick<pg.ClientBase, 'query'>,
+  leases: readonly { shard: number; term: number }[],
+): Promise<ShardProgress[]> {
+  const result = await connection.query<ProgressRow>(
+    `select p.shard, p.epoch, p.seq, p.hash,
+       (select replace(o.operation::text, '-', '') from operation o where o.shard = p.shard and o.epoch = p.epoch and o.seq = p.seq) as operation
+     from position p where p.shard = any($1::int[]) order by p.shard for update of p`,
+    [leases.map((lease) => lease.shard)],
+  );
+  return result.rows.map((row) => ({
+    ...row,
+    term: leases.find((lease) => lease.shard === row.shard)!.term,
+  }));
+}
