@@ -1,0 +1,163 @@
+/** The composition of a process: stores, wallet and domains, wired by hand. No web framework here, so workers share it. */
+import { randomUUID } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { Config } from './config.ts';
+import { loadPrograms, type Program, type Programs } from './earning/program.ts';
+import { ensureInstallation } from './ledger/installation.ts';
+import { enrolEach } from './members/enrol-each.ts';
+import { createEnrolment, type Enrolment } from './members/enrolment.ts';
+import { createIdentity, type Identity } from './members/identity.ts';
+import { loadIdentityKey } from './members/identity-key.ts';
+import { type MemberRef, resolveMember } from './members/member-ref.ts';
+import { checkSchema } from './platform/migrate.ts';
+import { createPool } from './platform/postgres.ts';
+import { createBlockingRedis, createRedis } from './platform/redis.ts';
+import { type Standing, watchStanding } from './platform/standing.ts';
+import { createTelemetry, type Telemetry } from './platform/telemetry.ts';
+import { createEpochs, type Epochs } from './wallet/epochs.ts';
+import { changedChannel, keys } from './wallet/keys.ts';
+import { clockSkewMsMax } from './wallet/limits.ts';
+import { createLoader } from './wallet/load.ts';
+import { createLookup, type MemberFacts } from './wallet/lookup.ts';
+import { createOperations, type Operations } from './wallet/operations.ts';
+import { createWallet } from './wallet/wallet.ts';
+import { createWritten } from './wallet/written.ts';
+
+export interface App {
+  readonly config: Config;
+  readonly telemetry: Telemetry;
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  readonly programs: Programs;
+  readonly epochs: Epochs;
+  readonly operations: Operations;
+  readonly identity: Identity;
+  readonly enrolment: Enrolment;
+  readonly standing: Standing;
+  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
+  resolvePathMember(program: Program, text: string): Promise<MemberFacts | undefined>;
+  enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
+  /** Tells every process that a table changed. */
+  announce(table: ChangedTable): Promise<void>;
+  /** Calls back whenever another process says that a table changed. */
+  onChanged(listener: (table: ChangedTable) => void): void;
+  close(): Promise<void>;
+}
+
+export type ChangedTable = 'api_key' | 'program' | 'epoch';
+
+const refreshMs = 400;
+const version = '0.1.0';
+
+interface Stores {
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  readonly subscriber: Redis;
+}
+
+/** Reads programs and epochs again on a timer and whenever a change is announced. */
+function keepFresh(
+  programs: Programs,
+  epochs: Epochs,
+  subscriber: Redis,
+): { onChanged: App['onChanged']; stop(): void } {
+  const listeners: ((table: ChangedTable) => void)[] = [];
+  const refresh = () => {
+    programs.refresh().catch(() => {});
+    epochs.refresh().catch(() => {});
+  };
+  const timer = setInterval(refresh, refreshMs);
+  timer.unref();
+  void subscriber.subscribe(changedChannel).catch(() => {});
+  subscriber.on('message', (channel, message) => {
+    if (channel !== changedChannel) return;
+    refresh();
+    for (const listener of listeners) listener(message as ChangedTable);
+  });
+  return { onChanged: (listener) => void listeners.push(listener), stop: () => clearInterval(timer) };
+}
+
+async function connect(config: Config): Promise<Stores> {
+  const pool = createPool(config.databaseUrl);
+  await checkSchema(pool);
+  await ensureInstallation(pool, config.shardCount);
+  return { pool, redis: createRedis(config.redisUrl), subscriber: createBlockingRedis(config.redisUrl) };
+}
+
+function watch(
+  config: Config,
+  { pool, redis }: Stores,
+  telemetry: Telemetry,
+  epochs: Epochs,
+): Promise<Standing> {
+  const { metrics, log } = telemetry;
+  const shards = Array.from({ length: config.shardCount }, (_, shard) => shard);
+  return watchStanding({
+    pool,
+    redis,
+    log,
+    processId: randomUUID(),
+    journalKeys: shards.map((shard) => keys.journal(shard)),
+    journalLimitBytes: config.journalLimitBytes,
+    clockSkewMsMax,
+    closedShards: () => shards.filter((shard) => epochs.of(shard) === undefined),
+    lag(lags) {
+      for (const { shard, records, seconds } of lags) {
+        metrics.ledgerLagRecords.set({ shard }, records);
+        metrics.ledgerLagSeconds.set({ shard }, seconds);
+      }
+    },
+  });
+}
+
+/** Builds everything that serving processes share. Throws where the stores are not there or not ours. */
+export async function createApp(config: Config, processName: string): Promise<App> {
+  const telemetry = createTelemetry({ logLevel: config.logLevel, processName, version });
+  const identityKey = await loadIdentityKey(config);
+  const stores = await connect(config);
+  const { pool, redis, subscriber } = stores;
+  const identity = createIdentity(identityKey);
+  const [programs, epochs] = [await loadPrograms(pool), createEpochs(pool, config.shardCount)];
+  await epochs.refresh();
+  const fresh = keepFresh(programs, epochs, subscriber);
+  const standing = await watch(config, stores, telemetry, epochs);
+  const written = createWritten(subscriber, pool);
+  const loader = createLoader(redis, pool, epochs, config.shardCount, () =>
+    telemetry.metrics.membersLoaded.inc(),
+  );
+  const { shardCount } = config;
+  const { acknowledged, journalFull } = standing;
+  const wallet = createWallet({ redis, epochs, loader, written, shardCount, acknowledged, journalFull });
+  const lookup = createLookup(pool);
+  const operations = createOperations(pool, redis, wallet, lookup, epochs, identityKey.toString('hex'));
+  const enrolment = createEnrolment(pool, identity);
+  const resolve = (program: Program, ref: MemberRef) => resolveMember(lookup, identity, program, ref);
+  return {
+    config,
+    telemetry,
+    pool,
+    redis,
+    programs,
+    epochs,
+    operations,
+    identity,
+    enrolment,
+    standing,
+    resolveMember: resolve,
+    resolvePathMember: resolve,
+    enrolMember: enrolEach(enrolment, lookup),
+    async announce(table) {
+      await redis.publish(changedChannel, table);
+    },
+    onChanged: fresh.onChanged,
+    async close() {
+      fresh.stop();
+      await standing.stop();
+      written.stop();
+      subscriber.disconnect();
+      redis.disconnect();
+      await pool.end();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * Bulk accruals: up to a thousand items, each judged and answered alone. Items of one member run one after the other in
+ * the order of the request; items of different members share script calls, sixty-four at most in each.
+ */
+import { z } from 'zod';
+import { errorTable, Problem } from '#src/errors.ts';
+import { bodyPointer, faultsOf } from '#src/http/faults.ts';
+import type { Call, Reply } from '#src/http/route.ts';
+import { accrualReplyOf, accrue, type EarningContext } from './accruals.ts';
+import { type AccrualBody, accrualSchema, type bulkSchema } from './schemas.ts';
+
+interface ItemResult {
+  readonly index: number;
+  readonly status: number;
+  readonly replayed: boolean;
+  readonly accrual?: unknown;
+  readonly error?: Record<string, unknown>;
+}
+
+const itemCheck = z.compile(accrualSchema);
+
+function refused(index: number, error: unknown): ItemResult {
+  const problem = error instanceof Problem ? error : new Problem('internal', undefined, {}, { cause: error });
+  const { code, detail, fields, status } = problem;
+  const { applied } = errorTable[code] as { applied?: string };
+  return {
+    index,
+    status,
+    replayed: false,
+    error: { status, code, detail, ...(applied ? { applied } : {}), ...fields },
+  };
+}
+
+function parseItem(item: unknown): AccrualBody {
+  const result = itemCheck.safeParse(item);
+  if (result.success) return result.data;
+  throw new Problem('validation_failed', undefined, { errors: faultsOf(result.error, item, bodyPointer) });
+}
+
+/** `POST /v1/accruals/bulk` */
+export async function accrueBulk(
+  context: EarningContext,
+  call: Call<z.output<typeof bulkSchema>>,
+): Promise<Reply> {
+  const { caller, body, waitMs } = call;
+  const results: ItemResult[] = [];
+  const chains = new Map<string, Promise<void>>();
+
+  async function run(index: number, accrual: AccrualBody): Promise<void> {
+    try {
+      const { moved, durability } = await accrue(
+        context,
+        { caller, waitMs, idempotencyKey: undefined },
+        accrual,
+      );
+      const reply = accrualReplyOf(caller.program, moved, durability);
+      results[index] = { index, status: reply.status, replayed: moved.replayed, accrual: reply.body };
+    } catch (error) {
+      results[index] = refused(index, error);
+    }
+  }
+
+  for (const [index, item] of body.items.entries()) {
+    let accrual: AccrualBody;
+    try {
+      accrual = parseItem(item);
+    } catch (error) {
+      results[index] = refused(index, error);
+      continue;
+    }
+    if (body.durability !== undefined && accrual.durability === undefined)
+      accrual = { ...accrual, durability: body.durability };
+    const key = JSON.stringify(accrual.member);
+    const before = chains.get(key);
+    chains.set(key, before ? before.then(() => run(index, accrual)) : run(index, accrual));
+  }
+  await Promise.all(chains.values());
+  return { status: 200, body: { object: 'list', data: results } };
+}

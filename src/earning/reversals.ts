@@ -1,0 +1,140 @@
+/**
+ * Reversals: an accrual is taken back, whole or by line. A till that never learned whether its accrual arrived reverses it
+ * by reference with `voidIfMissing`: where there is none, the reference is used up, so a late copy earns nothing.
+ */
+import { Problem } from '#src/errors.ts';
+import type { Call, Reply } from '#src/http/route.ts';
+import type { OperationHex } from '#src/values.ts';
+import { memberId, operationId } from '#src/values.ts';
+import { balancesAfter } from '#src/wallet/balances.ts';
+import { checkOccurredAt, durabilityOf, fault, referenceOf } from '#src/wallet/fields.ts';
+import type { Recorded } from '#src/wallet/operations.ts';
+import { findOriginal } from '#src/wallet/originals.ts';
+import { movementReply, perform } from '#src/wallet/perform.ts';
+import type { EarningContext } from './accruals.ts';
+import { awardView } from './accruals.ts';
+import type { Program } from './program.ts';
+import type { Award } from './rules.ts';
+import type { ReversalBody } from './schemas.ts';
+import { type OriginalState, takeBack, untouched } from './undoing.ts';
+
+/** Points that were already spent and could not be taken from lots, by currency code. */
+export function shortfallView(program: Program, recorded: Recorded): { currency: string; points: number }[] {
+  return (recorded.effect.shortfall ?? []).map(([currency, points]) => ({
+    currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
+    points,
+  }));
+}
+
+function view(program: Program, recorded: Recorded, accrual: OperationHex): Record<string, unknown> {
+  return {
+    object: 'reversal',
+    id: operationId('reversal', recorded.operation),
+    mode: program.mode,
+    status: 'reversed',
+    member: memberId(recorded.member),
+    accrual: operationId('accrual', accrual),
+    awards: ((recorded.request.takenBack as Award[] | undefined) ?? []).map((award) =>
+      awardView(program, award),
+    ),
+    shortfall: shortfallView(program, recorded),
+    balances: balancesAfter(program, recorded.effect.balances),
+  };
+}
+
+/** Uses up the reference of an accrual that never arrived; answers the empty accrual, or the real one if it came first. */
+async function voidAccrual(context: EarningContext, call: Call<ReversalBody>): Promise<Recorded> {
+  const { caller, body } = call;
+  const { member, originalReference } = body;
+  if (member === undefined) throw fault('/member', 'is required with voidIfMissing');
+  const canonical = { reference: originalReference!, void: true };
+  const moved = await perform(context.operations, {
+    caller,
+    script: 'accrue',
+    kind: 'accrual',
+    reference: originalReference!,
+    named: canonical,
+    body: canonical,
+    occurredAt: body.occurredAt,
+    durability: 'ledger',
+    waitMs: call.waitMs,
+    member: () => context.resolveMember(caller.program, member),
+    decide: () => ({
+      input: { awards: [] },
+      keep: { awards: [], programVersion: caller.program.definition.version },
+    }),
+  });
+  return moved.recorded;
+}
+
+async function originalOf(context: EarningContext, call: Call<ReversalBody>): Promise<Recorded> {
+  const { caller, body, params } = call;
+  const find = () =>
+    findOriginal(context.operations, caller, params.id!, body.originalReference, ['accrual']);
+  const found = await find();
+  if (found) return found;
+  if (!body.voidIfMissing || body.originalReference === undefined) throw new Problem('original_not_found');
+  try {
+    return await voidAccrual(context, call);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'reference_reused') throw error;
+    const late = await find();
+    if (!late) throw error;
+    return late;
+  }
+}
+
+/** `POST /v1/accruals/:id/reversals` */
+export async function reverse(context: EarningContext, call: Call<ReversalBody>): Promise<Reply> {
+  const { caller, body } = call;
+  const { program } = caller;
+  checkOccurredAt(caller, body.occurredAt);
+  const reference = referenceOf(call, body);
+  const accrual = await originalOf(context, call);
+  const durability = durabilityOf(body, 'journal');
+  const canonical = { accrual: accrual.operation, reference, occurredAt: body.occurredAt, lines: body.lines };
+  let state: OriginalState = untouched;
+  const moved = await perform(context.operations, {
+    caller,
+    script: 'undo',
+    kind: 'reversal',
+    reference,
+    named: canonical,
+    body: canonical,
+    metadata: body.metadata,
+    occurredAt: body.occurredAt,
+    durability,
+    waitMs: call.waitMs,
+    // The points went to the accrual's own member; after a merge they are taken from the survivor.
+    member: () => context.operations.lookup.member(program.number, accrual.member),
+    staleOperation(details) {
+      state = { version: Number(details.version), note: String(details.note) };
+    },
+    decide(member) {
+      const taken = takeBack(program, accrual, state, body.lines);
+      if (!taken) throw new Problem('reversal_exceeds_accrual');
+      return {
+        origins: [accrual.operation],
+        order: accrual.order,
+        input: {
+          accruals: [taken.undone],
+          redemptions: [],
+          debt: program.definition.debtAllowed,
+          moved: member.member !== accrual.member,
+        },
+        keep: { takenBack: taken.awards, undone: [undoneOf(taken.undone)] },
+      };
+    },
+  });
+  return movementReply(moved, durability, 201, view(program, moved.recorded, accrual.operation));
+}
+
+/** What is kept of an original's part: which, the note, the points. The books recompute its state from these. */
+export function undoneOf([operation, , note, parts]: readonly [
+  string,
+  number,
+  string,
+  readonly (readonly [number, number])[],
+]): unknown {
+  return [operation, note, parts];
+}

@@ -1,0 +1,116 @@
+import { programNow } from '#src/earning/program.ts';
+import type { Role, Route } from '#src/http/route.ts';
+import { route } from '#src/http/route.ts';
+import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
+import { accrualReplyOf, accrue, awardView, type EarningContext, judge } from './accruals.ts';
+import { accrueBulk } from './bulk.ts';
+import { reverse } from './reversals.ts';
+import {
+  accrualReply,
+  accrualSchema,
+  bulkReply,
+  bulkSchema,
+  quoteReply,
+  quoteSchema,
+  reversalReply,
+  reversalSchema,
+} from './schemas.ts';
+
+const tills: readonly Role[] = ['pos', 'checkout', 'admin'];
+const movementErrors = [
+  'member_not_found',
+  'member_not_active',
+  'member_merging',
+  'reference_reused',
+  'reference_in_progress',
+  'occurred_at_in_future',
+  'occurred_at_too_old',
+  'limit_exceeded',
+  'store_not_allowed',
+  'currency_unknown',
+  'money_currency_not_accepted',
+  'balance_limit',
+  'shard_recovering',
+  'journal_full',
+  'clock_skew',
+  'outcome_unknown',
+] as const;
+
+const bulkBytesMax = 8 * 1024 * 1024;
+
+/** The calls of the earning domain. */
+export function earningRoutes(context: EarningContext): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/accruals',
+      operationId: 'accrue',
+      summary: 'Award points for a receipt, flight, activity or grant',
+      tag: 'earning',
+      roles: tills,
+      body: accrualSchema,
+      replies: { 201: accrualReply, 202: accrualReply },
+      errors: movementErrors,
+      async handle(call) {
+        const { moved, durability } = await accrue(context, call, call.body);
+        return accrualReplyOf(call.caller.program, moved, durability);
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/accruals/quote',
+      operationId: 'quoteAccrual',
+      summary: 'What a receipt would earn, and why; nothing moves',
+      tag: 'earning',
+      roles: [...tills, 'care'],
+      body: quoteSchema,
+      replies: { 200: quoteReply },
+      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed'],
+      async handle({ caller, body }) {
+        const { program } = caller;
+        const at = body.occurredAt ?? programNow(program);
+        checkOccurredAt(caller, at);
+        checkStore(caller, body.purchase?.store);
+        const { awards, rules } = judge(program, body, at);
+        return {
+          status: 200,
+          body: {
+            object: 'accrualQuote',
+            mode: program.mode,
+            awards: awards.map((award) => awardView(program, award)),
+            explanation: {
+              programVersion: program.definition.version,
+              judgedAt: new Date(at).toISOString(),
+              rules,
+            },
+          },
+        };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/accruals/bulk',
+      operationId: 'accrueBulk',
+      summary: 'Up to 1,000 accruals, each answered alone',
+      tag: 'earning',
+      roles: tills,
+      body: bulkSchema,
+      bodyBytesMax: bulkBytesMax,
+      replies: { 200: bulkReply },
+      errors: [],
+      handle: (call) => accrueBulk(context, call),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/accruals/:id/reversals',
+      operationId: 'reverseAccrual',
+      summary: 'Take an accrual back, whole or by line; `by-reference` stands for the id',
+      tag: 'earning',
+      roles: [...tills, 'care'],
+      body: reversalSchema,
+      replies: { 201: reversalReply, 202: reversalReply },
+      errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_accrual'],
+      handle: (call) => reverse(context, call),
+    }),
+  ];
+}

@@ -1,0 +1,53 @@
+/** The API process's routes and pages: every domain's calls, the keys, the documents. */
+import type { Server } from 'node:http';
+import type { App } from '#src/app.ts';
+import { explainAccrual } from '#src/earning/accruals.ts';
+import { earningRoutes } from '#src/earning/routes.ts';
+import { operationRoutes } from '#src/ledger/operation-routes.ts';
+import { statementRoutes } from '#src/ledger/statement-routes.ts';
+import { memberRoutes } from '#src/members/routes.ts';
+import { redemptionRoutes } from '#src/redemption/routes.ts';
+import { walletRoutes } from '#src/wallet/routes.ts';
+import { docsPages } from './docs.ts';
+import { healthPages } from './health.ts';
+import { keyRoutes } from './key-routes.ts';
+import { type Keys, watchKeys } from './keys.ts';
+import { openapiPage } from './openapi.ts';
+import { programRoutes } from './program-routes.ts';
+import type { Route } from './route.ts';
+import { createServer } from './server.ts';
+
+/** Every call of the API, in the order of the documents. */
+export function allRoutes(app: App, keys: Keys): Route[] {
+  const context = { ...app, keys, relayDeadlineMs: 10_000 };
+  return [
+    ...earningRoutes(context),
+    ...redemptionRoutes(context),
+    ...walletRoutes(context),
+    ...memberRoutes(context),
+    ...statementRoutes(context),
+    ...operationRoutes({
+      ...context,
+      explain: (recorded) => {
+        const program = app.programs.get(recorded.program);
+        return program && explainAccrual(program, recorded);
+      },
+    }),
+    ...programRoutes(context),
+    ...keyRoutes(context),
+  ];
+}
+
+/** Builds the server; the caller lets it listen. */
+export async function createApi(app: App): Promise<{ server: Server; keys: Keys }> {
+  const { pool, programs, telemetry, config } = app;
+  const keys = await watchKeys({ pool, programs, log: telemetry.log, fixedTokensAllowed: config.demoKeys });
+  app.onChanged((table) => {
+    if (table === 'api_key') keys.refresh().catch(() => {});
+  });
+  const routes = allRoutes(app, keys);
+  const readiness = () => Promise.resolve(app.standing.faults());
+  const pages = [...healthPages(telemetry, readiness), openapiPage(routes), ...(await docsPages())];
+  const server = createServer({ routes, pages, authenticate: keys.authenticate, telemetry });
+  return { server, keys };
+}

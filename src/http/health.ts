@@ -1,0 +1,79 @@
+/** What a load balancer, an orchestrator and Prometheus ask: does it live, may it get traffic, how is it doing. */
+import { createServer, type Server } from 'node:http';
+import type { Telemetry } from '#src/platform/telemetry.ts';
+import type { Page, PageContent } from './page.ts';
+
+/** Why a process should get no traffic: a word for alarms and a sentence for people. */
+export interface NotReady {
+  readonly reason: string;
+  readonly detail: string;
+}
+
+export type Readiness = () => Promise<readonly NotReady[]>;
+
+/** An orchestrator asks every few seconds; an answer that takes longer than this is itself a reason. */
+const readinessTimeoutMs = 2000;
+
+function json(status: number, body: object): PageContent {
+  return { status, type: 'application/json; charset=utf-8', body: JSON.stringify(body) };
+}
+
+async function reasonsOf(readiness: Readiness): Promise<readonly NotReady[]> {
+  const timeout = Promise.withResolvers<readonly NotReady[]>();
+  const late = {
+    reason: 'readiness_timeout',
+    detail: `The checks took longer than ${readinessTimeoutMs} ms.`,
+  };
+  const timer = setTimeout(() => timeout.resolve([late]), readinessTimeoutMs);
+  try {
+    return await Promise.race([readiness(), timeout.promise]);
+  } catch {
+    return [{ reason: 'readiness_failed', detail: 'The checks themselves failed; the log says why.' }];
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** `/healthz`, `/readyz` and `/metrics`. */
+export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] {
+  const { registry, log } = telemetry;
+  const checked: Readiness = async () => {
+    try {
+      return await readiness();
+    } catch (error) {
+      log.error({ err: error }, 'readiness check failed');
+      throw error;
+    }
+  };
+  return [
+    { path: '/healthz', content: () => json(200, { status: 'alive' }) },
+    {
+      path: '/readyz',
+      async content() {
+        const reasons = await reasonsOf(checked);
+        if (reasons.length === 0) return json(200, { status: 'ready', reasons });
+        return json(503, { status: 'not_ready', reasons });
+      },
+    },
+    {
+      path: '/metrics',
+      content: async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
+    },
+  ];
+}
+
+/** A server of the health pages alone, for worker processes. */
+export function createHealthServer(telemetry: Telemetry, readiness: Readiness): Server {
+  const pages = new Map(healthPages(telemetry, readiness).map((page) => [page.path, page]));
+  return createServer({ requestTimeout: 10_000, keepAliveTimeout: 65_000 }, (request, response) => {
+    const page = request.method === 'GET' ? pages.get(request.url ?? '') : undefined;
+    const missing: PageContent = { status: 404, type: 'text/plain; charset=utf-8', body: 'not found\n' };
+    const failed: PageContent = { status: 500, type: 'text/plain; charset=utf-8', body: 'failed\n' };
+    const write = (content: PageContent) =>
+      response.writeHead(content.status, { 'Content-Type': content.type }).end(content.body);
+    Promise.resolve(page?.content() ?? missing).then(write, (error: unknown) => {
+      telemetry.log.error({ err: error }, 'health page failed');
+      write(failed);
+    });
+  });
+}

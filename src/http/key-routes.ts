@@ -1,0 +1,170 @@
+/** `/v1/keys`: an admin's calls on the keys of the own program. */
+import type pg from 'pg';
+import { z } from 'zod';
+import { Problem } from '#src/errors.ts';
+import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
+import { createKey, type Keys } from './keys.ts';
+import { type Caller, type Route, roles, route } from './route.ts';
+
+export interface KeyContext {
+  readonly pool: pg.Pool;
+  readonly keys: Keys;
+  /** Tells the other processes that a table changed. */
+  announce(table: 'api_key' | 'program'): Promise<void>;
+}
+
+const nameField = z.string().regex(/^[^\p{Cc}]{1,64}$/u, 'is 1 to 64 characters without control characters');
+const pointsLimit = z.int().min(1);
+
+const limitsSchema = z.strictObject({
+  pointsPerMovement: pointsLimit.optional(),
+  pointsPerDay: pointsLimit.optional(),
+  backdateDays: z.int().min(0).max(36_500).optional(),
+});
+
+const keyRequest = z
+  .strictObject({
+    client: nameField.meta({
+      description: 'The integration that the key belongs to; references are unique per client.',
+    }),
+    role: z.enum(roles),
+    stores: z.array(nameField).min(1).max(1000).optional(),
+    limits: limitsSchema.optional(),
+    expiresAt: z.iso.datetime({ offset: true }).optional(),
+  })
+  .meta({ id: 'KeyRequest' });
+
+const keyReply = z
+  .object({
+    object: z.literal('key'),
+    id: z.string(),
+    mode: z.enum(['live', 'test']),
+    client: z.string(),
+    role: z.enum(roles),
+    stores: z.array(z.string()).nullable(),
+    limits: z.object({
+      pointsPerMovement: z.int().optional(),
+      pointsPerDay: z.int().optional(),
+      backdateDays: z.int().optional(),
+    }),
+    createdAt: z.iso.datetime(),
+    expiresAt: z.iso.datetime().nullable(),
+    revokedAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'Key' });
+
+const newKeyReply = keyReply
+  .extend({ token: z.string().meta({ description: 'Shown this once; only its hash is stored.' }) })
+  .meta({ id: 'NewKey' });
+
+const keyListReply = z
+  .object({ object: z.literal('list'), data: z.array(keyReply), nextCursor: z.string().nullable() })
+  .meta({ id: 'KeyList' });
+
+const listQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  cursor: z
+    .string()
+    .regex(/^key_[0-9a-z]{1,40}$/, 'is the nextCursor of an earlier page')
+    .optional(),
+});
+
+function view(key: StoredKey, caller: Caller) {
+  return {
+    object: 'key' as const,
+    id: key.id,
+    mode: caller.program.mode,
+    client: key.clientName,
+    role: key.role,
+    stores: key.stores ?? null,
+    limits: {
+      pointsPerMovement: key.pointsPerMovementMax,
+      pointsPerDay: key.pointsPerDayMax,
+      backdateDays: key.backdateDaysMax,
+    },
+    createdAt: key.createdAt.toISOString(),
+    expiresAt: key.expiresAt?.toISOString() ?? null,
+    revokedAt: key.revokedAt?.toISOString() ?? null,
+  };
+}
+
+/** The change holds here at once, elsewhere when announced, and within 400 ms in any case. */
+async function spread({ keys, announce }: KeyContext): Promise<void> {
+  await keys.refresh();
+  await announce('api_key').catch(() => {});
+}
+
+function createRoute(context: KeyContext): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/keys',
+    operationId: 'createKey',
+    summary: 'Create a key; its token is shown this once',
+    tag: 'keys',
+    roles: ['admin'],
+    body: keyRequest,
+    replies: { 201: newKeyReply },
+    errors: [],
+    async handle({ caller, body }) {
+      const { key, token } = await createKey(context.pool, {
+        program: caller.program.number,
+        client: body.client,
+        role: body.role,
+        stores: body.stores,
+        pointsPerMovementMax: body.limits?.pointsPerMovement,
+        pointsPerDayMax: body.limits?.pointsPerDay,
+        backdateDaysMax: body.limits?.backdateDays,
+        expiresAt: body.expiresAt === undefined ? undefined : new Date(body.expiresAt),
+        actor: caller.keyId,
+      });
+      await spread(context);
+      return { status: 201, body: { ...view(key, caller), token } };
+    },
+  });
+}
+
+/** The calls on keys. */
+export function keyRoutes(context: KeyContext): Route[] {
+  return [
+    createRoute(context),
+    route({
+      method: 'GET',
+      path: '/v1/keys',
+      operationId: 'listKeys',
+      summary: 'Keys of the program, newest first, revoked ones too',
+      tag: 'keys',
+      roles: ['admin'],
+      query: listQuery,
+      replies: { 200: keyListReply },
+      errors: [],
+      async handle({ caller, query }) {
+        const found = await listKeys(context.pool, caller.program.number, {
+          after: query.cursor,
+          limit: query.limit + 1,
+        });
+        const data = found.slice(0, query.limit);
+        const nextCursor = found.length > query.limit ? (data.at(-1)?.id ?? null) : null;
+        return {
+          status: 200,
+          body: { object: 'list', data: data.map((key) => view(key, caller)), nextCursor },
+        };
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/keys/:id',
+      operationId: 'revokeKey',
+      summary: 'Revoke a key, within a second on every process',
+      tag: 'keys',
+      roles: ['admin'],
+      replies: { 200: keyReply },
+      errors: ['not_found'],
+      async handle({ caller, params }) {
+        const key = await revokeKey(context.pool, caller.program.number, params.id ?? '', caller.keyId);
+        if (key === undefined) throw new Problem('not_found', 'The program has no such key.');
+        await spread(context);
+        return { status: 200, body: view(key, caller) };
+      },
+    }),
+  ];
+}

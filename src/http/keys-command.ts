@@ -1,0 +1,211 @@
+/** `npm run keys`: API keys from the command line, beside the running service. A change holds there within a second. */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type pg from 'pg';
+import { startConfig } from '#src/config.ts';
+import { loadPrograms, type Program } from '#src/earning/program.ts';
+import { readRecord } from '#src/platform/local/record.ts';
+import { createPool } from '#src/platform/postgres.ts';
+import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
+import { createKey } from './keys.ts';
+import { type Role, roles } from './route.ts';
+
+const help = `API keys of the points engine.
+
+  npm run keys -- create --client NAME --role ROLE [options]
+  npm run keys -- list [--program NAME] [--json]
+  npm run keys -- revoke KEY_ID [--program NAME]
+
+ROLE is one of ${roles.join(', ')}.
+
+  --program NAME             the program; may be left out when there is only one
+  --client NAME              the integration the key belongs to, such as "tills" or "web-shop"; all keys of one
+                             client share its references
+  --stores A,B               the stores that the key may act for; without it: all
+  --points-per-movement N    the most points of one movement
+  --points-per-day N         the most points of one day
+  --backdate-days N          how far back occurredAt may lie
+  --expires DATE             when the key ends: 2027-01-01 (midnight UTC) or a time with offset
+  --json                     print JSON
+  --help                     this text
+
+The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data). A key is shown once, when it is created.
+`;
+
+/** A command that cannot be run as it was typed. */
+class UsageFault extends Error {}
+
+const options = {
+  program: { type: 'string' },
+  client: { type: 'string' },
+  role: { type: 'string' },
+  stores: { type: 'string' },
+  'points-per-movement': { type: 'string' },
+  'points-per-day': { type: 'string' },
+  'backdate-days': { type: 'string' },
+  expires: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true });
+  } catch (error) {
+    throw new UsageFault(error instanceof Error ? error.message : 'unreadable arguments');
+  }
+}
+
+type Flags = ReturnType<typeof parsed>['values'];
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function wholeNumber(text: string | undefined, flag: string, min: number): number | undefined {
+  if (text === undefined) return undefined;
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < min) {
+    throw new UsageFault(`--${flag} needs a whole number of at least ${min}`);
+  }
+  return number;
+}
+
+function roleOf(text: string | undefined): Role {
+  const role = roles.find((known) => known === text);
+  if (role === undefined) throw new UsageFault(`--role needs one of ${roles.join(', ')}`);
+  return role;
+}
+
+function expiryOf(text: string | undefined): Date | undefined {
+  if (text === undefined) return undefined;
+  const isDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/.test(text);
+  const expiry = new Date(text);
+  if (!isDate || Number.isNaN(expiry.getTime()))
+    throw new UsageFault('--expires needs a date such as 2027-01-01');
+  if (expiry.getTime() <= Date.now()) throw new UsageFault('--expires lies in the past');
+  return expiry;
+}
+
+async function databaseUrl(): Promise<string> {
+  const { databaseUrl: given, dataDir } = startConfig();
+  if (given !== undefined) return given;
+  const url = (await readRecord(join(dataDir, 'postgres.json')))?.url;
+  if (typeof url === 'string') return url;
+  throw new UsageFault(`Set DATABASE_URL, or run npm start first: there is no database in ${dataDir}`);
+}
+
+async function programOf(pool: pg.Pool, name: string | undefined): Promise<Program> {
+  const all = (await loadPrograms(pool)).all();
+  const names = all.map((program) => program.name).join(', ');
+  const chosen =
+    name === undefined && all.length === 1 ? all[0] : all.find((program) => program.name === name);
+  if (chosen === undefined)
+    throw new UsageFault(`--program needs one of: ${names || '(there is no program yet)'}`);
+  return chosen;
+}
+
+function plain(key: StoredKey) {
+  const { id, clientName: client, role, stores, createdAt, expiresAt, revokedAt } = key;
+  const { pointsPerMovementMax, pointsPerDayMax, backdateDaysMax } = key;
+  return {
+    id,
+    client,
+    role,
+    stores,
+    pointsPerMovementMax,
+    pointsPerDayMax,
+    backdateDaysMax,
+    createdAt,
+    expiresAt,
+    revokedAt,
+  };
+}
+
+function stateOf(key: StoredKey): string {
+  if (key.revokedAt) return `revoked ${key.revokedAt.toISOString().slice(0, 10)}`;
+  if (!key.expiresAt) return 'in force';
+  const day = key.expiresAt.toISOString().slice(0, 10);
+  return key.expiresAt.getTime() <= Date.now() ? `expired ${day}` : `until ${day}`;
+}
+
+async function create(pool: pg.Pool, flags: Flags): Promise<void> {
+  const { client, stores } = flags;
+  if (client === undefined || client.length < 1 || client.length > 64)
+    throw new UsageFault('--client needs a name of 1 to 64 characters');
+  const draft = {
+    client,
+    role: roleOf(flags.role),
+    stores: stores
+      ?.split(',')
+      .map((store) => store.trim())
+      .filter((store) => store !== ''),
+    pointsPerMovementMax: wholeNumber(flags['points-per-movement'], 'points-per-movement', 1),
+    pointsPerDayMax: wholeNumber(flags['points-per-day'], 'points-per-day', 1),
+    backdateDaysMax: wholeNumber(flags['backdate-days'], 'backdate-days', 0),
+    expiresAt: expiryOf(flags.expires),
+    actor: 'command',
+  };
+  if (draft.stores?.length === 0) throw new UsageFault('--stores needs at least one store');
+  const program = await programOf(pool, flags.program);
+  const { key, token } = await createKey(pool, { ...draft, program: program.number });
+  if (flags.json) print(JSON.stringify({ ...plain(key), program: program.name, token }));
+  else
+    print(
+      `${token}\n\nThis is shown once. Key ${key.id}: ${key.role} of client ${key.clientName}, program ${program.name}.`,
+    );
+}
+
+const listedMax = 10_000;
+
+async function list(pool: pg.Pool, flags: Flags): Promise<void> {
+  const program = await programOf(pool, flags.program);
+  const keys = await listKeys(pool, program.number, { after: undefined, limit: listedMax });
+  if (flags.json) {
+    print(JSON.stringify(keys.map(plain)));
+    return;
+  }
+  for (const key of keys) {
+    const stores = key.stores ? `stores ${key.stores.join(', ')}` : 'all stores';
+    print([key.id, key.role.padEnd(8), key.clientName, stores, stateOf(key)].join('  '));
+  }
+  if (keys.length === 0) print(`Program ${program.name} has no keys.`);
+}
+
+async function revoke(pool: pg.Pool, flags: Flags, id: string | undefined): Promise<void> {
+  if (id === undefined) throw new UsageFault('revoke needs the id of a key (see list)');
+  const program = await programOf(pool, flags.program);
+  const key = await revokeKey(pool, program.number, id, 'command');
+  if (key === undefined) throw new UsageFault(`program ${program.name} has no key ${id}`);
+  if (flags.json) print(JSON.stringify(plain(key)));
+  else print(`Key ${key.id} is revoked; running processes refuse it within a second.`);
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parsed(args);
+  const [verb, id, ...rest] = positionals;
+  if (values.help || verb === undefined || verb === 'help') {
+    print(help);
+    return;
+  }
+  if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
+  if (!['create', 'list', 'revoke'].includes(verb)) throw new UsageFault(`unknown command ${verb}`);
+  const pool = createPool(await databaseUrl(), 1);
+  try {
+    if (verb === 'create') await create(pool, values);
+    else if (verb === 'list') await list(pool, values);
+    else await revoke(pool, values, id);
+  } finally {
+    await pool.end();
+  }
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(
+    error instanceof UsageFault ? `${text}\n\nnpm run keys -- --help shows how.\n` : `${text}\n`,
+  );
+  process.exitCode = error instanceof UsageFault ? 2 : 1;
+}

@@ -1,0 +1,61 @@
+/** What a caller does about each code, for the page of problems. The compiler sees to it that none is missing. */
+import type { ErrorCode } from '#src/errors.ts';
+
+const sameAgain = 'Wait for `Retry-After` seconds and repeat with the same reference.';
+
+export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
+  body_malformed:
+    'Send one JSON value in UTF-8 without a byte order mark, nested at most 32 levels deep. A broken connection can also cut a body short: then repeat it.',
+  validation_failed:
+    'Every fault stands in `errors`: `pointer` is a JSON pointer into the body, or `query:`, `path:` or `header:` and a name; `detail` says what is wrong. Unknown fields are faults.',
+  currency_unknown: '`GET /v1/program` lists the currencies of the program.',
+  money_currency_not_accepted: 'The program takes receipts only in certain ISO 4217 currencies.',
+  occurred_at_in_future:
+    '`occurredAt` may be five minutes ahead at most. Check the clock of the till and the offset in the time.',
+  occurred_at_too_old:
+    'Key and program bound how far back a movement may lie. Ask the operator for a key that may go further back.',
+  key_missing: 'Send `Authorization: Bearer KEY`.',
+  key_unknown: 'The key is wrong, revoked or expired. Stop and tell a person; repeating does not help.',
+  signature_invalid: 'Signed calls come with partners, in a later version.',
+  role_not_allowed: 'The detail names the roles that may. Use another key.',
+  store_not_allowed: 'The key is bound to certain stores, and `purchase.store` is none of them.',
+  limit_exceeded: 'The movement is larger than the key may make at once or in a day.',
+  not_found:
+    'There is no such path or no such thing. Of a reference it is a definite answer: it was never used.',
+  member_not_found:
+    'Unknown, or of another program; the answers are identical. Enrol the member, or send `enrol: true` with a receipt.',
+  method_not_allowed: 'The header `Allow` lists the methods of this path.',
+  insufficient_points:
+    '`available` is what there is, `required` what was asked for. The refusal is remembered for about 20 minutes: a new attempt takes a new reference.',
+  member_not_active: 'The member is suspended, closed or merged into another one.',
+  member_merging: sameAgain,
+  spending_frozen:
+    'The audit or a recovery found something to look at; the member may earn but not spend until a person has. Tell the operator.',
+  member_exists: 'The id is taken by a member with other details.',
+  identifier_taken: 'The card, number or address belongs to another member.',
+  original_not_found:
+    'What this follows up was never done under that id or reference. For a receipt that may still arrive send `voidIfMissing: true`.',
+  hold_already_resolved:
+    '`resolution` says how, `redemption` names what a capture made. It is not resolved twice.',
+  hold_expired: 'The hold ended by itself and gave its points back. Hold again with a new reference.',
+  refund_exceeds_redemption: 'Less than that is left of the redemption to be refunded.',
+  reversal_exceeds_accrual: 'Less than that is left of the accrual to be taken back.',
+  reference_in_progress: sameAgain,
+  value_mismatch: 'The price in money does not fit the points at the present rate. Ask for a new quote.',
+  quote_expired: 'Ask for a new quote.',
+  cap_reached: 'A rule gives only so much in a period, and the member has had it.',
+  budget_exhausted: 'The budget of the promotion is used up.',
+  balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
+  clock_not_movable: 'Only the clock of a test program moves, and only forward.',
+  body_too_large: 'The detail says how many bytes are allowed: 128 KiB for most calls, 8 MiB for bulk calls.',
+  media_type_unsupported: 'Send `Content-Type: application/json` in UTF-8, not compressed.',
+  reference_reused:
+    'The reference belongs to another request: `pointer` is the first field that differs, `id` the operation that used it. Do not repeat; look at how references are built.',
+  rate_limited: sameAgain,
+  internal: 'Repeat with the same reference a few times, then report the `requestId`.',
+  shard_recovering: sameAgain,
+  journal_full: `The ledger writer is behind. ${sameAgain}`,
+  not_ready: sameAgain,
+  clock_skew: `The operator must repair the time of a server. ${sameAgain}`,
+  outcome_unknown: 'It may have been done. Repeat with the same reference until there is another answer.',
+};

@@ -1,0 +1,44 @@
+/**
+ * Every BullMQ job: its payload and its schedule. A tick is a hint: what is due is computed from the books, so a missed
+ * tick is made up by the next one and a job that runs twice changes nothing the second time.
+ */
+import { z } from 'zod';
+
+export const queueName = 'upkeep';
+/** One hash tag, so that BullMQ's scripts work on Redis Cluster too. */
+export const queuePrefix = '{bull}';
+
+const nothing = z.strictObject({});
+
+export interface JobEntry {
+  readonly payload: z.ZodType;
+  readonly everyMs: number;
+  readonly purpose: string;
+}
+
+export const catalog = {
+  due: {
+    payload: nothing,
+    everyMs: 30_000,
+    purpose: 'books expired lots and ended holds of members nobody touched',
+  },
+  transfers: { payload: nothing, everyMs: 2_000, purpose: 'finishes transfers whose process died' },
+  merges: {
+    payload: nothing,
+    everyMs: 5_000,
+    purpose: 'finishes merges and moves on what reached merged members since',
+  },
+  conflicts: {
+    payload: nothing,
+    everyMs: 5_000,
+    purpose: 'takes back what was acknowledged twice under one reference',
+  },
+  eviction: {
+    payload: nothing,
+    everyMs: 60_000,
+    purpose: 'lets members leave Redis that nobody has asked for',
+  },
+} as const satisfies Record<string, JobEntry>;
+
+export type JobName = keyof typeof catalog;
+export const jobNames = Object.keys(catalog) as JobName[];

@@ -1,0 +1,68 @@
+/** Books what time has decided for members whom nobody touched. Balances were right without it. */
+import type { App } from '#src/app.ts';
+import { programNow } from '#src/earning/program.ts';
+import { type MemberNumber, newOperation } from '#src/values.ts';
+
+const dueQuery = `
+  select number from (
+    select l.member as number from lot l join member m on m.number = l.member
+      where m.program = $1 and l.points > 0 and l.expires_at > 0 and l.expires_at <= $2
+    union
+    select h.member from hold h join member m on m.number = h.member
+      where m.program = $1 and h.status = 'held' and h.expires_at <= $2) due
+  limit $3`;
+
+const membersPerRunMax = 20_000;
+const together = 256;
+
+async function bookMember(app: App, program: number, member: MemberNumber, at: number): Promise<boolean> {
+  const { wallet } = app.operations;
+  const now = Date.now();
+  const outcome = await wallet.execute({
+    script: 'expire',
+    kind: 'expiry',
+    program,
+    client: 0,
+    member,
+    operation: newOperation(wallet.shardOf(member), now),
+    origins: [],
+    order: '',
+    referenceKey: '',
+    fingerprint: '',
+    occurredAt: at,
+    at,
+    lookedUpAt: now,
+    input: '{}',
+    request: '{}',
+    factsVersion: undefined,
+  });
+  return outcome.status === 'done';
+}
+
+/** Books what is due in every program; answers for how many members something was booked. */
+export async function bookDue(app: App): Promise<number> {
+  let booked = 0;
+  for (const program of app.programs.all()) {
+    const at = programNow(program);
+    const due = await app.pool.query<{ number: MemberNumber }>(dueQuery, [
+      program.number,
+      at,
+      membersPerRunMax,
+    ]);
+    for (let from = 0; from < due.rows.length; from += together) {
+      const chunk = due.rows.slice(from, from + together);
+      const results = await Promise.allSettled(
+        chunk.map((row) => bookMember(app, program.number, row.number, at)),
+      );
+      booked += results.filter((result) => result.status === 'fulfilled' && result.value).length;
+      const failed = results.find((result) => result.status === 'rejected');
+      // The next run finds them again; a shard that recovers must not hold up the others.
+      if (failed)
+        app.telemetry.log.warn(
+          { err: failed.reason as unknown },
+          'what is due could not be booked for some members',
+        );
+    }
+  }
+  return booked;
+}

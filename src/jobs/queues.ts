@@ -1,0 +1,57 @@
+/** Queue and worker of the catalogue, with their metrics. BullMQ carries timers and side work, never the journal. */
+import { type Job, Queue, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Logger, Metrics } from '#src/platform/telemetry.ts';
+import { catalog, type JobName, jobNames, queueName, queuePrefix } from './catalog.ts';
+
+export type Handlers = Readonly<Record<JobName, () => Promise<unknown>>>;
+
+export interface Jobs {
+  stop(): Promise<void>;
+}
+
+const measureMs = 5_000;
+const keptFailed = 1_000;
+
+/** Sets up every schedule and works the queue until stopped. `connection` must have no request limit. */
+export async function startJobs(
+  connection: Redis,
+  producer: Redis,
+  handlers: Handlers,
+  log: Logger,
+  metrics: Metrics,
+): Promise<Jobs> {
+  const queue = new Queue(queueName, { connection: producer, prefix: queuePrefix });
+  for (const name of jobNames) {
+    const options = { removeOnComplete: { count: 100 }, removeOnFail: { count: keptFailed } };
+    await queue.upsertJobScheduler(name, { every: catalog[name].everyMs }, { name, data: {}, opts: options });
+  }
+  const worker = new Worker(
+    queueName,
+    async (job: Job) => {
+      const name = job.name as JobName;
+      catalog[name].payload.parse(job.data);
+      return handlers[name]();
+    },
+    { connection, prefix: queuePrefix, concurrency: jobNames.length, maxStalledCount: 10 },
+  );
+  worker.on('failed', (job, error) => log.error({ err: error, job: job?.name }, 'a job failed'));
+  worker.on('error', (error) => log.warn({ err: error }, 'the queue cannot be reached'));
+  queue.on('error', () => {});
+  const timer = setInterval(() => {
+    queue.getJobCounts('waiting', 'active', 'delayed', 'failed').then(
+      (counts) => {
+        for (const [state, count] of Object.entries(counts))
+          metrics.queueJobs.set({ queue: queueName, state }, count);
+      },
+      () => {},
+    );
+  }, measureMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await worker.close();
+      await queue.close();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+/** How a caller names a member, and who that is. */
+import { z } from 'zod';
+import type { Program } from '#src/earning/program.ts';
+import { Problem } from '#src/errors.ts';
+import type { MemberNumber } from '#src/values.ts';
+import { parseMemberId } from '#src/values.ts';
+import type { Lookup, MemberFacts } from '#src/wallet/lookup.ts';
+import type { Operations } from '#src/wallet/operations.ts';
+import type { Reading } from '#src/wallet/wallet.ts';
+import type { Identifier, Identity } from './identity.ts';
+
+/** Type of the caller's own member id. */
+export const ownIdType = 'id';
+
+// One visible character at least; no control characters and no halves of surrogate pairs.
+const nameText = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^(?=.*\S)[^\p{Cc}\p{Cs}]+$/u, 'holds control characters or nothing but blanks');
+
+export const identifierSchema = z
+  .strictObject({ type: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/), value: nameText })
+  .meta({
+    id: 'Identifier',
+    description: 'A name of a member of a type that the program defines, such as a card.',
+  });
+
+export const memberRefSchema = z.union([nameText, identifierSchema]).meta({
+  id: 'MemberRef',
+  description: "A member: your own id of it, the service's `mem_…` id, or an identifier.",
+});
+export type MemberRef = z.output<typeof memberRefSchema>;
+
+/** The identifier that a reference is; a `mem_` id is none. */
+export function identifierOf(ref: MemberRef): Identifier | undefined {
+  if (typeof ref !== 'string') return ref;
+  return parseMemberId(ref) === undefined ? { type: ownIdType, value: ref } : undefined;
+}
+
+/** Who a reference means, from memory where possible; undefined where nobody has that name. */
+export async function resolveMember(
+  lookup: Lookup,
+  identity: Identity,
+  program: Program,
+  ref: MemberRef,
+): Promise<MemberFacts | undefined> {
+  const identifier = identifierOf(ref);
+  if (!identifier) return lookup.member(program.number, parseMemberId(ref as string) as MemberNumber);
+  const key = identity.keyOf(program.number, identifier);
+  return key && lookup.identifier(program.number, key);
+}
+
+/** A chain of merges is as long as people are merged one after the other; eight is beyond any real one. */
+export const mergeHopsMax = 8;
+
+/** The member that somebody became by merges. */
+async function survivorOf(lookup: Lookup, facts: MemberFacts | undefined): Promise<MemberFacts | undefined> {
+  let current = facts;
+  for (let hop = 0; current?.mergedInto !== undefined && hop < mergeHopsMax; hop += 1) {
+    current = await lookup.member(current.program, current.mergedInto);
+  }
+  return current;
+}
+
+export interface CurrentMember {
+  readonly facts: MemberFacts;
+  readonly reading: Reading;
+}
+
+const attemptsMax = 3;
+const barrierMs = 1_000;
+
+/**
+ * Who a reference means right now, and how that member stands. What this process remembers may be out of date; the wallet
+ * knows the version of a member's facts, so what does not match is read again.
+ */
+export async function currentMember(
+  operations: Operations,
+  identity: Identity,
+  program: Program,
+  ref: MemberRef,
+  at: number,
+): Promise<CurrentMember | undefined> {
+  const { lookup, wallet } = operations;
+  for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+    const named = await resolveMember(lookup, identity, program, ref);
+    const facts = await survivorOf(lookup, named);
+    const reading = facts && (await wallet.read(facts.member, at));
+    if (!named || !facts || !reading) return undefined;
+    if (reading.factsVersion === facts.factsVersion) return { facts, reading };
+    await wallet.readBarrier(wallet.shardOf(facts.member), barrierMs);
+    lookup.forget(facts.member);
+    lookup.forget(named.member);
+  }
+  throw new Problem('not_ready', 'the books are behind what the wallet knows of this member; ask again');
+}

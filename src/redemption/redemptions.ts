@@ -1,0 +1,250 @@
+/** Redemptions and their refunds. A refund puts points back into the lots they came from, with the original expiry. */
+
+import type { Program } from '#src/earning/program.ts';
+import { programNow } from '#src/earning/program.ts';
+import { undoneOf } from '#src/earning/reversals.ts';
+import { type OriginalState, type Undone, untouched } from '#src/earning/undoing.ts';
+import { Problem } from '#src/errors.ts';
+import type { Call, Caller, Reply } from '#src/http/route.ts';
+import { heldLegs, walletLegs } from '#src/ledger/postings.ts';
+import type { MemberRef } from '#src/members/member-ref.ts';
+import { memberId, operationId } from '#src/values.ts';
+import { balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
+import {
+  checkPointsLimit,
+  checkStore,
+  currencyNumber,
+  durabilityOf,
+  partsOf,
+  referenceOf,
+} from '#src/wallet/fields.ts';
+import type { MemberFacts } from '#src/wallet/lookup.ts';
+import type { Operations, Recorded } from '#src/wallet/operations.ts';
+import { findOriginal } from '#src/wallet/originals.ts';
+import { movementReply, perform } from '#src/wallet/perform.ts';
+import type { RedemptionBody, RefundBody } from './schemas.ts';
+
+export interface RedemptionContext {
+  readonly operations: Operations;
+  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
+}
+
+export interface Part {
+  readonly currency: string;
+  readonly points: number;
+}
+
+export function codeOf(program: Program, currency: number): string {
+  return program.currencyByNumber.get(currency)?.code ?? String(currency);
+}
+
+/** Points that an operation took out of circulation, by currency: what its redemption legs say. */
+export function redeemedParts(program: Program, recorded: Recorded): Part[] {
+  const sums = new Map<number, number>();
+  for (const leg of recorded.effect.legs) {
+    if (leg[0] === 'redemption') sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  }
+  return [...sums].map(([currency, points]) => ({ currency: codeOf(program, currency), points }));
+}
+
+/** `points` and `currency` of a reply, and `parts` where there are several currencies. */
+export function partsView(
+  program: Program,
+  parts: readonly Part[],
+): { points: number; currency: string; parts?: readonly Part[] } {
+  const [first] = parts;
+  const points = first?.points ?? 0;
+  const currency = first?.currency ?? program.mainCurrency.code;
+  return parts.length > 1 ? { points, currency, parts } : { points, currency };
+}
+
+/** The lots that an operation took from, with what it took. */
+export function lotsView(program: Program, recorded: Recorded): Record<string, unknown>[] {
+  const legs =
+    recorded.kind === 'capture'
+      ? heldLegs(recorded.effect).map((leg) => ({ currency: leg[1], points: -leg[2], expiresAt: leg[6] }))
+      : walletLegs(recorded.effect)
+          .filter((leg) => leg[2] < 0)
+          .map((leg) => ({ currency: leg[1], points: -leg[2], expiresAt: leg[5] }));
+  return legs.map(({ currency, points, expiresAt }) => ({
+    currency: codeOf(program, currency),
+    points,
+    expiresOn: expiresAt === 0 ? null : lastValidDay(expiresAt, program.timeZone),
+  }));
+}
+
+/** What a body says beside the points: kept, shown, never judged here. */
+export function valueView(recorded: Recorded): Record<string, unknown> {
+  const body = recorded.request.body as { value?: unknown } | undefined;
+  return {
+    ...(recorded.order ? { order: recorded.order } : {}),
+    ...(body?.value ? { value: body.value } : {}),
+  };
+}
+
+function view(program: Program, recorded: Recorded): Record<string, unknown> {
+  return {
+    object: 'redemption',
+    id: operationId(recorded.kind, recorded.operation),
+    mode: program.mode,
+    status: 'redeemed',
+    member: memberId(recorded.member),
+    ...partsView(program, redeemedParts(program, recorded)),
+    ...valueView(recorded),
+    lots: lotsView(program, recorded),
+    balances: balancesAfter(program, recorded.effect.balances),
+  };
+}
+
+/** Refuses what the key does not allow, and answers the parts of the price by currency number. */
+export function checkedParts(
+  caller: Caller,
+  body: Pick<RedemptionBody, 'points' | 'currency' | 'parts' | 'purchase'>,
+): [number, number][] {
+  checkStore(caller, body.purchase?.store ?? caller.stores?.[0]);
+  const parts = partsOf(caller, body);
+  for (const [, points] of parts) checkPointsLimit(caller, points);
+  return parts;
+}
+
+/** `POST /v1/redemptions` */
+export async function redeem(context: RedemptionContext, call: Call<RedemptionBody>): Promise<Reply> {
+  const { caller } = call;
+  const { member, durability: asked, metadata, ...rest } = call.body;
+  const parts = checkedParts(caller, call.body);
+  const reference = referenceOf(call, rest);
+  const durability = durabilityOf({ durability: asked }, 'ledger');
+  const canonical = { ...rest, reference };
+  const moved = await perform(context.operations, {
+    caller,
+    script: 'spend',
+    kind: 'redemption',
+    reference,
+    named: { ...canonical, member },
+    body: canonical,
+    metadata,
+    durability,
+    waitMs: call.waitMs,
+    member: () => context.resolveMember(caller.program, member),
+    decide: () => ({
+      order: rest.order ?? rest.purchase?.order,
+      input: { parts, account: 'redemption', party: 0 },
+    }),
+  });
+  return movementReply(moved, durability, 201, view(caller.program, moved.recorded));
+}
+
+/** Points refunded so far, by currency number; kept as the note beside a redemption's state. */
+export type RefundedSoFar = Record<string, number>;
+
+export function parseRefunded(note: string): RefundedSoFar {
+  return note === '' ? {} : (JSON.parse(note) as RefundedSoFar);
+}
+
+/** PURE. The part of `undo.lua`'s input that refunds `parts` of a redemption. */
+export function refundOf(
+  redemption: Recorded,
+  state: OriginalState,
+  parts: readonly (readonly [number, number])[],
+): Undone {
+  const refunded = { ...parseRefunded(state.note) };
+  for (const [currency, points] of parts) refunded[currency] = (refunded[currency] ?? 0) + points;
+  return [redemption.operation, state.version, JSON.stringify(refunded), parts.map(([c, p]) => [c, p])];
+}
+
+/** PURE. What is left to refund of a redemption, by currency number. */
+export function leftToRefund(
+  program: Program,
+  redemption: Recorded,
+  state: OriginalState,
+): [number, number][] {
+  const refunded = parseRefunded(state.note);
+  return redeemedParts(program, redemption)
+    .map(({ currency, points }): [number, number] => {
+      const number = program.currencyByCode.get(currency)!.number;
+      return [number, points - (refunded[number] ?? 0)];
+    })
+    .filter(([, points]) => points > 0);
+}
+
+function refundView(program: Program, recorded: Recorded, redemption: Recorded): Record<string, unknown> {
+  const kept = (recorded.request.refunded as [number, number][] | undefined) ?? [];
+  const parts = kept.map(([currency, points]) => ({ currency: codeOf(program, currency), points }));
+  return {
+    object: 'refund',
+    id: operationId('refund', recorded.operation),
+    mode: program.mode,
+    status: 'refunded',
+    member: memberId(recorded.member),
+    redemption: operationId(redemption.kind, redemption.operation),
+    points: parts[0]?.points ?? 0,
+    currency: parts[0]?.currency ?? program.mainCurrency.code,
+    parts,
+    balances: balancesAfter(program, recorded.effect.balances),
+  };
+}
+
+/** `POST /v1/redemptions/:id/refunds` */
+export async function refund(context: RedemptionContext, call: Call<RefundBody>): Promise<Reply> {
+  const { caller, body } = call;
+  const { program } = caller;
+  const reference = referenceOf(call, body);
+  const redemption = await findOriginal(context.operations, caller, call.params.id!, body.originalReference, [
+    'redemption',
+    'capture',
+  ]);
+  if (!redemption) throw new Problem('original_not_found');
+  const durability = durabilityOf(body, 'ledger');
+  const canonical = {
+    redemption: redemption.operation,
+    reference,
+    points: body.points,
+    currency: body.currency,
+  };
+  let state: OriginalState = untouched;
+  const moved = await perform(context.operations, {
+    caller,
+    script: 'undo',
+    kind: 'refund',
+    reference,
+    named: canonical,
+    body: canonical,
+    metadata: body.metadata,
+    occurredAt: programNow(program),
+    durability,
+    waitMs: call.waitMs,
+    member: () => context.operations.lookup.member(program.number, redemption.member),
+    staleOperation(details) {
+      state = { version: Number(details.version), note: String(details.note) };
+    },
+    decide(member) {
+      const left = leftToRefund(program, redemption, state);
+      const wanted: [number, number][] =
+        body.points === undefined
+          ? left
+          : [
+              [
+                currencyNumber(
+                  caller,
+                  body.currency ?? codeOf(program, left[0]?.[0] ?? program.mainCurrency.number),
+                ),
+                body.points,
+              ],
+            ];
+      if (wanted.length === 0) throw new Problem('refund_exceeds_redemption');
+      const undone = refundOf(redemption, state, wanted);
+      return {
+        origins: [redemption.operation],
+        order: redemption.order,
+        input: {
+          accruals: [],
+          redemptions: [undone],
+          debt: false,
+          moved: member.member !== redemption.member,
+        },
+        keep: { refunded: wanted, undone: [undoneOf(undone)] },
+      };
+    },
+  });
+  return movementReply(moved, durability, 201, refundView(program, moved.recorded, redemption));
+}

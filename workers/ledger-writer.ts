@@ -1,0 +1,77 @@
+/** Moves the journal into the books. Run as many as you like: they share the shards by leases. */
+import { once } from 'node:events';
+import { loadConfig } from '#src/config.ts';
+import { createHealthServer } from '#src/http/health.ts';
+import { freezeMember } from '#src/ledger/freeze.ts';
+import { ensureInstallation } from '#src/ledger/installation.ts';
+import { startWriter } from '#src/ledger/writer-process.ts';
+import { exitWithParent } from '#src/platform/local/parent.ts';
+import { checkSchema } from '#src/platform/migrate.ts';
+import { createPool } from '#src/platform/postgres.ts';
+import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
+import { createTelemetry } from '#src/platform/telemetry.ts';
+
+exitWithParent();
+const config = loadConfig();
+const telemetry = createTelemetry({
+  logLevel: config.logLevel,
+  processName: 'ledger-writer',
+  version: '0.1.0',
+});
+const { metrics, log } = telemetry;
+const pool = createPool(config.databaseUrl, 4);
+await checkSchema(pool);
+await ensureInstallation(pool, config.shardCount);
+const redis = createRedis(config.redisUrl);
+const waiting = createBlockingRedis(config.redisUrl);
+
+const writer = startWriter({
+  databaseUrl: config.databaseUrl,
+  pool,
+  redis,
+  waiting,
+  log,
+  journalKeepMs: config.journalKeepSeconds * 1_000,
+  events: {
+    written(records, seconds) {
+      metrics.ledgerRecordsWritten.inc(records);
+      metrics.ledgerBatchDuration.observe(seconds);
+    },
+    lag(shard, records, seconds) {
+      metrics.ledgerLagRecords.set({ shard }, records);
+      metrics.ledgerLagSeconds.set({ shard }, seconds);
+    },
+    state(shard, state) {
+      for (const each of ['recovering', 'serving', 'stopped'] as const) {
+        metrics.shardState.set({ shard, state: each }, each === state ? 1 : 0);
+      }
+    },
+    conflict: () => metrics.referenceConflicts.inc(),
+    quarantined(member, reason) {
+      log.error({ member, reason }, 'a record went into quarantine');
+      freezeMember(pool, redis, config.shardCount, member).catch((error: unknown) =>
+        log.error({ err: error, member }, 'the member could not be frozen'),
+      );
+    },
+  },
+});
+const health =
+  config.workerMetricsPort === undefined
+    ? undefined
+    : createHealthServer(telemetry, () => {
+        const stopped = [...writer.shards()]
+          .filter(([, state]) => state === 'stopped')
+          .map(([shard]) => shard);
+        return Promise.resolve(
+          stopped.length === 0 ? [] : [{ reason: 'shards_stopped', detail: `shards ${stopped.join(', ')}` }],
+        );
+      }).listen(config.workerMetricsPort, config.listenHost);
+
+await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+log.info('draining');
+await writer.stop(config.shutdownSeconds * 1_000);
+health?.close();
+redis.disconnect();
+waiting.disconnect();
+await pool.end();
+process.exit(0);

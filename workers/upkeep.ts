@@ -1,0 +1,51 @@
+/** Timers and side work: what is due, transfers and merges whose process died, repeated references, eviction. */
+import { once } from 'node:events';
+import { createApp } from '#src/app.ts';
+import { loadConfig } from '#src/config.ts';
+import { createHealthServer } from '#src/http/health.ts';
+import { takeBackConflicts } from '#src/jobs/conflicts.ts';
+import { bookDue } from '#src/jobs/due.ts';
+import { evictIdle } from '#src/jobs/eviction.ts';
+import { startJobs } from '#src/jobs/queues.ts';
+import { createMembers } from '#src/members/members.ts';
+import { exitWithParent } from '#src/platform/local/parent.ts';
+import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
+
+exitWithParent();
+const config = loadConfig();
+const app = await createApp(config, 'upkeep');
+const { log, metrics } = app.telemetry;
+const members = createMembers(app);
+const perRunMax = 200;
+
+const connection = createBlockingRedis(config.redisUrl);
+const producer = createRedis(config.redisUrl);
+const jobs = await startJobs(
+  connection,
+  producer,
+  {
+    due: () => bookDue(app),
+    transfers: () => members.relay.relayOpen(perRunMax),
+    merges: () => members.merges.resume(perRunMax),
+    conflicts: () => takeBackConflicts(app),
+    eviction: () => evictIdle(app, config.evictIdleSeconds),
+  },
+  log,
+  metrics,
+);
+const health =
+  config.workerMetricsPort === undefined
+    ? undefined
+    : createHealthServer(app.telemetry, () => Promise.resolve(app.standing.faults())).listen(
+        config.workerMetricsPort,
+        config.listenHost,
+      );
+
+await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+log.info('draining');
+await jobs.stop();
+health?.close();
+connection.disconnect();
+producer.disconnect();
+await app.close();
+process.exit(0);
