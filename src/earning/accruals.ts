@@ -132,11 +132,10 @@ export async function accrue(
       (enrol ? context.enrolMember(program, member) : undefined),
     decide() {
       const { awards } = judge(program, subject, body.occurredAt);
-      checkPointsLimit(
-        caller,
-        awards.reduce((sum, award) => sum + award.points, 0),
-      );
+      const points = awards.reduce((sum, award) => sum + award.points, 0);
+      checkPointsLimit(caller, points);
       return {
+        points,
         order: body.purchase?.order,
         input: {
           awards: awards.map((award) => [

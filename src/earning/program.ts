@@ -38,7 +38,7 @@ export const definitionSchema = z.strictObject({
   rules: z.array(earningRuleSchema).max(200),
   /** Who pays for points; a funder's place in this list is its number in the ledger. */
   funders: z.array(name).min(1).default(['program']),
-  identifierTypes: z.array(name).default(['card', 'phone', 'email', 'plate', 'code']),
+  identifierTypes: z.array(name).default(['card', 'phone', 'email', 'plate', 'partner', 'code']),
   /** ISO 4217 codes that receipts may be in; absent = any. */
   moneyCurrencies: z.array(z.string().regex(/^[A-Z]{3}$/)).optional(),
   /** Whether taking back spent points may leave a debt that later accruals pay off. */
@@ -69,6 +69,7 @@ interface ProgramRow {
   time_zone: string;
   definition: unknown;
   clock_offset_ms: string;
+  changed_at: string;
 }
 
 export function programOf(row: ProgramRow): Program {
@@ -99,17 +100,23 @@ export interface Programs {
   refresh(): Promise<void>;
 }
 
-const columns = 'number, name, mode, time_zone, definition, clock_offset_ms::text';
+const columns = 'number, name, mode, time_zone, definition, clock_offset_ms::text, changed_at::text';
 
 /** Reads all programs. Call `refresh` on a timer and whenever a change is announced. */
 export async function loadPrograms(pool: pg.Pool): Promise<Programs> {
   const byNumber = new Map<number, Program>();
+  const changedAt = new Map<number, string>();
   const programs: Programs = {
     get: (number) => byNumber.get(number),
     all: () => [...byNumber.values()],
     async refresh() {
       const result = await pool.query<ProgramRow>(`select ${columns} from program`);
-      for (const row of result.rows) byNumber.set(row.number, programOf(row));
+      for (const row of result.rows) {
+        // An unchanged program stays the same object, so that what is cached beside it stays valid.
+        if (changedAt.get(row.number) === row.changed_at) continue;
+        byNumber.set(row.number, programOf(row));
+        changedAt.set(row.number, row.changed_at);
+      }
     },
   };
   await programs.refresh();
@@ -132,8 +139,23 @@ export async function createProgram(
 /** Moves a test program's clock forward to an offset from real time; false where it would go back or the program is live. */
 export async function moveClock(pool: pg.Pool, program: number, offsetMs: number): Promise<boolean> {
   const result = await pool.query(
-    `update program set clock_offset_ms = $2, changed_at = now() where number = $1 and mode = 'test' and clock_offset_ms <= $2`,
+    `update program set clock_offset_ms = $2, changed_at = clock_timestamp() where number = $1 and mode = 'test' and clock_offset_ms <= $2`,
     [program, Math.round(offsetMs)],
+  );
+  return result.rowCount === 1;
+}
+
+/** Moves a test program's clock forward by `byMs`, at most to `offsetMsMax`; two calls at once both count. */
+export async function advanceClock(
+  pool: pg.Pool,
+  program: number,
+  byMs: number,
+  offsetMsMax: number,
+): Promise<boolean> {
+  const result = await pool.query(
+    `update program set clock_offset_ms = clock_offset_ms + $2, changed_at = clock_timestamp()
+     where number = $1 and mode = 'test' and clock_offset_ms + $2 <= $3`,
+    [program, Math.round(byMs), offsetMsMax],
   );
   return result.rowCount === 1;
 }

@@ -38,6 +38,9 @@ export function allRoutes(app: App, keys: Keys): Route[] {
   ];
 }
 
+/** A revoked key is refused within a second; beyond this the keys in memory cannot be trusted. */
+const keysStaleMsMax = 5_000;
+
 /** Builds the server; the caller lets it listen. */
 export async function createApi(app: App): Promise<{ server: Server; keys: Keys }> {
   const { pool, programs, telemetry, config } = app;
@@ -46,7 +49,11 @@ export async function createApi(app: App): Promise<{ server: Server; keys: Keys 
     if (table === 'api_key') keys.refresh().catch(() => {});
   });
   const routes = allRoutes(app, keys);
-  const readiness = () => Promise.resolve(app.standing.faults());
+  const readiness = () => {
+    const stale = keys.staleMs() > keysStaleMsMax;
+    const faults = stale ? [{ reason: 'keys_stale', detail: 'revoked keys would not be noticed' }] : [];
+    return Promise.resolve([...app.standing.faults(), ...faults]);
+  };
   const pages = [...healthPages(telemetry, readiness), openapiPage(routes), ...(await docsPages())];
   const server = createServer({ routes, pages, authenticate: keys.authenticate, telemetry });
   return { server, keys };

@@ -1,7 +1,7 @@
 /** `/v1/keys`: an admin's calls on the keys of the own program. */
 import type pg from 'pg';
 import { z } from 'zod';
-import { Problem } from '#src/errors.ts';
+import { Problem, validationProblem } from '#src/errors.ts';
 import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
 import { createKey, type Keys } from './keys.ts';
 import { type Caller, type Route, roles, route } from './route.ts';
@@ -106,6 +106,10 @@ function createRoute(context: KeyContext): Route {
     replies: { 201: newKeyReply },
     errors: [],
     async handle({ caller, body }) {
+      const expiresAt = body.expiresAt === undefined ? undefined : new Date(body.expiresAt);
+      if (expiresAt !== undefined && expiresAt.getTime() <= Date.now()) {
+        throw validationProblem([{ pointer: '/expiresAt', detail: 'lies in the past' }]);
+      }
       const { key, token } = await createKey(context.pool, {
         program: caller.program.number,
         client: body.client,
@@ -114,7 +118,7 @@ function createRoute(context: KeyContext): Route {
         pointsPerMovementMax: body.limits?.pointsPerMovement,
         pointsPerDayMax: body.limits?.pointsPerDay,
         backdateDaysMax: body.limits?.backdateDays,
-        expiresAt: body.expiresAt === undefined ? undefined : new Date(body.expiresAt),
+        expiresAt,
         actor: caller.keyId,
       });
       await spread(context);

@@ -174,11 +174,16 @@ async function list(pool: pg.Pool, flags: Flags): Promise<void> {
 
 async function revoke(pool: pg.Pool, flags: Flags, id: string | undefined): Promise<void> {
   if (id === undefined) throw new UsageFault('revoke needs the id of a key (see list)');
-  const program = await programOf(pool, flags.program);
-  const key = await revokeKey(pool, program.number, id, 'command');
-  if (key === undefined) throw new UsageFault(`program ${program.name} has no key ${id}`);
-  if (flags.json) print(JSON.stringify(plain(key)));
-  else print(`Key ${key.id} is revoked; running processes refuse it within a second.`);
+  const programs =
+    flags.program === undefined ? (await loadPrograms(pool)).all() : [await programOf(pool, flags.program)];
+  for (const program of programs) {
+    const key = await revokeKey(pool, program.number, id, 'command');
+    if (key === undefined) continue;
+    if (flags.json) print(JSON.stringify(plain(key)));
+    else print(`Key ${key.id} is revoked; running processes refuse it within a second.`);
+    return;
+  }
+  throw new UsageFault(`there is no key ${id}`);
 }
 
 async function main(args: readonly string[]): Promise<void> {
@@ -200,6 +205,8 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
+// A reader such as `head` may close the pipe before everything is printed.
+process.stdout.on('error', () => {});
 try {
   await main(process.argv.slice(2));
 } catch (error) {

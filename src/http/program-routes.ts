@@ -1,7 +1,7 @@
 /** `/v1/program` and the clock of a test program. */
 import type pg from 'pg';
 import { z } from 'zod';
-import { moveClock, type Program, type Programs, programNow } from '#src/earning/program.ts';
+import { advanceClock, moveClock, type Program, type Programs, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { type Route, roles, route } from './route.ts';
 
@@ -67,19 +67,30 @@ async function current(context: ProgramContext, program: Program): Promise<Progr
   return context.programs.get(program.number) ?? program;
 }
 
-async function moveTo(context: ProgramContext, program: Program, offsetMs: number): Promise<Program> {
-  if (offsetMs > clockAheadDaysMax * dayMs) {
-    throw new Problem(
-      'clock_not_movable',
-      `The clock may be at most ${clockAheadDaysMax} days ahead of real time.`,
-    );
-  }
-  if (!(await moveClock(context.pool, program.number, offsetMs))) {
-    throw new Problem('clock_not_movable', 'The clock only moves forward.');
-  }
+/** Runs a move of the clock and answers the program as it is then. */
+async function move(
+  context: ProgramContext,
+  program: Program,
+  run: () => Promise<boolean>,
+  refusal: string,
+): Promise<Program> {
+  if (!(await run())) throw new Problem('clock_not_movable', refusal);
   const moved = await current(context, program);
   await context.announce('program').catch(() => {});
   return moved;
+}
+
+const tooFar = `The clock may be at most ${clockAheadDaysMax} days ahead of real time.`;
+
+async function setClock(context: ProgramContext, program: Program, now: number): Promise<Program> {
+  const offsetMs = now - Date.now();
+  if (offsetMs > clockAheadDaysMax * dayMs) throw new Problem('clock_not_movable', tooFar);
+  return move(
+    context,
+    program,
+    () => moveClock(context.pool, program.number, offsetMs),
+    'The clock only moves forward.',
+  );
 }
 
 function clockRoutes(context: ProgramContext): Route[] {
@@ -107,7 +118,7 @@ function clockRoutes(context: ProgramContext): Route[] {
       errors: ['clock_not_movable'],
       async handle({ caller, body }) {
         checkIsTest(caller.program);
-        const moved = await moveTo(context, caller.program, Date.parse(body.now) - Date.now());
+        const moved = await setClock(context, caller.program, Date.parse(body.now));
         return { status: 200, body: clockView(moved) };
       },
     }),
@@ -123,8 +134,10 @@ function clockRoutes(context: ProgramContext): Route[] {
       errors: ['clock_not_movable'],
       async handle({ caller, body }) {
         checkIsTest(caller.program);
-        const program = await current(context, caller.program);
-        const moved = await moveTo(context, program, program.clockOffsetMs + body.seconds * 1000);
+        const { program } = caller;
+        const by = () =>
+          advanceClock(context.pool, program.number, body.seconds * 1000, clockAheadDaysMax * dayMs);
+        const moved = await move(context, program, by, tooFar);
         return { status: 200, body: clockView(moved) };
       },
     }),

@@ -5,13 +5,14 @@ import type { OperationInBooks } from '#src/wallet/operation-state.ts';
 import type { Difference, MemberRow } from './audit-standing.ts';
 
 const membersQuery = `
-  select m.number, m.status, m.frozen, m.facts_version, m.merged_into,
-    (select (extract(epoch from o.at) * 1000)::bigint from operation o where o.member = m.number order by o.epoch desc, o.seq desc limit 1) as at,
+  select m.number, m.status, m.frozen, m.facts_version, m.merged_into, o.at, o.epoch as last_epoch, o.seq as last_seq,
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points <> 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points <> 0) as debts,
     (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
-  from member m where m.number = any($1::bigint[])`;
+  from member m left join lateral (select (extract(epoch from at) * 1000)::bigint as at, epoch, seq from operation
+    where member = m.number order by epoch desc, seq desc limit 1) o on true
+  where m.number = any($1::bigint[])`;
 
 /** Members as the writer's rows have them. */
 export async function memberRows(tx: pg.ClientBase, members: readonly MemberNumber[]): Promise<MemberRow[]> {
@@ -23,20 +24,26 @@ export async function memberRows(tx: pg.ClientBase, members: readonly MemberNumb
   return rows;
 }
 
+// Operations of two shards are ordered by time: numbers of different shards say nothing about which came first.
 const operationsQuery = `
-  select w.original, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
-    order by o.epoch, o.seq) as operations
+  select w.original, json_agg(json_build_object('shard', o.shard, 'operation', replace(o.operation::text, '-', ''), 'kind', o.kind,
+    'effect', o.effect, 'request', o.request) order by o.at, o.epoch, o.seq) as operations
   from (select u.original, u.original as operation from unnest($1::uuid[]) as u(original)
     union select c.origin, c.operation from consequence c where c.origin = any($1::uuid[])) w
   join operation o on o.operation = w.operation
   group by w.original`;
 
+/** An operation, and the shard in which it was decided. */
+export interface PlacedOperation extends OperationInBooks {
+  readonly shard: number;
+}
+
 /** Each operation with those that followed from it, oldest first. */
 export async function operationRows(
   tx: pg.ClientBase,
   operations: readonly OperationHex[],
-): Promise<Map<OperationHex, OperationInBooks[]>> {
-  const { rows } = await tx.query<{ original: string; operations: OperationInBooks[] }>({
+): Promise<Map<OperationHex, PlacedOperation[]>> {
+  const { rows } = await tx.query<{ original: string; operations: PlacedOperation[] }>({
     name: 'audit-operation-states',
     text: operationsQuery,
     values: [operations],

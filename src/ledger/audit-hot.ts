@@ -2,9 +2,10 @@
  * Redis = ledger: what is hot, compared with the books at the same sequence, while the system runs.
  *
  * A batch is read from Redis, then from the books in one snapshot that is written at least through the last record of
- * everything in the batch, then from Redis again. What is the same in both readings did not move in between, so the
- * snapshot holds exactly its records, and the two must be equal. What moved is read again, a bounded number of times,
- * and otherwise counted as skipped. A state of an epoch below the shard's `cold_below` counts as not there.
+ * everything in the batch, then from Redis again. The two must be equal where the snapshot's last record of a member is
+ * the one that Redis names, or where both readings of Redis are the same, so that nothing moved in between (a member that
+ * was just loaded names no record). What moved is read again, a bounded number of times, and otherwise counted as
+ * skipped. A state of an epoch below the shard's `cold_below` counts as not there.
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,7 +15,7 @@ import type { z } from 'zod';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { operationStateOf } from '#src/wallet/operation-state.ts';
-import { blamedOnBooks, memberRows, operationRows } from './audit-hot-books.ts';
+import { blamedOnBooks, memberRows, operationRows, type PlacedOperation } from './audit-hot-books.ts';
 import {
   type Difference,
   differencesOf,
@@ -58,8 +59,19 @@ interface Progress {
 interface Sort<Name extends string | number, State extends readonly [number, number, ...unknown[]]> {
   readonly key: (shard: number, name: Name) => string;
   readonly schema: z.ZodType<State>;
-  /** The differences of each, from one snapshot. */
-  compare(tx: pg.ClientBase, shard: number, states: ReadonlyMap<Name, State>): Promise<Difference[]>;
+  /** Compares each with one snapshot; `still` are those that were the same in both readings of Redis. */
+  compare(
+    tx: pg.ClientBase,
+    shard: number,
+    states: ReadonlyMap<Name, State>,
+    still: ReadonlySet<Name>,
+  ): Promise<Compared<Name>>;
+}
+
+interface Compared<Name> {
+  readonly differences: readonly Difference[];
+  /** What the snapshot has at another sequence. */
+  readonly moved: readonly Name[];
 }
 
 async function progressOf(connection: pg.ClientBase, shard: number): Promise<Progress> {
@@ -92,6 +104,15 @@ async function untilWritten(
   }
 }
 
+/** What `inspect.lua` answered; undefined where it is no state at all. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 async function inSnapshot<T>(connection: pg.ClientBase, work: () => Promise<T>): Promise<T> {
   await connection.query('begin isolation level repeatable read read only');
   try {
@@ -108,7 +129,7 @@ async function compareHot<
   const { redis, connection } = stores;
   const differences: Difference[] = [];
   const unreadable: string[] = [];
-  let compared = 0;
+  let count = 0;
   let open = [...new Set(names)];
 
   async function textsOf(asked: readonly Name[]): Promise<(string | null)[]> {
@@ -117,7 +138,7 @@ async function compareHot<
   }
 
   function parse(name: Name, text: string): State | undefined {
-    const read = sort.schema.safeParse(text === 'unreadable' ? undefined : JSON.parse(text));
+    const read = sort.schema.safeParse(valueOf(text));
     if (!read.success) unreadable.push(String(name));
     return read.data;
   }
@@ -137,50 +158,72 @@ async function compareHot<
     return inSnapshot(connection, async () => {
       const progress = await progressOf(connection, shard);
       const after = await textsOf(open);
-      const moved: Name[] = [];
+      const late: Name[] = [];
+      const still = new Set<Name>();
       open.forEach((name, i) => {
         const state = states.get(name);
-        if (!state || (before[i] === after[i] && isWritten(progress, state))) return;
-        if (after[i]) moved.push(name);
+        if (!state) return;
+        if (before[i] === after[i]) still.add(name);
+        if (isWritten(progress, state)) return;
+        late.push(name);
         states.delete(name);
       });
-      differences.push(...(await sort.compare(connection, shard, states)));
-      compared += states.size;
-      return moved;
+      const compared = await sort.compare(connection, shard, states, still);
+      differences.push(...compared.differences);
+      count += states.size - compared.moved.length;
+      return [...late, ...compared.moved];
     });
   }
 
   for (let i = 0; i < attemptsMax && open.length > 0; i += 1) open = await attempt();
-  return { compared, skipped: open.length, differences, unreadable };
+  return { compared: count, skipped: open.length, differences, unreadable };
 }
 
 const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
   key: keys.member,
   schema: memberStateSchema,
-  async compare(tx, _shard, states) {
+  async compare(tx, _shard, states, still) {
     const rows = new Map((await memberRows(tx, [...states.keys()])).map((row) => [row.number, row]));
-    const found: Difference[] = [];
+    const differences: Difference[] = [];
+    const moved: MemberNumber[] = [];
     for (const [member, state] of states) {
       const row = rows.get(member);
+      const [epoch, seq] = state;
+      const isSameRecord = row?.last_epoch === epoch && row.last_seq === seq;
+      if (!isSameRecord && !still.has(member)) {
+        moved.push(member);
+        continue;
+      }
       const different = differencesOf(standingInRedis(member, state), row ? standingInBooks(row) : new Map());
       if (different.length === 0) continue;
       const blamed = await blamedOnBooks(tx, member, different);
-      found.push(...different.filter((difference) => !blamed.has(difference)));
+      differences.push(...different.filter((difference) => !blamed.has(difference)));
     }
-    return found;
+    return { differences, moved };
   },
 };
+
+/** The shard in which an original was undone last. */
+function lastUndoneIn(operation: OperationHex, rows: readonly PlacedOperation[]): number | undefined {
+  return rows.findLast((row) => (row.request.undone ?? []).some(([origin]) => origin === operation))?.shard;
+}
 
 const operationSort: Sort<OperationHex, z.output<typeof operationStateSchema>> = {
   key: keys.operation,
   schema: operationStateSchema,
-  async compare(tx, _shard, states) {
-    const rows = await operationRows(tx, [...states.keys()]);
-    return [...states].flatMap(([operation, [, , version, note, parts]]) => {
-      const inBooks = operationStateOf(operation, rows.get(operation) ?? []);
+  async compare(tx, shard, states, still) {
+    const found = await operationRows(tx, [...states.keys()]);
+    const moved = [...states.keys()].filter((operation) => !still.has(operation));
+    const differences = [...states].flatMap(([operation, [, , version, note, parts]]) => {
+      if (!still.has(operation)) return [];
+      const rows = found.get(operation) ?? [];
+      const inBooks = operationStateOf(operation, rows);
+      // After a merge an original is undone in the survivor's shard; what its own shard still has is not read any more.
+      if (inBooks && version < inBooks.version && lastUndoneIn(operation, rows) !== shard) return [];
       const redis = standingOfOperation(operation, { version, note, parts });
       return differencesOf(redis, inBooks ? standingOfOperation(operation, inBooks) : new Map());
     });
+    return { differences, moved };
   },
 };
 

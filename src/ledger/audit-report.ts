@@ -168,7 +168,7 @@ export function renderReport(report: AuditReport): string {
     grouped(row.compared),
     grouped(row.findings),
     row.skipped > 0
-      ? `${grouped(row.skipped)} skipped: not at rest long enough to compare`
+      ? `${grouped(row.skipped)} skipped: always moving, or not in the books in time`
       : checks[row.check],
   ]);
   const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]!.length)));

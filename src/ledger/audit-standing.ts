@@ -90,6 +90,9 @@ export interface MemberRow {
   readonly facts_version: number;
   readonly merged_into: number | null;
   readonly at: number | null;
+  /** Where the member's last operation stands. */
+  readonly last_epoch: number | null;
+  readonly last_seq: number | null;
   readonly lots:
     | readonly (readonly [
         currency: number,

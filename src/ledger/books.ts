@@ -170,7 +170,8 @@ async function writeConsequences(tx: pg.ClientBase, postings: readonly Posting[]
 
 async function writeStatuses(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
   for (const { record, effect } of postings) {
-    if (record.kind !== 'status') continue;
+    // A quarantined record may not say which status.
+    if (record.kind !== 'status' || effect.status === undefined) continue;
     await tx.query(
       'update member set status = $2, frozen = $3, facts_version = $4, merged_into = $5 where number = $1',
       [record.member, effect.status, effect.frozen === 1, effect.facts, effect.into ? effect.into : null],

@@ -76,6 +76,16 @@ export function postingOf(record: JournalRecord): Posting {
   return { record, effect, entries: effect.legs.map(entryOf) };
 }
 
+/** A request that is not JSON cannot stand in the books' column; what it was stands in quarantine. */
+function jsonOrEmpty(request: string): string {
+  try {
+    JSON.parse(request);
+    return request;
+  } catch {
+    return '{}';
+  }
+}
+
 /**
  * The entries of a record that does not balance: its readable legs and, for each currency, the difference in `suspense`.
  * Where not even the legs can be read it has none. Its number stays dense either way.
@@ -95,7 +105,7 @@ export function suspendedPosting(record: JournalRecord): Posting {
   for (const [currency, sum] of sums) if (sum !== 0) legs.push(['suspense', currency, -sum, 0]);
   const balanced = { ...effect, legs };
   return {
-    record: { ...record, effectText: JSON.stringify(balanced) },
+    record: { ...record, request: jsonOrEmpty(record.request), effectText: JSON.stringify(balanced) },
     effect: balanced,
     entries: legs.map(entryOf),
   };

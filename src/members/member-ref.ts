@@ -7,7 +7,7 @@ import { parseMemberId } from '#src/values.ts';
 import type { Lookup, MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import type { Reading } from '#src/wallet/wallet.ts';
-import type { Identifier, Identity } from './identity.ts';
+import { type Identifier, type Identity, valueLengthMax } from './identity.ts';
 
 /** Type of the caller's own member id. */
 export const ownIdType = 'id';
@@ -16,7 +16,7 @@ export const ownIdType = 'id';
 const nameText = z
   .string()
   .min(1)
-  .max(128)
+  .max(valueLengthMax)
   .regex(/^(?=.*\S)[^\p{Cc}\p{Cs}]+$/u, 'holds control characters or nothing but blanks');
 
 export const identifierSchema = z

@@ -42,7 +42,7 @@ const lifeErrors: readonly ErrorCode[] = [
 
 /** The caller's own id or a `mem_` id; other identifiers never stand in a path. */
 function memberOf(call: Pick<Call, 'params'>): string {
-  return (call.params.member ?? '').slice(0, 512);
+  return call.params.member ?? '';
 }
 
 function enrolmentRoutes({ readings }: Members): Route[] {

@@ -21,6 +21,7 @@ import {
   partsView,
   type RedemptionContext,
   redeemedParts,
+  sumOf,
   valueView,
 } from './redemptions.ts';
 import type { HoldBody, SettleBody } from './schemas.ts';
@@ -76,6 +77,7 @@ export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<
     member: () => context.resolveMember(program, member),
     decide: () => ({
       order: rest.order ?? rest.purchase?.order,
+      points: sumOf(parts),
       input: { parts, expiresAt: programNow(program) + rest.expiresInSeconds * 1_000 },
     }),
   });

@@ -107,6 +107,11 @@ export function checkedParts(
   return parts;
 }
 
+/** Points of all parts together, as they count towards a key's limit. */
+export function sumOf(parts: readonly (readonly [number, number])[]): number {
+  return parts.reduce((sum, [, points]) => sum + points, 0);
+}
+
 /** `POST /v1/redemptions` */
 export async function redeem(context: RedemptionContext, call: Call<RedemptionBody>): Promise<Reply> {
   const { caller } = call;
@@ -128,6 +133,7 @@ export async function redeem(context: RedemptionContext, call: Call<RedemptionBo
     member: () => context.resolveMember(caller.program, member),
     decide: () => ({
       order: rest.order ?? rest.purchase?.order,
+      points: sumOf(parts),
       input: { parts, account: 'redemption', party: 0 },
     }),
   });

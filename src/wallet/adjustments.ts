@@ -101,6 +101,7 @@ export async function adjust(context: AdjustmentContext, call: Call<AdjustmentBo
     waitMs: call.waitMs,
     member: () => context.resolveMember(program, member),
     decide: () => ({
+      points: Math.abs(rest.points),
       input: upwards
         ? { awards: [[currency, rest.points, 0, 0, party]], account: 'adjustment' }
         : { parts: [[currency, -rest.points]], account: 'adjustment', party },

@@ -20,6 +20,8 @@ export const keys = {
   idempotency: (shard: number, referenceKey: string) => `${shardPrefix(shard)}i:${referenceKey}`,
   /** Highest last-record sequence of any member evicted in this epoch, as `<epoch>-<seq>`. */
   evictedThrough: (shard: number) => `${shardPrefix(shard)}evictedThrough`,
+  /** Points that a key has moved on a day of its program; in one slot of its own, because a key acts in every shard. */
+  dailyPoints: (keyId: string, day: string) => `{${keyId}}:points:${day}`,
   /** Match of all hot members of a shard, for SCAN. */
   memberPattern: (shard: number) => `${shardPrefix(shard)}m:*`,
 } as const;

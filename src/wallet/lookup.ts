@@ -71,10 +71,10 @@ const query = `
     null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into, null::bigint as written_through_at
   from reference where reference_key = any($1::uuid[])
   union all
-  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, m.merged_into, null
+  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end, null
   from member m where m.number = any($2::bigint[])
   union all
-  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, m.merged_into, null
+  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end, null
   from unnest($3::int[], $4::text[], $5::bytea[]) as k(program, type, value_hash)
   join identifier i on i.program = k.program and i.type = k.type and i.value_hash = k.value_hash
   join member m on m.number = i.member
@@ -89,7 +89,10 @@ const rememberedMax = 200_000;
 
 export function createLookup(pool: pg.Pool): Lookup {
   const members = new LRUCache<number, MemberFacts>({ max: rememberedMax });
-  const identifiers = new LRUCache<string, MemberNumber>({ max: rememberedMax });
+  // With the version of the member's facts that it was read under: an unlinked identifier must not outlive a raised one.
+  const identifiers = new LRUCache<string, Pick<MemberFacts, 'member' | 'factsVersion'>>({
+    max: rememberedMax,
+  });
   const operations = new LRUCache<string, KnownOperation>({ max: 50_000 });
   let queue: Question[] = [];
 
@@ -175,11 +178,11 @@ export function createLookup(pool: pg.Pool): Lookup {
       const key = `${program}:${type}:${hash}`;
       const known = identifiers.get(key);
       if (known !== undefined) {
-        const facts = members.get(known);
-        if (facts) return facts;
+        const facts = members.get(known.member);
+        if (facts?.factsVersion === known.factsVersion) return facts;
       }
       const facts = remember(await ask('identifier', key));
-      if (facts) identifiers.set(key, facts.member);
+      if (facts) identifiers.set(key, facts);
       return facts;
     },
     async operation(program, operation) {

@@ -11,6 +11,7 @@ import { Problem } from '#src/errors.ts';
 import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
+import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import type { Lookup } from './lookup.ts';
@@ -67,6 +68,7 @@ export type Attempt =
 export interface Operations {
   readonly wallet: Wallet;
   readonly lookup: Lookup;
+  readonly dailyLimit: DailyLimit;
   /** Sixteen hex digits that stand for a canonical request. */
   fingerprint(canonical: unknown): string;
   /**
@@ -283,6 +285,7 @@ export function createOperations(
   return {
     wallet,
     lookup,
+    dailyLimit: createDailyLimit(redis),
     fingerprint: (canonical) => fingerprintOf(fingerprintSecret, JSON.stringify(canonical)),
     known,
     attempt,

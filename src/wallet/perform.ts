@@ -9,7 +9,7 @@ import type { Caller, Reply } from '#src/http/route.ts';
 import type { EpochMs, OperationHex, OperationKind } from '#src/values.ts';
 import { assertNever, positionText } from '#src/values.ts';
 import type { MemberFacts } from './lookup.ts';
-import type { Durability, Operations, Recorded } from './operations.ts';
+import type { Attempt, Durability, Operations, Recorded } from './operations.ts';
 import type { MovementScript } from './scripts.ts';
 import { refusalProblem } from './wallet.ts';
 
@@ -19,10 +19,12 @@ export interface Decision {
   readonly origins?: readonly OperationHex[];
   readonly order?: string | undefined;
   readonly keep?: Readonly<Record<string, unknown>>;
+  /** Points that count towards the key's limit of a day. */
+  readonly points?: number;
 }
 
 export interface Movement {
-  readonly caller: Pick<Caller, 'program' | 'client'>;
+  readonly caller: Pick<Caller, 'program' | 'client' | 'keyId' | 'pointsPerDayMax'>;
   readonly script: MovementScript;
   readonly kind: OperationKind;
   readonly reference: string;
@@ -72,42 +74,53 @@ async function survivor(
   return current;
 }
 
+type Question = Parameters<Operations['known']>[0];
+
+/** One try: decides for the member as it is known now and runs the script within the key's limit. */
+async function tryOnce(
+  operations: Operations,
+  movement: Movement,
+  question: Question,
+  member: MemberFacts,
+  lookedUpAt: EpochMs,
+): Promise<Attempt> {
+  const decision = await movement.decide(member);
+  const at = programNow(movement.caller.program);
+  const draft = {
+    ...question,
+    script: movement.script,
+    member: member.member,
+    factsVersion: movement.anyFacts ? undefined : member.factsVersion,
+    origins: decision.origins ?? [],
+    order: decision.order,
+    occurredAt: movement.occurredAt ?? at,
+    at,
+    input: decision.input,
+    request: decision.keep ? { ...question.request, ...decision.keep } : question.request,
+  };
+  if (movement.caller.pointsPerDayMax === undefined) return operations.attempt(draft, lookedUpAt);
+  return operations.dailyLimit.within(
+    movement.caller,
+    decision.points ?? 0,
+    () => operations.attempt(draft, lookedUpAt),
+    (outcome) => outcome.status === 'performed' && !outcome.replayed,
+  );
+}
+
 /** Runs a movement to its recorded operation. Throws the Problem that a refusal is. */
 export async function perform(operations: Operations, movement: Movement): Promise<Moved> {
   const { program, client } = movement.caller;
+  const { kind, reference, metadata, body } = movement;
   const fingerprint = operations.fingerprint(movement.named);
-  const request = { body: movement.body, ...(movement.metadata ? { metadata: movement.metadata } : {}) };
-  const question = {
-    program: program.number,
-    client,
-    kind: movement.kind,
-    reference: movement.reference,
-    fingerprint,
-    request,
-  };
+  const request = metadata ? { body, metadata } : { body };
+  const question: Question = { program: program.number, client, kind, reference, fingerprint, request };
   for (let attempt = 0; attempt < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
     const lookedUpAt = Date.now();
     const [known, named] = await Promise.all([operations.known(question), movement.member()]);
     if (known) return finish(operations, movement, known.recorded, true);
     const member = movement.anyFacts ? named : await survivor(operations, program.number, named);
     if (!member) throw new Problem('member_not_found');
-    const decision = await movement.decide(member);
-    const at = programNow(program);
-    const outcome = await operations.attempt(
-      {
-        ...question,
-        script: movement.script,
-        member: member.member,
-        factsVersion: movement.anyFacts ? undefined : member.factsVersion,
-        origins: decision.origins ?? [],
-        order: decision.order,
-        occurredAt: movement.occurredAt ?? at,
-        at,
-        input: decision.input,
-        request: decision.keep ? { ...request, ...decision.keep } : request,
-      },
-      lookedUpAt,
-    );
+    const outcome = await tryOnce(operations, movement, question, member, lookedUpAt);
     switch (outcome.status) {
       case 'performed':
         return finish(operations, movement, outcome.recorded, outcome.replayed);

@@ -1,0 +1,54 @@
+/**
+ * A key's limit of points a day. Points are reserved before the movement and given back when it turns out not to have
+ * happened; where that is unknown they stay reserved, so a limit is never passed, at most reached early.
+ */
+import type { Redis } from 'ioredis';
+import { DateTime } from 'luxon';
+import type { Program } from '#src/earning/program.ts';
+import { programNow } from '#src/earning/program.ts';
+import { errorTable, Problem } from '#src/errors.ts';
+import type { Points } from '#src/values.ts';
+import { keys } from './keys.ts';
+
+export interface DailyLimit {
+  /** Runs `work` with `points` reserved of the key's day; `happened` says whether the points were really moved. */
+  within<T>(
+    key: { readonly keyId: string; readonly program: Program; readonly pointsPerDayMax: number | undefined },
+    points: Points,
+    work: () => Promise<T>,
+    happened: (result: T) => boolean,
+  ): Promise<T>;
+}
+
+const keptSeconds = 2 * 86_400;
+
+/** Counters stand in Redis, one a key and day of the program's zone. */
+export function createDailyLimit(redis: Redis): DailyLimit {
+  return {
+    async within({ keyId, program, pointsPerDayMax }, points, work, happened) {
+      if (pointsPerDayMax === undefined || points === 0) return work();
+      const day = DateTime.fromMillis(programNow(program), { zone: program.timeZone }).toISODate() ?? '';
+      const counter = keys.dailyPoints(keyId, day);
+      const used = await redis.incrby(counter, points);
+      if (used === points) await redis.expire(counter, keptSeconds);
+      const giveBack = () => redis.decrby(counter, points);
+      if (used > pointsPerDayMax) {
+        await giveBack();
+        throw new Problem('limit_exceeded', 'the movement is over the limit of this key for the day', {
+          limit: pointsPerDayMax,
+          used: used - points,
+          required: points,
+        });
+      }
+      try {
+        const result = await work();
+        if (!happened(result)) await giveBack();
+        return result;
+      } catch (error) {
+        const unknown = !(error instanceof Problem) || errorTable[error.code].applied === 'unknown';
+        if (!unknown) await giveBack();
+        throw error;
+      }
+    },
+  };
+}
