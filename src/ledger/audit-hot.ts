@@ -105,7 +105,7 @@ async function untilWritten(
 }
 
 /** What `inspect.lua` answered; undefined where it is no state at all. */
-function valueOf(text: string): unknown {
+function stateOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -138,7 +138,7 @@ async function compareHot<
   }
 
   function parse(name: Name, text: string): State | undefined {
-    const read = sort.schema.safeParse(valueOf(text));
+    const read = sort.schema.safeParse(stateOf(text));
     if (!read.success) unreadable.push(String(name));
     return read.data;
   }

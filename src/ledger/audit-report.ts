@@ -187,7 +187,7 @@ export function renderReport(report: AuditReport): string {
   const total = report.checks.reduce((sum, row) => sum + row.findings, 0);
   lines.push(
     '',
-    `${total === 0 ? 'no findings' : `${grouped(total)} findings`}, drift ${grouped(report.driftPoints)} points`,
+    `${total === 0 ? 'no findings' : `${grouped(total)} finding${total === 1 ? '' : 's'}`}, drift ${grouped(report.driftPoints)} points`,
   );
   return lines.join('\n');
 }

@@ -15,7 +15,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { parseStreamId } from '#src/journal.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
-import { loadScripts } from '#src/wallet/scripts.ts';
+import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
 import type { ShardProgress } from './writer.ts';
 import { announce, BrokenLineage, readTurns, recordsPerTurnMax, streamSeqMax, writeTurn } from './writer.ts';
 
@@ -160,4 +160,26 @@ export async function recover(books: Books, progress: ShardProgress): Promise<Sh
     'shard recovered',
   );
   return { ...progress, epoch: opened.epoch, seq: 0, operation: null };
+}
+
+/**
+ * Whether a shard is open as it stands: its journal is in the books' epoch and Redis knows the epoch's scripts. Then a
+ * writer that takes the lease over just goes on. Answers the epoch's scripts, or undefined where recovery is needed.
+ */
+export async function openEpoch(
+  connection: Pick<pg.ClientBase, 'query'>,
+  redis: Redis,
+  progress: ShardProgress,
+): Promise<ReturnType<typeof scriptsOf> | undefined> {
+  const { shard, epoch } = progress;
+  const found = await connection.query<{ cold_below: number }>(
+    'select cold_below from epoch where shard = $1 and epoch = $2 and epoch = (select max(epoch) from epoch where shard = $1)',
+    [shard, epoch],
+  );
+  const row = found.rows[0];
+  const last = await lastIdUpTo(redis, shard, '+');
+  if (!row || last?.epoch !== epoch) return undefined;
+  const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below });
+  const [exists] = (await redis.script('EXISTS', scripts.accrue.sha)) as number[];
+  return exists === 1 ? scripts : undefined;
 }

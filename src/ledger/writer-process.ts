@@ -9,11 +9,10 @@ import type { Redis } from 'ioredis';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { keys } from '#src/wallet/keys.ts';
-import { scriptsOf } from '#src/wallet/scripts.ts';
 import type { Conflict } from './books.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, release, renew, surplus, writerName } from './lease.ts';
-import { recover } from './recovery.ts';
+import { openEpoch, recover } from './recovery.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
   announce,
@@ -51,6 +50,10 @@ interface Shard {
   readonly lease: Lease;
   progress: ShardProgress | undefined;
   state: ShardState;
+  /** The scripts of the shard's epoch; Redis knows them as long as nobody restarted or replaced it. */
+  scripts: Awaited<ReturnType<typeof openEpoch>>;
+  /** The journal did not continue the books: only a new epoch opens the shard again. */
+  broken: boolean;
   retryAt: number;
   failures: number;
   caughtUpAt: number;
@@ -113,6 +116,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
       lease,
       progress: undefined,
       state: 'recovering',
+      scripts: undefined,
+      broken: false,
       retryAt: 0,
       failures: 0,
       caughtUpAt: now,
@@ -164,7 +169,12 @@ export function startWriter(options: WriterOptions): WriterProcess {
       if (shard.state !== 'recovering' || shard.retryAt > Date.now()) continue;
       try {
         const [progress] = await readProgress(client, [shard.lease]);
-        shard.progress = await recover({ connection: client, owner, redis, log }, progress!);
+        const open = shard.broken ? undefined : await openEpoch(client, redis, progress!);
+        shard.progress = open
+          ? progress!
+          : await recover({ connection: client, owner, redis, log }, progress!);
+        shard.scripts = open ?? (await openEpoch(client, redis, shard.progress));
+        shard.broken = false;
         shard.state = 'serving';
         shard.failures = 0;
         shard.reached.length = 0;
@@ -181,18 +191,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const now = Date.now();
     if (now - fenceCheckedAt < fenceCheckMs) return;
     fenceCheckedAt = now;
-    const serving = [...shards.values()].filter((shard) => shard.state === 'serving' && shard.progress);
-    if (serving.length === 0) return;
-    const cold = await pool.query<{ shard: number; cold_below: number; epoch: number }>(
-      'select distinct on (shard) shard, epoch, cold_below from epoch where shard = any($1::int[]) order by shard, epoch desc',
-      [serving.map((shard) => shard.lease.shard)],
+    const serving = [...shards.values()].filter(
+      (shard) => shard.state === 'serving' && shard.scripts !== undefined,
     );
-    const shas = serving.map((shard) => {
-      const row = cold.rows.find((r) => r.shard === shard.lease.shard);
-      return scriptsOf({ shard: shard.lease.shard, epoch: row?.epoch ?? 0, coldBelow: row?.cold_below ?? 0 })
-        .accrue.sha;
-    });
-    const exists = (await redis.script('EXISTS', ...shas)) as number[];
+    if (serving.length === 0) return;
+    const exists = (await redis.script(
+      'EXISTS',
+      ...serving.map((shard) => shard.scripts!.accrue.sha),
+    )) as number[];
     serving.forEach((shard, i) => {
       if (exists[i] === 1) return;
       shard.state = 'recovering';
@@ -264,7 +270,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
         if (error instanceof BrokenLineage) {
           // Redis is not what it was: recovery decides what can be kept.
           const held = shards.get(shard);
-          if (held) held.state = 'recovering';
+          if (held) Object.assign(held, { state: 'recovering', broken: true });
           events.state(shard, 'recovering');
         } else stopShard(shard, error);
       },
@@ -298,7 +304,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       const records = Math.max(0, lastSeq - shard.progress.seq);
       events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
       if (keepFrom === undefined || keepFrom === 0) continue;
-      await redis.call('XTRIM', keys.journal(number), 'MINID', `${shard.progress.epoch}-${keepFrom}`);
+      if (shard.scripts) await redis.evalsha(shard.scripts.trim.sha, 1, keys.journal(number), keepFrom);
     }
   }
 
