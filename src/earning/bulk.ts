@@ -27,7 +27,7 @@ function refused(index: number, error: unknown): ItemResult {
     index,
     status,
     replayed: false,
-    error: { status, code, detail, ...(applied ? { applied } : {}), ...fields },
+    error: { ...fields, status, code, detail, applied: applied ?? 'no' },
   };
 }
 

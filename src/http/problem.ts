@@ -35,7 +35,9 @@ function headersOf(problem: Problem): string[] {
 /** Renders a refusal for the wire. */
 export function renderProblem(problem: Problem, requestId: string): RenderedProblem {
   const { status, title, applied } = errorTable[problem.code];
+  // Fields of a domain come first: they can never overwrite RFC 9457's own members.
   const text = JSON.stringify({
+    ...problem.fields,
     type: problemType(problem.code),
     title,
     status,
@@ -43,7 +45,6 @@ export function renderProblem(problem: Problem, requestId: string): RenderedProb
     code: problem.code,
     requestId,
     applied: applied ?? 'no',
-    ...problem.fields,
   });
   return { status, text, headers: headersOf(problem) };
 }

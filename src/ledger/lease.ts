@@ -13,26 +13,37 @@ export interface Lease {
   readonly term: number;
 }
 
-/** Renews what this owner holds; the answer lists what it still has. */
+/** Renews this writer's own row and what it holds; the answer lists what it still has. */
 export async function renew(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
   const result = await pool.query<Lease>(
-    'update lease set heartbeat_at = clock_timestamp(), backend_pid = $2 where owner = $1 returning shard, term',
+    `with alive as (insert into writer (owner, heartbeat_at) values ($1, clock_timestamp())
+       on conflict (owner) do update set heartbeat_at = excluded.heartbeat_at)
+     update lease set heartbeat_at = clock_timestamp(), backend_pid = $2 where owner = $1 returning shard, term`,
     [owner, backendPid],
   );
   return result.rows;
 }
 
-/** Takes free or silent shards up to this owner's fair share. Answers the new leases. */
-export async function acquire(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
-  const fair = await pool.query<{ share: number; mine: number }>(
-    `select ceil(count(*)::numeric / greatest(1, (select count(distinct o) from (
-        select owner as o from lease where heartbeat_at > clock_timestamp() - make_interval(secs => $2) and owner is not null
-        union select $1) owners)))::int as share,
+interface Share {
+  /** How many shards each living writer should hold, rounded up. */
+  readonly fair: number;
+  readonly mine: number;
+}
+
+async function shareOf(pool: pg.Pool, owner: string): Promise<Share> {
+  const result = await pool.query<Share>(
+    `select ceil(count(*)::numeric / greatest(1, (select count(*) from writer
+        where heartbeat_at > clock_timestamp() - make_interval(secs => $2))))::int as fair,
       (count(*) filter (where owner = $1))::int as mine from lease`,
     [owner, silentSeconds],
   );
-  const { share, mine } = fair.rows[0]!;
-  if (mine >= share) return [];
+  return result.rows[0]!;
+}
+
+/** Takes free or silent shards up to this owner's fair share. Answers the new leases. */
+export async function acquire(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
+  const { fair, mine } = await shareOf(pool, owner);
+  if (mine >= fair) return [];
   const taken = await pool.query<Lease & { old_pid: number | null; old_owner: string | null }>(
     `with free as (
        select shard, owner as old_owner, backend_pid as old_pid from lease
@@ -40,7 +51,7 @@ export async function acquire(pool: pg.Pool, owner: string, backendPid: number):
        order by shard limit $3 for update skip locked)
      update lease l set owner = $1, term = l.term + 1, backend_pid = $2, heartbeat_at = clock_timestamp()
      from free where l.shard = free.shard returning l.shard, l.term, free.old_pid, free.old_owner`,
-    [owner, backendPid, share - mine, silentSeconds],
+    [owner, backendPid, fair - mine, silentSeconds],
   );
   for (const row of taken.rows) {
     if (row.old_pid === null || row.old_owner === null) continue;
@@ -55,13 +66,8 @@ export async function acquire(pool: pg.Pool, owner: string, backendPid: number):
 
 /** How many shards this owner holds beyond its fair share, now that others have come. */
 export async function surplus(pool: pg.Pool, owner: string): Promise<number> {
-  const result = await pool.query<{ surplus: number }>(
-    `select greatest(0, (count(*) filter (where owner = $1)) - ceil(count(*)::numeric /
-       greatest(1, count(distinct owner) filter (where heartbeat_at > clock_timestamp() - make_interval(secs => $2)))))::int as surplus
-     from lease`,
-    [owner, silentSeconds],
-  );
-  return result.rows[0]!.surplus;
+  const { fair, mine } = await shareOf(pool, owner);
+  return Math.max(0, mine - fair);
 }
 
 /** Gives shards back so that another writer can take them at once. */
@@ -69,6 +75,14 @@ export async function release(pool: pg.Pool, owner: string, shards: readonly num
   await pool.query(
     `update lease set owner = null, backend_pid = null where owner = $1 and shard = any($2::int[])`,
     [owner, shards],
+  );
+}
+
+/** Leaves: this writer counts no more, and rows of writers that ended long ago go too. */
+export async function leave(pool: pg.Pool, owner: string): Promise<void> {
+  await pool.query(
+    `delete from writer where owner = $1 or heartbeat_at < clock_timestamp() - interval '1 day'`,
+    [owner],
   );
 }
 

@@ -11,7 +11,7 @@ import type { Logger } from 'pino';
 import { keys } from '#src/wallet/keys.ts';
 import type { Conflict } from './books.ts';
 import type { Lease } from './lease.ts';
-import { acquire, heartbeatMs, release, renew, surplus, writerName } from './lease.ts';
+import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
 import { openEpoch, recover } from './recovery.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
@@ -360,6 +360,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
         log.error({ err: error }, 'drain failed'),
       );
       await release(pool, owner, [...shards.keys()]).catch(() => {});
+      await leave(pool, owner).catch(() => {});
       await connection?.end().catch(() => {});
     },
   };

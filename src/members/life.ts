@@ -34,7 +34,7 @@ export interface Life {
 export function statusProblem(code: string, details: Readonly<Record<string, unknown>>): Problem | undefined {
   if (code !== 'status_not_reachable') return undefined;
   return new Problem(
-    details.status === 'merging' ? 'member_merging' : 'member_not_active',
+    details.memberStatus === 'merging' ? 'member_merging' : 'member_not_active',
     undefined,
     details,
   );

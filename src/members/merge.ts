@@ -177,7 +177,9 @@ export function createMerges(
     if (member === source) throw fault('/into', 'is the member that is to be merged');
     const { status } = survivor.reading;
     if (status === 'merging') throw new Problem('member_merging', undefined, { pointer: '/into' });
-    if (status !== 'active') throw new Problem('member_not_active', undefined, { pointer: '/into', status });
+    if (status !== 'active') {
+      throw new Problem('member_not_active', undefined, { pointer: '/into', memberStatus: status });
+    }
     return member;
   }
 

@@ -50,7 +50,7 @@ function refusedItem(index: number, problem: Problem): Item {
   return {
     index,
     status,
-    error: { type: problemType(code), title, status, detail, code, applied: 'no', ...fields },
+    error: { ...fields, type: problemType(code), title, status, detail, code, applied: 'no' },
   };
 }
 

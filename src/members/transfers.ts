@@ -80,7 +80,7 @@ export function createTransfers(operations: Operations, identity: Identity, rela
     const { status } = current.reading;
     if (status === 'merging') throw new Problem('member_merging', undefined, { pointer: '/to' });
     if (status === 'closed' || status === 'merged') {
-      throw new Problem('member_not_active', undefined, { pointer: '/to', status });
+      throw new Problem('member_not_active', undefined, { pointer: '/to', memberStatus: status });
     }
     return current.facts.member;
   }

@@ -217,6 +217,12 @@ create table lease (
   heartbeat_at timestamptz not null default 'epoch'
 );
 
+-- Which writers live, so that each knows its fair share also while it holds no shard yet.
+create table writer (
+  owner text primary key,
+  heartbeat_at timestamptz not null
+);
+
 create table epoch (
   shard smallint not null,
   epoch integer not null,

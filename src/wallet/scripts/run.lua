@@ -81,7 +81,7 @@ end
 local function barred(m, spending)
   if m.status == 'merging' then return 'member_merging' end
   if m.status == 'merged' then return 'member_merged', '{"into":' .. text(m.merged) .. '}' end
-  if m.status ~= 'active' then return 'member_not_active', '{"status":"' .. m.status .. '"}' end
+  if m.status ~= 'active' then return 'member_not_active', '{"memberStatus":"' .. m.status .. '"}' end
   if spending and m.frozen == 1 then return 'spending_frozen' end
   return nil
 end

@@ -14,7 +14,7 @@ local function decide(m, item)
   local input, legs = item.input, {}
   local status = input.status or m.status
   if not REACHABLE[m.status][status] then
-    return nil, 'status_not_reachable', '{"status":"' .. m.status .. '"}'
+    return nil, 'status_not_reachable', '{"memberStatus":"' .. m.status .. '"}'
   end
   local released = {}
   if status == 'closed' then
