@@ -11,7 +11,7 @@ import { createDensityCheck } from './audit-density.ts';
 import type { Collector, Where } from './audit-report.ts';
 import { type EntryRow, type Posting, postingOf, UnbalancedRecord, walletLegs } from './postings.ts';
 
-/** Larger pages are no faster: 230,000 operations take 16 s with either, 5,000 need 130 MB more. */
+/** Bounds the memory: 230,000 operations were audited in 17 s, and also with a heap of 64 MB. */
 const operationsPerPage = 2_000;
 
 interface OperationRow {

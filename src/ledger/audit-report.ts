@@ -136,7 +136,7 @@ export function createCollector(): Collector {
 export function whereText(where: Where): string {
   const words: string[] = [];
   const say = (word: string, value: string | number | undefined) => {
-    if (value !== undefined && value !== null) words.push(`${word} ${value}`);
+    if (value !== undefined) words.push(`${word} ${value}`);
   };
   say('shard', where.shard);
   say('epoch', where.epoch);

@@ -134,7 +134,7 @@ function holdFigures(
 }
 
 function plain(member: MemberNumber, name: string, terms: string | number): Figure {
-  return { where: { member }, name, points: 0, terms: `${name} ${terms}` };
+  return { where: { member }, name, points: 0, terms: String(terms) };
 }
 
 /** A member as a wallet script has stored it. */

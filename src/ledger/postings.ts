@@ -54,12 +54,17 @@ function entryOf(leg: Leg, line: number): EntryRow {
   }
 }
 
+function assertObject(request: string): void {
+  const value: unknown = JSON.parse(request);
+  if (typeof value !== 'object' || value === null) throw new Error('the request is not an object');
+}
+
 /** The entries of a record. Throws UnbalancedRecord with the reason when the legs cannot be booked. */
 export function postingOf(record: JournalRecord): Posting {
   let effect: Effect;
   try {
     effect = parseEffect(record.effectText);
-    JSON.parse(record.request);
+    assertObject(record.request);
   } catch (error) {
     throw new UnbalancedRecord(
       `effect or request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
@@ -76,10 +81,10 @@ export function postingOf(record: JournalRecord): Posting {
   return { record, effect, entries: effect.legs.map(entryOf) };
 }
 
-/** A request that is not JSON cannot stand in the books' column; what it was stands in quarantine. */
-function jsonOrEmpty(request: string): string {
+/** A request that is no JSON object cannot stand in the books; what it was stands in quarantine. */
+function objectOrEmpty(request: string): string {
   try {
-    JSON.parse(request);
+    assertObject(request);
     return request;
   } catch {
     return '{}';
@@ -105,7 +110,7 @@ export function suspendedPosting(record: JournalRecord): Posting {
   for (const [currency, sum] of sums) if (sum !== 0) legs.push(['suspense', currency, -sum, 0]);
   const balanced = { ...effect, legs };
   return {
-    record: { ...record, request: jsonOrEmpty(record.request), effectText: JSON.stringify(balanced) },
+    record: { ...record, request: objectOrEmpty(record.request), effectText: JSON.stringify(balanced) },
     effect: balanced,
     entries: legs.map(entryOf),
   };

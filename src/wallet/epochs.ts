@@ -29,10 +29,11 @@ interface EpochRow {
   shard: number;
   epoch: number;
   cold_below: number;
+  previous_epoch: number;
   opened_at: Date;
 }
 
-const query = `select distinct on (shard) shard, epoch, cold_below, opened_at from epoch order by shard, epoch desc`;
+const query = `select distinct on (shard) shard, epoch, cold_below, previous_epoch, opened_at from epoch order by shard, epoch desc`;
 
 /** The epochs as PostgreSQL has them; call `refresh` after a fence and once a second. */
 export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
@@ -46,8 +47,9 @@ export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
       if (known[row.shard]?.epoch === row.epoch) continue;
       const shardEpoch = { shard: row.shard, epoch: row.epoch, coldBelow: row.cold_below };
       known[row.shard] = { ...shardEpoch, scripts: scriptsOf(shardEpoch) };
-      if (row.cold_below === row.epoch)
-        until = Math.max(until, row.opened_at.getTime() + idempotencyWindowMs);
+      // The very first epoch has nothing to forget.
+      const forgot = row.cold_below === row.epoch && row.previous_epoch > 0;
+      if (forgot) until = Math.max(until, row.opened_at.getTime() + idempotencyWindowMs);
     }
   }
 
