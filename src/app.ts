@@ -93,6 +93,7 @@ function watch(
 ): Promise<Standing> {
   const { metrics, log } = telemetry;
   const shards = Array.from({ length: config.shardCount }, (_, shard) => shard);
+  metrics.journalLimitBytes.set(config.journalLimitBytes);
   return watchStanding({
     pool,
     redis,
@@ -102,6 +103,7 @@ function watch(
     journalLimitBytes: config.journalLimitBytes,
     clockSkewMsMax,
     closedShards: () => shards.filter((shard) => epochs.of(shard) === undefined),
+    journalSize: (bytes) => metrics.journalBytes.set(bytes),
     lag(lags) {
       for (const { shard, records, seconds } of lags) {
         metrics.ledgerLagRecords.set({ shard }, records);
@@ -128,7 +130,17 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   );
   const { shardCount } = config;
   const { acknowledged, journalFull } = standing;
-  const wallet = createWallet({ redis, epochs, loader, written, shardCount, acknowledged, journalFull });
+  const decided = (kind: string, outcome: string) => telemetry.metrics.operations.inc({ kind, outcome });
+  const wallet = createWallet({
+    redis,
+    epochs,
+    loader,
+    written,
+    shardCount,
+    acknowledged,
+    decided,
+    journalFull,
+  });
   const lookup = createLookup(pool);
   const operations = createOperations(pool, redis, wallet, lookup, epochs, identityKey.toString('hex'));
   const enrolment = createEnrolment(pool, identity);

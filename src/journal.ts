@@ -10,12 +10,16 @@ import type { EpochMs, MemberNumber, OperationHex, OperationKind } from './value
 import { operationPrefix } from './values.ts';
 
 const whole = z.number().int();
+/** Numbers of currencies, lots and parties fit PostgreSQL's integer. */
+const small = z.number().int().min(0).max(2_147_483_647);
+const currency = z.number().int().min(1).max(32_767);
+const operationHex = z.string().regex(/^[0-9a-f]{32}$/);
 const points = whole.refine((value) => Number.isSafeInteger(value));
 
 /** [account, currency, points, lot, party, expiresAt, availableAt]: a member's lot; times are epoch ms, 0 = none. */
-const walletLeg = z.tuple([z.literal('wallet'), whole, points, whole, whole, whole, whole]);
+const walletLeg = z.tuple([z.literal('wallet'), currency, points, small, small, whole, whole]);
 /** [account, currency, points, lot, hold, party, expiresAt, availableAt]: points of a lot that wait under a hold. */
-const heldLeg = z.tuple([z.literal('held'), whole, points, whole, z.string(), whole, whole, whole]);
+const heldLeg = z.tuple([z.literal('held'), currency, points, small, operationHex, small, whole, whole]);
 /** [account, currency, points, party]: what a member owes, or an account of the program. */
 const plainLeg = z.tuple([
   z.enum([
@@ -29,9 +33,9 @@ const plainLeg = z.tuple([
     'suspense',
     'recovered',
   ]),
-  whole,
+  currency,
   points,
-  whole,
+  small,
 ]);
 export const legSchema = z.union([walletLeg, heldLeg, plainLeg]);
 export type WalletLeg = z.infer<typeof walletLeg>;
@@ -51,7 +55,7 @@ const effectSchema = z.object({
   /** When a hold ends. */
   expiresAt: whole.optional(),
   /** Holds that ended or were released with this record. */
-  holds: z.array(z.string()).optional(),
+  holds: z.array(operationHex).optional(),
   status: z.enum(['active', 'suspended', 'closed', 'merging', 'merged']).optional(),
   frozen: whole.optional(),
   facts: whole.optional(),

@@ -32,9 +32,16 @@ const writer = startWriter({
   waiting,
   log,
   journalKeepMs: config.journalKeepSeconds * 1_000,
+  // Half of the limit: the other half is for what is not written yet.
+  journalBytesMax: config.journalLimitBytes / config.shardCount / 2,
   events: {
-    written(records, seconds) {
-      metrics.ledgerRecordsWritten.inc(records);
+    written(postings, seconds) {
+      metrics.ledgerRecordsWritten.inc(postings.length);
+      for (const { record, entries } of postings) {
+        // Entries sum to zero, so the positive ones are what moved.
+        const points = entries.reduce((sum, entry) => sum + Math.max(0, entry.points), 0);
+        if (points > 0) metrics.points.inc({ program: record.program, kind: record.kind }, points);
+      }
       metrics.ledgerBatchDuration.observe(seconds);
     },
     lag(shard, records, seconds) {
@@ -48,6 +55,7 @@ const writer = startWriter({
     },
     conflict: () => metrics.referenceConflicts.inc(),
     quarantined(member, reason) {
+      metrics.recordsQuarantined.inc();
       log.error({ member, reason }, 'a record went into quarantine');
       freezeMember(pool, redis, config.shardCount, member).catch((error: unknown) =>
         log.error({ err: error, member }, 'the member could not be frozen'),

@@ -5,7 +5,7 @@ import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
-import { evictIdle } from '#src/jobs/eviction.ts';
+import { createEviction } from '#src/jobs/eviction.ts';
 import { startJobs } from '#src/jobs/queues.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
@@ -28,7 +28,7 @@ const jobs = await startJobs(
     transfers: () => members.relay.relayOpen(perRunMax),
     merges: () => members.merges.resume(perRunMax),
     conflicts: () => takeBackConflicts(app),
-    eviction: () => evictIdle(app, config.evictIdleSeconds),
+    eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,
   metrics,

@@ -42,7 +42,9 @@ export async function accrueBulk(
   context: EarningContext,
   call: Call<z.output<typeof bulkSchema>>,
 ): Promise<Reply> {
-  const { caller, body, waitMs } = call;
+  const { caller, body } = call;
+  // The wait bounds the whole call, not each item.
+  const deadline = Date.now() + call.waitMs;
   const results: ItemResult[] = [];
   const chains = new Map<string, Promise<void>>();
 
@@ -50,7 +52,7 @@ export async function accrueBulk(
     try {
       const { moved, durability } = await accrue(
         context,
-        { caller, waitMs, idempotencyKey: undefined },
+        { caller, waitMs: Math.max(0, deadline - Date.now()), idempotencyKey: undefined },
         accrual,
       );
       const reply = accrualReplyOf(caller.program, moved, durability);

@@ -21,6 +21,11 @@ interface ReceiptLine {
   readonly quantity?: string | undefined;
 }
 
+/** A line's name in the note; the mark keeps names such as `__proto__` ordinary. */
+function keyOf({ line }: { readonly line: string | number }): string {
+  return `#${line}`;
+}
+
 /** What has come back so far; kept as text beside the accrual's state. */
 export interface ReturnedSoFar {
   /** Minor units by line. */
@@ -48,7 +53,7 @@ function amountAfter(
   soFar: ReturnedSoFar,
   wanted: ReturnedLine,
 ): { amount: number; quantity: number } | undefined {
-  const key = String(line.line);
+  const key = keyOf(line);
   const before = soFar.amounts[key] ?? 0;
   const quantityBefore = soFar.quantities[key] ?? 0;
   if (wanted.amount !== undefined) {
@@ -72,7 +77,7 @@ export function returnedAfter(
   if (wanted === undefined) {
     return soFar.all
       ? undefined
-      : { ...soFar, amounts: Object.fromEntries(lines.map((l) => [String(l.line), l.amount])), all: true };
+      : { ...soFar, amounts: Object.fromEntries(lines.map((l) => [keyOf(l), l.amount])), all: true };
   }
   const amounts = { ...soFar.amounts };
   const quantities = { ...soFar.quantities };
@@ -80,12 +85,11 @@ export function returnedAfter(
     const line = lines.find((l) => String(l.line) === String(want.line));
     if (!line) throw fault(`/lines/${index}/line`, 'is not a line of the receipt');
     const after = amountAfter(line, { amounts, quantities, all: false }, want);
-    if (!after || (amounts[String(line.line)] ?? 0) >= line.amount + (line.amount === 0 ? 1 : 0))
-      return undefined;
-    amounts[String(line.line)] = after.amount;
-    quantities[String(line.line)] = after.quantity;
+    if (!after || (amounts[keyOf(line)] ?? 0) >= line.amount + (line.amount === 0 ? 1 : 0)) return undefined;
+    amounts[keyOf(line)] = after.amount;
+    quantities[keyOf(line)] = after.quantity;
   }
-  const all = lines.every((line) => (amounts[String(line.line)] ?? 0) === line.amount);
+  const all = lines.every((line) => (amounts[keyOf(line)] ?? 0) === line.amount);
   return { amounts, quantities, all };
 }
 

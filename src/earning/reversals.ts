@@ -7,7 +7,14 @@ import type { Call, Reply } from '#src/http/route.ts';
 import type { OperationHex } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
-import { checkOccurredAt, durabilityOf, fault, referenceOf } from '#src/wallet/fields.ts';
+import {
+  checkOccurredAt,
+  checkOriginalStore,
+  checkPointsLimit,
+  durabilityOf,
+  fault,
+  referenceOf,
+} from '#src/wallet/fields.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
@@ -91,6 +98,7 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
   checkOccurredAt(caller, body.occurredAt);
   const reference = referenceOf(call, body);
   const accrual = await originalOf(context, call);
+  checkOriginalStore(caller, accrual);
   const durability = durabilityOf(body, 'journal');
   const canonical = { accrual: accrual.operation, reference, occurredAt: body.occurredAt, lines: body.lines };
   let state: OriginalState = untouched;
@@ -113,7 +121,10 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
     decide(member) {
       const taken = takeBack(program, accrual, state, body.lines);
       if (!taken) throw new Problem('reversal_exceeds_accrual');
+      const points = taken.awards.reduce((sum, award) => sum + award.points, 0);
+      checkPointsLimit(caller, points);
       return {
+        points,
         origins: [accrual.operation],
         order: accrual.order,
         input: {

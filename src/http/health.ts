@@ -36,7 +36,7 @@ async function reasonsOf(readiness: Readiness): Promise<readonly NotReady[]> {
 
 /** `/healthz`, `/readyz` and `/metrics`. */
 export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] {
-  const { registry, log } = telemetry;
+  const { registry, metrics, log } = telemetry;
   const checked: Readiness = async () => {
     try {
       return await readiness();
@@ -57,7 +57,12 @@ export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] 
     },
     {
       path: '/metrics',
-      content: async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }),
+      async content() {
+        const reasons = await reasonsOf(checked);
+        metrics.notReady.reset();
+        for (const { reason } of reasons) metrics.notReady.set({ reason }, 1);
+        return { status: 200, type: registry.contentType, body: await registry.metrics() };
+      },
     },
   ];
 }

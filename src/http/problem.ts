@@ -35,9 +35,7 @@ function headersOf(problem: Problem): string[] {
 /** Renders a refusal for the wire. */
 export function renderProblem(problem: Problem, requestId: string): RenderedProblem {
   const { status, title, applied } = errorTable[problem.code];
-  // Fields of a domain come first: they can never overwrite RFC 9457's own members.
-  const text = JSON.stringify({
-    ...problem.fields,
+  const own = {
     type: problemType(problem.code),
     title,
     status,
@@ -45,7 +43,9 @@ export function renderProblem(problem: Problem, requestId: string): RenderedProb
     code: problem.code,
     requestId,
     applied: applied ?? 'no',
-  });
+  };
+  // A domain's fields stand behind RFC 9457's own members and can never overwrite them.
+  const text = JSON.stringify({ ...own, ...problem.fields, ...own });
   return { status, text, headers: headersOf(problem) };
 }
 

@@ -117,7 +117,7 @@ async function upsertBalances(tx: pg.ClientBase, batches: readonly ShardBatch[])
   await tx.query({
     name: 'balances',
     text: `insert into account_balance (shard, program, currency, account, party, points)
-     select * from unnest($1::smallint[], $2::int[], $3::smallint[], $4::account[], $5::int[], $6::bigint[])
+     select * from unnest($1::smallint[], $2::int[], $3::smallint[], $4::account[], $5::int[], $6::numeric[])
      on conflict (shard, program, currency, account, party) do update set points = account_balance.points + excluded.points`,
     values: [
       deltas.map((d) => d.shard),

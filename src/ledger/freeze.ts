@@ -29,6 +29,7 @@ export async function freezeMember(
     written: { wait: () => Promise.resolve('timeout'), of: () => undefined, stop: () => {} },
     shardCount,
     acknowledged: () => {},
+    decided: () => {},
     journalFull: () => false,
   });
   const now = Date.now();

@@ -44,23 +44,22 @@ async function shareOf(pool: pg.Pool, owner: string): Promise<Share> {
 export async function acquire(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
   const { fair, mine } = await shareOf(pool, owner);
   if (mine >= fair) return [];
-  const taken = await pool.query<Lease & { old_pid: number | null; old_owner: string | null }>(
+  // The old holder's connection ends in the same statement: a lease is never ours while the other can still commit.
+  const taken = await pool.query<Lease & { ended: number }>(
     `with free as (
        select shard, owner as old_owner, backend_pid as old_pid from lease
        where owner is null or heartbeat_at < clock_timestamp() - make_interval(secs => $4)
-       order by shard limit $3 for update skip locked)
-     update lease l set owner = $1, term = l.term + 1, backend_pid = $2, heartbeat_at = clock_timestamp()
-     from free where l.shard = free.shard returning l.shard, l.term, free.old_pid, free.old_owner`,
-    [owner, backendPid, fair - mine, silentSeconds],
+       order by shard limit $3 for update skip locked),
+     taken as (
+       update lease l set owner = $1, term = l.term + 1, backend_pid = $2, heartbeat_at = clock_timestamp()
+       from free where l.shard = free.shard returning l.shard, l.term, free.old_pid, free.old_owner),
+     ended as (
+       select pg_terminate_backend(a.pid) from pg_stat_activity a
+       join (select distinct old_pid, old_owner from taken where old_owner is not null) t
+         on a.pid = t.old_pid and a.application_name = $5 || t.old_owner)
+     select shard, term, (select count(*) from ended)::int as ended from taken`,
+    [owner, backendPid, fair - mine, silentSeconds, writerName('')],
   );
-  for (const row of taken.rows) {
-    if (row.old_pid === null || row.old_owner === null) continue;
-    // The name is checked too: the system may have given the number to another connection since.
-    await pool.query(
-      'select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and application_name = $2',
-      [row.old_pid, writerName(row.old_owner)],
-    );
-  }
   return taken.rows.map(({ shard, term }) => ({ shard, term }));
 }
 

@@ -116,6 +116,19 @@ export function suspendedPosting(record: JournalRecord): Posting {
   };
 }
 
+/** A readable record that PostgreSQL refuses to store: only its number, its member and its time are booked. */
+export function unwritablePosting(record: JournalRecord): Posting {
+  const effect: Effect = { legs: [], balances: [] };
+  const bare = {
+    order: '',
+    origins: [],
+    occurredAt: record.at,
+    request: '{}',
+    effectText: JSON.stringify(effect),
+  };
+  return { record: { ...record, ...bare }, effect, entries: [] };
+}
+
 export function walletLegs(effect: Effect): WalletLeg[] {
   return effect.legs.filter((leg): leg is WalletLeg => leg[0] === 'wallet');
 }
@@ -165,7 +178,7 @@ export interface BalanceDelta {
   readonly currency: number;
   readonly account: Account;
   readonly party: number;
-  points: number;
+  points: bigint;
 }
 
 /** Changes of account balances over a shard's batch, one row an account. */
@@ -175,8 +188,11 @@ export function balanceDeltas(shard: number, postings: readonly Posting[]): Bala
     for (const { account, currency, points, party } of entries) {
       const key = `${record.program}.${currency}.${account}.${party ?? 0}`;
       const delta = deltas.get(key);
-      if (delta) delta.points += points;
-      else deltas.set(key, { shard, program: record.program, currency, account, party: party ?? 0, points });
+      if (delta) delta.points += BigInt(points);
+      else {
+        const sum = { points: BigInt(points), party: party ?? 0 };
+        deltas.set(key, { shard, program: record.program, currency, account, ...sum });
+      }
     }
   }
   return [...deltas.values()];

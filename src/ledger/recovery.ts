@@ -17,7 +17,15 @@ import { parseStreamId } from '#src/journal.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
 import type { ShardProgress } from './writer.ts';
-import { announce, BrokenLineage, readTurns, recordsPerTurnMax, streamSeqMax, writeTurn } from './writer.ts';
+import {
+  announce,
+  BrokenLineage,
+  readTurns,
+  recordsPerTurnMax,
+  streamSeqMax,
+  writeIsolating,
+  writeTurn,
+} from './writer.ts';
 
 const drainTurnsMax = 1_000_000;
 
@@ -66,7 +74,6 @@ async function open(
 
 /** (2) Writes what the old epoch's journal holds beyond the books. False when the journal does not continue them. */
 async function drain(books: Books, progress: ShardProgress): Promise<boolean> {
-  if (progress.epoch === 0) return true;
   let broken: Error | undefined;
   for (let turn = 0; turn < drainTurnsMax; turn += 1) {
     const turns = await readTurns(books.redis, [progress], (_, error) => {
@@ -74,25 +81,24 @@ async function drain(books: Books, progress: ShardProgress): Promise<boolean> {
     });
     if (broken && !(broken instanceof BrokenLineage)) throw broken;
     if (broken) return false;
-    await writeTurn(books.connection, books.owner, turns);
+    await writeIsolating(turns[0]!, (each) => writeTurn(books.connection, books.owner, [each]));
     await announce(books.redis, turns);
     if (turns[0]!.postings.length < recordsPerTurnMax) return true;
   }
   throw new Error(`shard ${progress.shard}: the journal does not end`);
 }
 
-/** Records of the old epoch that the books do not have although the journal does not continue them. */
-async function strangers(books: Books, progress: ShardProgress): Promise<number> {
-  const found = await books.redis.xrange(
-    keys.journal(progress.shard),
-    `${progress.epoch}-0`,
-    `${progress.epoch}-${streamSeqMax}`,
-    'COUNT',
-    100_000,
-  );
+const strangersReadMax = 100_000;
+
+/**
+ * Records in the journal that the books do not have although the journal does not continue them: operations that would be
+ * lost, or the journal of another installation.
+ */
+async function strangers(books: Books, shard: number): Promise<number> {
+  const found = await books.redis.xrange(keys.journal(shard), '-', '+', 'COUNT', strangersReadMax);
   const operations = found
     .map(([, fields]) => fields[fields.indexOf('operation') + 1])
-    .filter((o) => o !== undefined && /^[0-9a-f]{32}$/.test(o));
+    .filter((operation) => operation !== undefined && /^[0-9a-f]{32}$/.test(operation));
   if (operations.length === 0) return 0;
   const known = await books.connection.query<{ count: number }>(
     'select count(*)::int as count from operation where operation = any($1::uuid[])',
@@ -115,13 +121,14 @@ export async function recover(books: Books, progress: ShardProgress): Promise<Sh
   const { shard } = progress;
   const opened = await open(books, progress);
   const previousEpoch = progress.epoch;
-  const warm = await drain(books, progress);
+  // A shard without an epoch has nothing in the books: whatever Redis holds is not ours.
+  const warm = previousEpoch > 0 && (await drain(books, progress));
   if (!warm) {
-    const unknown = await strangers(books, progress);
+    const unknown = await strangers(books, shard);
     if (unknown > 0)
       throw new BrokenLineage(
         shard,
-        `${unknown} records in the journal are unknown to the books and do not continue them`,
+        `${unknown} records in the journal are unknown to the books and do not continue them: is this the Redis of another installation?`,
       );
   }
   const lost = await acknowledgedThrough(books, progress);
@@ -180,6 +187,8 @@ export async function openEpoch(
   const last = await lastIdUpTo(redis, shard, '+');
   if (!row || last?.epoch !== epoch) return undefined;
   const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below });
-  const [exists] = (await redis.script('EXISTS', scripts.accrue.sha)) as number[];
-  return exists === 1 ? scripts : undefined;
+  // All of them: whoever loaded them may have died in between.
+  const shas = Object.values(scripts).map((script) => script.sha);
+  const exist = (await redis.script('EXISTS', ...shas)) as number[];
+  return exist.every((one) => one === 1) ? scripts : undefined;
 }

@@ -12,6 +12,7 @@ import { keys } from '#src/wallet/keys.ts';
 import type { Conflict } from './books.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
+import type { Posting } from './postings.ts';
 import { openEpoch, recover } from './recovery.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
@@ -21,6 +22,7 @@ import {
   readProgress,
   readTurns,
   recordsPerTurnMax,
+  writeIsolating,
   writeTurn,
 } from './writer.ts';
 
@@ -28,7 +30,7 @@ export type ShardState = 'recovering' | 'serving' | 'stopped';
 
 /** What the process reports; the worker turns it into metrics. */
 export interface WriterEvents {
-  written(records: number, seconds: number): void;
+  written(postings: readonly Posting[], seconds: number): void;
   lag(shard: number, records: number, seconds: number): void;
   state(shard: number, state: ShardState | undefined): void;
   conflict(conflict: Conflict): void;
@@ -43,6 +45,8 @@ export interface WriterOptions {
   readonly waiting: Redis;
   readonly log: Logger;
   readonly journalKeepMs: number;
+  /** A shard's journal above this keeps nothing that is in the books already. */
+  readonly journalBytesMax: number;
   readonly events: WriterEvents;
 }
 
@@ -136,6 +140,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const terms = new Map(held.map((lease) => [lease.shard, lease.term]));
     for (const [shard, { lease }] of shards) if (terms.get(shard) !== lease.term) drop(shard);
     if (stopping) return;
+    // Ours in PostgreSQL but not here: dropped after a doubt about a COMMIT, or taken by a statement whose answer was lost.
+    for (const lease of held) if (!shards.has(lease.shard)) hold(lease);
     for (const lease of await acquire(pool, owner, backendPid)) hold(lease);
     const extra = await surplus(pool, owner);
     if (extra > 0) {
@@ -145,8 +151,15 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
+  let beating = false;
   const timer = setInterval(() => {
-    heartbeat().catch((error: unknown) => log.warn({ err: error }, 'heartbeat failed'));
+    if (beating) return;
+    beating = true;
+    heartbeat()
+      .catch((error: unknown) => log.warn({ err: error }, 'heartbeat failed'))
+      .finally(() => {
+        beating = false;
+      });
   }, heartbeatMs);
 
   function failed(shard: Shard, error: unknown, message: string): void {
@@ -220,10 +233,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function write(client: pg.Client, turns: ShardTurn[]): Promise<void> {
     const startedAt = performance.now();
-    const records = turns.reduce((sum, turn) => sum + turn.postings.length, 0);
+    const postings = turns.flatMap((turn) => turn.postings);
     for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
     await announce(redis, turns);
-    if (records > 0) events.written(records, (performance.now() - startedAt) / 1_000);
+    if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
     for (const turn of turns) {
       for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
       noteReached(turn);
@@ -248,7 +261,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       const shard = shards.get(turn.shard);
       if (!shard) continue;
       try {
-        await write(client, [turn]);
+        await writeIsolating(turn, (each) => write(client, [each]));
       } catch (error) {
         shard.progress = undefined;
         if (error instanceof LostLease) drop(turn.shard);
@@ -299,6 +312,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
       let keepFrom: number | undefined;
       while (shard.reached[0] && shard.reached[0].at < now - options.journalKeepMs)
         keepFrom = shard.reached.shift()!.seq;
+      const bytes = await redis.memory('USAGE', keys.journal(number), 'SAMPLES', 2);
+      if (Number(bytes) > options.journalBytesMax) keepFrom = shard.progress.seq;
       const last = await redis.xrevrange(keys.journal(number), '+', '-', 'COUNT', 1);
       const lastSeq = Number(last[0]?.[0].split('-')[1] ?? shard.progress.seq);
       const records = Math.max(0, lastSeq - shard.progress.seq);

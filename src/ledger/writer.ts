@@ -19,7 +19,7 @@ import type { Conflict, ShardBatch } from './books.ts';
 import { writePostings } from './books.ts';
 import { blockHash } from './chain.ts';
 import type { Posting } from './postings.ts';
-import { postingOf, suspendedPosting, UnbalancedRecord } from './postings.ts';
+import { postingOf, suspendedPosting, UnbalancedRecord, unwritablePosting } from './postings.ts';
 
 export const recordsPerTurnMax = 1_000;
 /** Largest sequence of a stream id, which is a 64-bit number. */
@@ -242,6 +242,48 @@ export async function writeTurn(
   return conflicts;
 }
 
+/** Data that PostgreSQL refuses (classes 22 and 23), as opposed to a PostgreSQL that is away. */
+function isDataFault(error: unknown): error is Error & { code: string } {
+  return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code));
+}
+
+function part(turn: ShardTurn, postings: readonly Posting[], readAt: number | undefined): ShardTurn {
+  const hash = blockHash(
+    turn.progress.hash,
+    postings.map((posting) => posting.record),
+  );
+  const own = new Set(postings.map((posting) => posting.record.seq));
+  const quarantined = turn.quarantined.filter(({ record }) => own.has(record.seq));
+  return { ...turn, postings, quarantined, hash, readAt };
+}
+
+/**
+ * Writes a shard's turn although a record in it cannot be stored: halves it until that record stands alone and puts it
+ * into quarantine under its number, so that no request content can stop a shard. Other errors are thrown.
+ */
+export async function writeIsolating(
+  turn: ShardTurn,
+  write: (turn: ShardTurn) => Promise<unknown>,
+): Promise<void> {
+  try {
+    await write(turn);
+  } catch (error) {
+    if (!isDataFault(error) || turn.postings.length === 0) throw error;
+    if (turn.postings.length === 1) {
+      const { record } = turn.postings[0]!;
+      const reason = `PostgreSQL cannot store it: ${error.message}`;
+      await write({
+        ...part(turn, [unwritablePosting(record)], turn.readAt),
+        quarantined: [{ record, reason }],
+      });
+      return;
+    }
+    const middle = turn.postings.length >> 1;
+    await writeIsolating(part(turn, turn.postings.slice(0, middle), undefined), write);
+    await writeIsolating(part(turn, turn.postings.slice(middle), turn.readAt), write);
+  }
+}
+
 /** Tells everybody who waits how far the books reach now. */
 export async function announce(redis: Redis, turns: readonly ShardTurn[]): Promise<void> {
   const reached = turns
@@ -263,12 +305,20 @@ export async function readProgress(
   connection: Pick<pg.ClientBase, 'query'>,
   leases: readonly { shard: number; term: number }[],
 ): Promise<ShardProgress[]> {
+  const shards = leases.map((lease) => lease.shard);
+  // Two statements: one that waits for a lock would still see the operations of before the wait.
+  await connection.query('rollback');
+  await connection.query('begin');
+  await connection.query('select 1 from position where shard = any($1::int[]) order by shard for update', [
+    shards,
+  ]);
   const result = await connection.query<ProgressRow>(
     `select p.shard, p.epoch, p.seq, p.hash,
        (select replace(o.operation::text, '-', '') from operation o where o.shard = p.shard and o.epoch = p.epoch and o.seq = p.seq) as operation
-     from position p where p.shard = any($1::int[]) order by p.shard for update of p`,
-    [leases.map((lease) => lease.shard)],
+     from position p where p.shard = any($1::int[]) order by p.shard`,
+    [shards],
   );
+  await connection.query('commit');
   return result.rows.map((row) => ({
     ...row,
     term: leases.find((lease) => lease.shard === row.shard)!.term,

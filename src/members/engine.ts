@@ -11,6 +11,7 @@ import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import type { Operations, Recorded } from '#src/wallet/operations.ts';
+import { checkBooks } from '#src/wallet/perform.ts';
 import type { MovementScript } from '#src/wallet/scripts.ts';
 
 const engineClient = 0;
@@ -39,7 +40,7 @@ function questionOf(operations: Operations, step: Step) {
 
 /** What the step did when it was run before; undefined where it was not, as far as the books reach. */
 export async function stepTaken(operations: Operations, step: Step): Promise<Recorded | undefined> {
-  return (await operations.known(questionOf(operations, step)))?.recorded;
+  return (await operations.known(questionOf(operations, step))).performed?.recorded;
 }
 
 /** Runs a step, or answers what it did the first time. A refusal of the wallet is thrown: no step has one in its plan. */
@@ -47,7 +48,8 @@ export async function takeStep(operations: Operations, step: Step): Promise<Reco
   const question = questionOf(operations, step);
   const lookedUpAt = Date.now();
   const known = await operations.known(question);
-  if (known) return known.recorded;
+  if (known.performed) return known.performed.recorded;
+  checkBooks(operations, known.behind, step.member);
   const at = programNow(step.program);
   const { script, member, input, origins = [] } = step;
   const draft = { ...question, script, member, factsVersion: undefined, origins, occurredAt: at, at, input };

@@ -39,6 +39,7 @@ export interface StandingOptions {
   /** Shards that cannot be served at the moment. */
   closedShards(): readonly number[];
   lag(lags: readonly Lag[]): void;
+  journalSize(bytes: number): void;
 }
 
 const everyMs = 1_000;
@@ -86,6 +87,7 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     for (const key of journalKeys) pipeline.xrevrange(key, '+', '-', 'COUNT', 1);
     const replies = (await pipeline.exec()) ?? [];
     const bytes = replies.slice(0, journalKeys.length).reduce((sum, [, size]) => sum + Number(size ?? 0), 0);
+    options.journalSize(bytes);
     full = bytes > options.journalLimitBytes * admittedShare;
     const books = await pool.query<BooksRow>(
       'select shard, epoch, seq, extract(epoch from clock_timestamp() - written_through_at)::float8 as behind from position order by shard',
@@ -103,7 +105,8 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   async function checkBooks(): Promise<Fault[]> {
     await measureJournals();
     const behind = await pool.query<{ seconds: number }>(
-      'select coalesce(max(extract(epoch from clock_timestamp() - written_through_at)), 0)::float8 as seconds from position',
+      // The freshest shard counts: one that is stopped is an alarm, not a reason to refuse everybody.
+      'select coalesce(min(extract(epoch from clock_timestamp() - written_through_at)), 0)::float8 as seconds from position',
     );
     const seconds = behind.rows[0]!.seconds;
     const found: Fault[] = [];

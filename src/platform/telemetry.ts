@@ -73,6 +73,12 @@ function httpMetrics(registers: Registry[], load: Load) {
         this.set(load.inFlight);
       },
     }),
+    notReady: new Gauge({
+      name: 'loyalty_not_ready',
+      help: '1 for each reason for which this process is not ready.',
+      labelNames: ['reason'],
+      registers,
+    }),
     requestLinesDropped: new Counter({
       name: 'loyalty_http_request_log_lines_dropped_total',
       help: 'Failed or slow requests that were not logged because there were too many.',
@@ -91,7 +97,7 @@ function pointMetrics(registers: Registry[]) {
     }),
     points: new Counter({
       name: 'loyalty_points_total',
-      help: 'Points moved, by program and kind of operation.',
+      help: 'Points that reached the books, by number of the program and kind of operation.',
       labelNames: ['program', 'kind'],
       registers,
     }),
@@ -130,6 +136,21 @@ function ledgerMetrics(registers: Registry[]) {
       name: 'loyalty_ledger_lag_seconds',
       help: 'Age of the oldest journal record that is not in the books yet.',
       labelNames: ['shard'],
+      registers,
+    }),
+    journalBytes: new Gauge({
+      name: 'loyalty_journal_bytes',
+      help: 'Bytes of all journals together.',
+      registers,
+    }),
+    journalLimitBytes: new Gauge({
+      name: 'loyalty_journal_limit_bytes',
+      help: 'Bytes that all journals together may have; movements are refused from nine tenths on.',
+      registers,
+    }),
+    recordsQuarantined: new Counter({
+      name: 'loyalty_records_quarantined_total',
+      help: 'Journal records that did not balance and were booked to suspense.',
       registers,
     }),
     ledgerRecordsWritten: new Counter({

@@ -10,7 +10,7 @@ import { heldLegs, walletLegs } from '#src/ledger/postings.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { memberId, operationId, positionText } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
-import { durabilityOf, fault, referenceOf } from '#src/wallet/fields.ts';
+import { canonicalBody, durabilityOf, fault, referenceOf } from '#src/wallet/fields.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
@@ -63,7 +63,7 @@ export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<
   const parts = checkedParts(caller, call.body);
   const reference = referenceOf(call, rest);
   const durability = durabilityOf({ durability: asked }, 'ledger');
-  const canonical = { ...rest, reference };
+  const canonical = canonicalBody(caller, rest, reference);
   const moved = await perform(context.operations, {
     caller,
     script: 'hold',

@@ -11,6 +11,8 @@ import type { MemberRef } from '#src/members/member-ref.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
 import {
+  canonicalBody,
+  checkOriginalStore,
   checkPointsLimit,
   checkStore,
   currencyNumber,
@@ -101,7 +103,8 @@ export function checkedParts(
   caller: Caller,
   body: Pick<RedemptionBody, 'points' | 'currency' | 'parts' | 'purchase'>,
 ): [number, number][] {
-  checkStore(caller, body.purchase?.store ?? caller.stores?.[0]);
+  // A price without a receipt names no store; the key's own stand for it.
+  if (body.purchase) checkStore(caller, body.purchase.store);
   const parts = partsOf(caller, body);
   for (const [, points] of parts) checkPointsLimit(caller, points);
   return parts;
@@ -119,7 +122,7 @@ export async function redeem(context: RedemptionContext, call: Call<RedemptionBo
   const parts = checkedParts(caller, call.body);
   const reference = referenceOf(call, rest);
   const durability = durabilityOf({ durability: asked }, 'ledger');
-  const canonical = { ...rest, reference };
+  const canonical = canonicalBody(caller, rest, reference);
   const moved = await perform(context.operations, {
     caller,
     script: 'spend',
@@ -200,6 +203,7 @@ export async function refund(context: RedemptionContext, call: Call<RefundBody>)
     'capture',
   ]);
   if (!redemption) throw new Problem('original_not_found');
+  checkOriginalStore(caller, redemption);
   const durability = durabilityOf(body, 'ledger');
   const canonical = {
     redemption: redemption.operation,
@@ -239,7 +243,9 @@ export async function refund(context: RedemptionContext, call: Call<RefundBody>)
             ];
       if (wanted.length === 0) throw new Problem('refund_exceeds_redemption');
       const undone = refundOf(redemption, state, wanted);
+      checkPointsLimit(caller, sumOf(wanted));
       return {
+        points: sumOf(wanted),
         origins: [redemption.operation],
         order: redemption.order,
         input: {

@@ -8,6 +8,7 @@ import { memberId, operationId, pointsMax } from '#src/values.ts';
 import { balancesAfter } from './balances.ts';
 import {
   balancesSchema,
+  canonicalBody,
   checkPointsLimit,
   currencyField,
   currencyNumber,
@@ -86,7 +87,7 @@ export async function adjust(context: AdjustmentContext, call: Call<AdjustmentBo
   checkPointsLimit(caller, Math.abs(rest.points));
   const reference = referenceOf(call, rest);
   const durability = durabilityOf({ durability: asked }, 'ledger');
-  const canonical = { ...rest, reference };
+  const canonical = canonicalBody(caller, rest, reference);
   const upwards = rest.points > 0;
   const moved = await perform(context.operations, {
     caller,

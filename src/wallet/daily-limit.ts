@@ -14,7 +14,11 @@ export interface DailyLimit {
   /** Runs `work` with `points` reserved of the key's day; `happened` says whether the points were really moved. */
   within<T>(
     key: { readonly keyId: string; readonly program: Program; readonly pointsPerDayMax: number | undefined },
-    points: Points,
+    movement: {
+      readonly points: Points;
+      /** Whether this is a repeat of what was counted before; asked only where the limit would refuse it. */
+      isRetry(): Promise<boolean>;
+    },
     work: () => Promise<T>,
     happened: (result: T) => boolean,
   ): Promise<T>;
@@ -25,7 +29,7 @@ const keptSeconds = 2 * 86_400;
 /** Counters stand in Redis, one a key and day of the program's zone. */
 export function createDailyLimit(redis: Redis): DailyLimit {
   return {
-    async within({ keyId, program, pointsPerDayMax }, points, work, happened) {
+    async within({ keyId, program, pointsPerDayMax }, { points, isRetry }, work, happened) {
       if (pointsPerDayMax === undefined || points === 0) return work();
       const day = DateTime.fromMillis(programNow(program), { zone: program.timeZone }).toISODate() ?? '';
       const counter = keys.dailyPoints(keyId, day);
@@ -34,6 +38,7 @@ export function createDailyLimit(redis: Redis): DailyLimit {
       const giveBack = () => redis.decrby(counter, points);
       if (used > pointsPerDayMax) {
         await giveBack();
+        if (await isRetry()) return work();
         throw new Problem('limit_exceeded', 'the movement is over the limit of this key for the day', {
           limit: pointsPerDayMax,
           used: used - points,

@@ -3,12 +3,15 @@
  * epochs and writes them to PostgreSQL; everybody else reads them here.
  */
 import type pg from 'pg';
+import type { EpochMs } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 import type { Script, ScriptName, ShardEpoch } from './scripts.ts';
 import { scriptsOf } from './scripts.ts';
 
 interface Known extends ShardEpoch {
   readonly scripts: Readonly<Record<ScriptName, Script>>;
+  /** When this process first saw the epoch; what it looked up before says nothing about it. */
+  readonly learnedAt: EpochMs;
 }
 
 export interface Epochs {
@@ -29,11 +32,14 @@ interface EpochRow {
   shard: number;
   epoch: number;
   cold_below: number;
-  previous_epoch: number;
-  opened_at: Date;
+  /** When members and references in Redis were last forgotten; null where they never were. */
+  forgot_at: Date | null;
 }
 
-const query = `select distinct on (shard) shard, epoch, cold_below, previous_epoch, opened_at from epoch order by shard, epoch desc`;
+const query = `
+  select distinct on (e.shard) e.shard, e.epoch, e.cold_below, cold.opened_at as forgot_at
+  from epoch e left join epoch cold on cold.shard = e.shard and cold.epoch = e.cold_below and cold.previous_epoch > 0
+  order by e.shard, e.epoch desc`;
 
 /** The epochs as PostgreSQL has them; call `refresh` after a fence and once a second. */
 export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
@@ -46,10 +52,8 @@ export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
     for (const row of result.rows) {
       if (known[row.shard]?.epoch === row.epoch) continue;
       const shardEpoch = { shard: row.shard, epoch: row.epoch, coldBelow: row.cold_below };
-      known[row.shard] = { ...shardEpoch, scripts: scriptsOf(shardEpoch) };
-      // The very first epoch has nothing to forget.
-      const forgot = row.cold_below === row.epoch && row.previous_epoch > 0;
-      if (forgot) until = Math.max(until, row.opened_at.getTime() + idempotencyWindowMs);
+      known[row.shard] = { ...shardEpoch, scripts: scriptsOf(shardEpoch), learnedAt: Date.now() };
+      if (row.forgot_at) until = Math.max(until, row.forgot_at.getTime() + idempotencyWindowMs);
     }
   }
 

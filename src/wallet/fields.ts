@@ -23,18 +23,26 @@ export const metadataField = z
   .refine((pairs) => Object.keys(pairs).length <= 20, 'at most 20 pairs');
 export const pointsField = z.int().min(1).max(pointsMax);
 export const currencyField = z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/, 'is not a currency of a program');
-export const moneyCurrencyField = z.string().regex(/^[A-Z]{3}$/, 'is not an ISO 4217 code');
+const moneyCurrencies = new Set(Intl.supportedValuesOf('currency'));
+export const moneyCurrencyField = z
+  .string()
+  .regex(/^[A-Z]{3}$/, 'is not an ISO 4217 code')
+  .refine((code) => moneyCurrencies.has(code), 'is not an ISO 4217 code');
 /** Minor units; 0 is valid. */
 export const amountField = z.int().min(0).max(pointsMax);
 export const quantityField = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,6})?$/, 'is not a decimal number such as "32.150"');
 
+/** Years that both PostgreSQL and every calendar agree on. */
+const instantMin = Date.UTC(1900, 0, 1);
+const instantEnd = Date.UTC(10_000, 0, 1);
+
 /** RFC 3339 with an offset, as an instant. */
 export const instantField = z.iso
   .datetime({ offset: true, error: 'is not an RFC 3339 time with an offset' })
   .transform((text) => Date.parse(text))
-  .refine((ms) => Number.isFinite(ms), 'is not a time');
+  .refine((ms) => ms >= instantMin && ms < instantEnd, 'is not a time between 1900 and 9999');
 
 export const moneySchema = z.strictObject({ amount: amountField, currency: moneyCurrencyField });
 
@@ -106,12 +114,32 @@ export function checkStore(caller: Caller, store: string | undefined): void {
   if (store === undefined || !caller.stores.includes(store)) throw new Problem('store_not_allowed');
 }
 
+/** Refuses a follow-up on a receipt of a store that the key may not act for. */
+export function checkOriginalStore(
+  caller: Caller,
+  original: { readonly request: Readonly<Record<string, unknown>> },
+): void {
+  const body = original.request.body as { purchase?: { store?: string } } | undefined;
+  const store = body?.purchase?.store;
+  if (store !== undefined) checkStore(caller, store);
+}
+
 /** Refuses a movement over the key's limit. */
 export function checkPointsLimit(caller: Caller, points: Points): void {
   const limit = caller.pointsPerMovementMax;
   if (limit !== undefined && points > limit) {
     throw new Problem('limit_exceeded', undefined, { limit, required: points });
   }
+}
+
+/** The body as it is compared and kept: with its reference, and with the default currency where none is named. */
+export function canonicalBody<Body extends { currency?: string | undefined; parts?: unknown }>(
+  caller: Caller,
+  body: Body,
+  reference: string,
+): Body & { reference: string } {
+  if (body.parts !== undefined) return { ...body, reference };
+  return { ...body, reference, currency: body.currency ?? caller.program.mainCurrency.code };
 }
 
 /** The number of a spendable currency by its code; the program's main one where none is named. */

@@ -26,6 +26,14 @@ export const keys = {
   memberPattern: (shard: number) => `${shardPrefix(shard)}m:*`,
 } as const;
 
+/** Match of every hot member and operation state of all shards, for SCAN. */
+export const statePattern = '{s*}:[mo]:*';
+
+/** The shard in a key's hash tag. */
+export function shardOfKey(key: string): number {
+  return Number(key.slice(2, key.indexOf('}')));
+}
+
 /** Channel on which writers announce how far the books reach; the message is `[[shard, epoch, seq], …]`. */
 export const writtenChannel = 'loyalty:written';
 /** Channel on which a changed configuration (keys, programs, epochs) is announced; the message is the table's name. */

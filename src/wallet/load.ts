@@ -49,7 +49,7 @@ const memberQuery = `
 
 const operationQuery = `
   select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
-    order by o.epoch, o.seq) as operations
+    order by o.at, o.epoch, o.seq) as operations
   from position p, operation o
   where p.shard = $2 and (o.operation = $1 or o.operation in (select c.operation from consequence c where c.origin = $1))
   group by p.epoch, p.seq`;

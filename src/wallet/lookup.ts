@@ -3,13 +3,13 @@
  * query: references that may have been used, identifiers and members, operations that a path names. A member that this
  * process has seen is answered from memory; the scripts check the version of what is remembered (`stale_facts`).
  *
- * "Not seen" is knowledge only when the books are fresh: the answer carries how far each shard is written, and where that
- * is older than half the window the caller is told to come back.
+ * "Not seen" is knowledge only when the books are fresh: the answer names the shards whose books are older than half the
+ * window, and a caller whose member lives in one of them is told to come back.
  */
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
+import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 
 /** What a process remembers of a member. */
@@ -36,8 +36,10 @@ export interface IdentifierKey {
 }
 
 export interface Lookup {
-  /** The operation that used a reference, or undefined. Throws `not_ready` where the books cannot say. */
-  reference(referenceKey: string): Promise<OperationHex | undefined>;
+  /** The operation that used a reference, if any; its absence says nothing about the shards that are `behind`. */
+  reference(
+    referenceKey: string,
+  ): Promise<{ readonly operation: OperationHex | undefined; readonly behind: readonly number[] }>;
   member(program: number, member: MemberNumber): Promise<MemberFacts | undefined>;
   identifier(program: number, key: IdentifierKey): Promise<MemberFacts | undefined>;
   operation(program: number, operation: OperationHex): Promise<KnownOperation | undefined>;
@@ -47,10 +49,16 @@ export interface Lookup {
   forgetIdentifier(program: number, key: IdentifierKey): void;
 }
 
+/** A row where there is one, and the shards whose books are too far behind for its absence to mean anything. */
+interface Answer {
+  readonly row: AnswerRow | undefined;
+  readonly behind: readonly number[];
+}
+
 interface Question {
   readonly what: 'reference' | 'member' | 'identifier' | 'operation';
   readonly key: string;
-  readonly resolve: (row: AnswerRow | undefined) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -63,26 +71,26 @@ interface AnswerRow {
   readonly program: number | null;
   readonly facts_version: number | null;
   readonly merged_into: MemberNumber | null;
-  readonly written_through_at: EpochMs | null;
 }
 
 const query = `
   select 'reference' as what, replace(reference_key::text, '-', '') as key, replace(operation::text, '-', '') as operation, null as kind,
-    null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into, null::bigint as written_through_at
+    null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into
   from reference where reference_key = any($1::uuid[])
   union all
-  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end, null
+  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
   from member m where m.number = any($2::bigint[])
   union all
-  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end, null
+  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
   from unnest($3::int[], $4::text[], $5::bytea[]) as k(program, type, value_hash)
   join identifier i on i.program = k.program and i.type = k.type and i.value_hash = k.value_hash
   join member m on m.number = i.member
   union all
-  select 'operation', replace(o.operation::text, '-', ''), replace(o.operation::text, '-', ''), o.kind, o.member, o.program, null, null, null
+  select 'operation', replace(o.operation::text, '-', ''), replace(o.operation::text, '-', ''), o.kind, o.member, o.program, null, null
   from operation o where o.operation = any($6::uuid[])
   union all
-  select 'books', '', null, null, null, null, null, null, (extract(epoch from min(written_through_at)) * 1000)::bigint from position`;
+select 'books', shard::text, null, null, null, null, null, null
+  from position where written_through_at < clock_timestamp() - interval '${idempotencyWindowMs / 2} milliseconds'`;
 
 const questionsPerQueryMax = 2_000;
 const rememberedMax = 200_000;
@@ -114,20 +122,13 @@ export function createLookup(pool: pg.Pool): Lookup {
       ],
     });
     const rows = new Map<string, AnswerRow>();
-    let writtenThroughAt: EpochMs | null = null;
+    const behind: number[] = [];
     for (const row of result.rows) {
-      if (row.what === 'books') writtenThroughAt = row.written_through_at;
+      if (row.what === 'books') behind.push(Number(row.key));
       else rows.set(`${row.what}:${row.key}`, row);
     }
-    const stale = writtenThroughAt === null || writtenThroughAt < Date.now() - idempotencyWindowMs / 2;
-    for (const question of questions) {
-      const row = rows.get(`${question.what}:${question.key}`);
-      if (!row && stale && question.what === 'reference') {
-        question.reject(
-          new Problem('not_ready', 'the books are too far behind to say whether this reference was used'),
-        );
-      } else question.resolve(row);
-    }
+    for (const question of questions)
+      question.resolve({ row: rows.get(`${question.what}:${question.key}`), behind });
   }
 
   function drain(): void {
@@ -146,7 +147,7 @@ export function createLookup(pool: pg.Pool): Lookup {
     }
   }
 
-  function ask(what: Question['what'], key: string): Promise<AnswerRow | undefined> {
+  function ask(what: Question['what'], key: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (queue.push({ what, key, resolve, reject }) === 1) setImmediate(drain);
     });
@@ -165,13 +166,14 @@ export function createLookup(pool: pg.Pool): Lookup {
   }
 
   async function member(program: number, number: MemberNumber): Promise<MemberFacts | undefined> {
-    const facts = members.get(number) ?? remember(await ask('member', String(number)));
+    const facts = members.get(number) ?? remember((await ask('member', String(number))).row);
     return facts?.program === program ? facts : undefined;
   }
 
   return {
     async reference(referenceKey) {
-      return (await ask('reference', referenceKey))?.operation ?? undefined;
+      const { row, behind } = await ask('reference', referenceKey);
+      return { operation: row?.operation ?? undefined, behind };
     },
     member,
     async identifier(program, { type, hash }) {
@@ -181,14 +183,14 @@ export function createLookup(pool: pg.Pool): Lookup {
         const facts = members.get(known.member);
         if (facts?.factsVersion === known.factsVersion) return facts;
       }
-      const facts = remember(await ask('identifier', key));
+      const facts = remember((await ask('identifier', key)).row);
       if (facts) identifiers.set(key, facts);
       return facts;
     },
     async operation(program, operation) {
       let known = operations.get(operation);
       if (!known) {
-        const row = await ask('operation', operation);
+        const { row } = await ask('operation', operation);
         if (!row || row.member === null || row.program === null || row.kind === null) return undefined;
         known = { operation, kind: row.kind, program: row.program, member: row.member };
         operations.set(operation, known);

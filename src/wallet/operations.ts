@@ -61,6 +61,11 @@ export interface Performed {
   readonly replayed: boolean;
 }
 
+export interface Known {
+  readonly performed?: Performed;
+  readonly behind: readonly number[];
+}
+
 export type Attempt =
   | ({ readonly status: 'performed' } & Performed)
   | Exclude<Outcome, { status: 'done' | 'replayed' | 'reference_reused' }>;
@@ -70,18 +75,20 @@ export interface Operations {
   readonly lookup: Lookup;
   readonly dailyLimit: DailyLimit;
   /** Sixteen hex digits that stand for a canonical request. */
-  fingerprint(canonical: unknown): string;
+  fingerprint(canonical: object): string;
   /**
-   * The operation that already used a reference, checked against the fingerprint; undefined when it is free. Throws
-   * `reference_reused` when it stands for another request.
+   * The operation that already used a reference, checked against the fingerprint. Throws `reference_reused` when it stands
+   * for another request. Where there is none, `behind` names the shards whose books cannot say so.
    */
   known(
     draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'fingerprint' | 'request'>,
-  ): Promise<Performed | undefined>;
+  ): Promise<Known>;
   /** Runs one movement. `known` has been asked before, `lookedUpAt` says when. */
   attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt>;
   /** Reads an operation from the books, or from the journal when it is not written yet; undefined when there is none. */
   recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined>;
+  /** Whether Redis remembers a reference of this member's shard at the moment. */
+  remembers(draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'member'>): Promise<boolean>;
   /** The level that was reached within the wait. */
   reach(recorded: Recorded, durability: Durability, waitMs: number): Promise<Durability>;
 }
@@ -193,17 +200,17 @@ export function createOperations(
     return new Problem('reference_reused', undefined, fields);
   }
 
-  async function known(draft: Parameters<Operations['known']>[0]): Promise<Performed | undefined> {
+  async function known(draft: Parameters<Operations['known']>[0]): Promise<Known> {
     const now = Date.now();
-    if (isFresh(draft.reference, now) && epochs.lookupUntil() < now) return undefined;
+    if (isFresh(draft.reference, now) && epochs.lookupUntil() < now) return { behind: [] };
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    const operation = await lookup.reference(key);
-    if (!operation) return undefined;
+    const { operation, behind } = await lookup.reference(key);
+    if (!operation) return { behind };
     const first = await fromBooks(operation);
     if (!first)
       throw new Problem('not_ready', 'the first answer to this reference cannot be read at the moment');
     if (first.fingerprint !== draft.fingerprint) throw reused(operation, first, draft.request.body);
-    return { recorded: first, replayed: true };
+    return { performed: { recorded: first, replayed: true }, behind };
   }
 
   async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {
@@ -275,10 +282,17 @@ export function createOperations(
     }
   }
 
+  async function remembers(draft: Parameters<Operations['remembers']>[0]): Promise<boolean> {
+    const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
+    return (await redis.exists(keys.idempotency(wallet.shardOf(draft.member), key))) === 1;
+  }
+
   async function reach(of: Recorded, durability: Durability, waitMs: number): Promise<Durability> {
     const waited = await wallet.waitWritten(of.position, durability === 'ledger' ? waitMs : 0);
     if (waited === 'written') return 'ledger';
-    if (waited === 'moved') return (await fromBooks(of.operation)) ? 'ledger' : 'journal';
+    // The operation is done: whatever cannot be asked now only lowers what is said about its level.
+    if (waited === 'moved')
+      return (await fromBooks(of.operation).catch(() => undefined)) ? 'ledger' : 'journal';
     return 'journal';
   }
 
@@ -286,10 +300,11 @@ export function createOperations(
     wallet,
     lookup,
     dailyLimit: createDailyLimit(redis),
-    fingerprint: (canonical) => fingerprintOf(fingerprintSecret, JSON.stringify(canonical)),
+    fingerprint: (canonical) => fingerprintOf(fingerprintSecret, canonical),
     known,
     attempt,
     recorded,
+    remembers,
     reach,
   };
 }

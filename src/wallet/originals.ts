@@ -29,7 +29,7 @@ export async function findByReference(
   const ask = async () => {
     const keys = kinds.map((kind) => referenceKeyOf(caller.program.number, caller.client, kind, reference));
     const found = await Promise.all(keys.map((key) => operations.lookup.reference(key)));
-    return found.find((operation) => operation !== undefined);
+    return found.find(({ operation }) => operation !== undefined)?.operation;
   };
   const found = await ask();
   if (found) return found;

@@ -6,7 +6,7 @@
 import { programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
-import type { EpochMs, OperationHex, OperationKind } from '#src/values.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { assertNever, positionText } from '#src/values.ts';
 import type { MemberFacts } from './lookup.ts';
 import type { Attempt, Durability, Operations, Recorded } from './operations.ts';
@@ -29,7 +29,7 @@ export interface Movement {
   readonly kind: OperationKind;
   readonly reference: string;
   /** The canonical body with the member as the caller named it; only its fingerprint is kept. */
-  readonly named: unknown;
+  readonly named: object;
   /** The canonical body without the member and without what is never compared; kept in the books. */
   readonly body: unknown;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
@@ -101,10 +101,17 @@ async function tryOnce(
   if (movement.caller.pointsPerDayMax === undefined) return operations.attempt(draft, lookedUpAt);
   return operations.dailyLimit.within(
     movement.caller,
-    decision.points ?? 0,
+    { points: decision.points ?? 0, isRetry: () => operations.remembers(draft) },
     () => operations.attempt(draft, lookedUpAt),
     (outcome) => outcome.status === 'performed' && !outcome.replayed,
   );
+}
+
+/** An unused reference is known to be unused only where the member's books are fresh. */
+export function checkBooks(operations: Operations, behind: readonly number[], member: MemberNumber): void {
+  if (behind.includes(operations.wallet.shardOf(member))) {
+    throw new Problem('not_ready', 'the books are too far behind to say whether this reference was used');
+  }
 }
 
 /** Runs a movement to its recorded operation. Throws the Problem that a refusal is. */
@@ -117,9 +124,10 @@ export async function perform(operations: Operations, movement: Movement): Promi
   for (let attempt = 0; attempt < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
     const lookedUpAt = Date.now();
     const [known, named] = await Promise.all([operations.known(question), movement.member()]);
-    if (known) return finish(operations, movement, known.recorded, true);
+    if (known.performed) return finish(operations, movement, known.performed.recorded, true);
     const member = movement.anyFacts ? named : await survivor(operations, program.number, named);
     if (!member) throw new Problem('member_not_found');
+    checkBooks(operations, known.behind, member.member);
     const outcome = await tryOnce(operations, movement, question, member, lookedUpAt);
     switch (outcome.status) {
       case 'performed':

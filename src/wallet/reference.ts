@@ -48,8 +48,15 @@ export function referenceKeyOf(program: number, client: number, kind: string, re
 
 /**
  * Sixteen hex digits over the request as it was parsed. The secret keeps a stolen ledger from being searched for known
- * phone numbers. `canonical` has the schema's key order, instants as numbers, defaults filled in.
+ * phone numbers. Objects inside come in the schema's key order already; the outermost keys are sorted here, because some
+ * of them (the reference from its header, a currency that was left out) are filled in by their domain.
  */
-export function fingerprintOf(secret: string, canonical: string): string {
-  return hash('sha256', `${secret}\0${canonical}`, 'hex').slice(0, 16);
+export function fingerprintOf(secret: string, canonical: object): string {
+  let text = secret;
+  const fields = canonical as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(fields).sort()) {
+    const value = fields[name];
+    if (value !== undefined) text += `\0${name}\0${JSON.stringify(value)}`;
+  }
+  return hash('sha256', text, 'hex').slice(0, 16);
 }

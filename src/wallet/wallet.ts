@@ -95,6 +95,8 @@ export interface Wallet {
 type Result = (string | number)[];
 
 interface Waiting {
+  /** When the caller looked its reference up; a call in an epoch opened since might repeat what Redis forgot. */
+  readonly lookedUpAt: EpochMs;
   readonly args: (string | number)[];
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
@@ -144,6 +146,8 @@ export interface WalletOptions {
   readonly shardCount: number;
   /** Called for every record that this process acknowledges. */
   acknowledged(position: Position): void;
+  /** Called for every movement that was decided: `done`, `replayed`, or the word of the refusal. */
+  decided(kind: OperationKind, outcome: string): void;
   /** Whether the journals have reached their limit; then only what ends an earlier promise goes on. */
   journalFull(): boolean;
 }
@@ -158,6 +162,7 @@ export function createWallet({
   written,
   shardCount,
   acknowledged,
+  decided,
   journalFull,
 }: WalletOptions): Wallet {
   const lanes = new Map<string, Lane>();
@@ -181,19 +186,33 @@ export function createWallet({
       )) as [string, ...Result[]];
     } catch (error) {
       void epochs.refresh().catch(() => {});
-      throw problemOf(error, generation !== generationOf(redis));
+      const problem = problemOf(error, generation !== generationOf(redis));
+      // A read changes nothing, so nothing about it is unknown.
+      throw lane.script === 'balance' && problem.code === 'outcome_unknown'
+        ? new Problem('not_ready', 'the balances cannot be read at the moment', {}, { cause: error })
+        : problem;
     }
     const [word, ...results] = answer;
     if (word !== 'ok') {
       if (word === 'fenced') void epochs.refresh().catch(() => {});
-      throw shardProblem(word);
+      // ioredis may have sent the call twice: then this answer is the second one's.
+      throw generation === generationOf(redis) ? shardProblem(word) : new Problem('outcome_unknown');
     }
     return results;
   }
 
   function flush(lane: Lane): void {
     if (lane.inFlight || lane.queue.length === 0) return;
-    const batch = lane.queue.splice(0, itemsPerCallMax);
+    const learnedAt = epochs.of(lane.shard)?.learnedAt ?? 0;
+    const batch = lane.queue.splice(0, itemsPerCallMax).filter((waiting) => {
+      if (waiting.lookedUpAt > learnedAt) return true;
+      waiting.reject(new Problem('shard_recovering'));
+      return false;
+    });
+    if (batch.length === 0) {
+      flush(lane);
+      return;
+    }
     lane.inFlight = true;
     call(lane, batch).then(
       (results) => {
@@ -215,7 +234,12 @@ export function createWallet({
     for (const lane of now) flush(lane);
   }
 
-  function submit(shard: number, script: Lane['script'], args: (string | number)[]): Promise<Result> {
+  function submit(
+    shard: number,
+    script: Lane['script'],
+    lookedUpAt: EpochMs,
+    args: (string | number)[],
+  ): Promise<Result> {
     const key = `${script}.${shard}`;
     let lane = lanes.get(key);
     if (!lane) {
@@ -224,7 +248,7 @@ export function createWallet({
     }
     const target = lane;
     return new Promise((resolve, reject) => {
-      if (target.queue.push({ args, resolve, reject }) > 1 || target.inFlight) return;
+      if (target.queue.push({ lookedUpAt, args, resolve, reject }) > 1 || target.inFlight) return;
       if (ready.push(target) === 1) setImmediate(flushReady);
     });
   }
@@ -307,7 +331,7 @@ export function createWallet({
     const args = argsOf(movement);
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
-      const result = await submit(shard, movement.script, args);
+      const result = await submit(shard, movement.script, movement.lookedUpAt, args);
       const outcome = outcomeOf(shard, result);
       if (outcome === 'cold') {
         if ((await warm(loader.member(movement.member))) === 'not_found')
@@ -317,6 +341,7 @@ export function createWallet({
           return { status: 'original_not_found' };
       } else {
         if (outcome.status === 'done') acknowledged(outcome.position);
+        decided(movement.kind, outcome.status === 'refused' ? outcome.code : outcome.status);
         return outcome;
       }
     }
@@ -326,7 +351,7 @@ export function createWallet({
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
     const shard = shardOfMember(member, shardCount);
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
-      const result = await submit(shard, 'balance', [member, at]);
+      const result = await submit(shard, 'balance', Number.POSITIVE_INFINITY, [member, at]);
       if (result[0] === 'read') {
         return {
           balances: JSON.parse(String(result[1])) as BalanceRow[],
@@ -343,7 +368,10 @@ export function createWallet({
   }
 
   async function readBarrier(shard: number, timeoutMs: number): Promise<Waited> {
-    const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0];
+    const found = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1).catch((error: unknown) => {
+      throw new Problem('not_ready', 'the journals cannot be read at the moment', {}, { cause: error });
+    });
+    const last = found[0];
     if (!last) throw new Problem('shard_recovering');
     const [epoch, seq] = last[0].split('-');
     return written.wait({ shard, epoch: Number(epoch), seq: Number(seq) }, timeoutMs);

@@ -184,7 +184,8 @@ create table account_balance (
   account account not null,
   party integer not null,
   shard smallint not null,
-  points bigint not null,
+  -- A sum over all members may pass what one wallet may hold.
+  points numeric(38, 0) not null,
   primary key (shard, program, currency, account, party)
 );
 

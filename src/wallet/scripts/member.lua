@@ -64,21 +64,28 @@ local function insert_lot(w, lot)
   table.insert(lots, place, lot)
 end
 
--- Joins the two neighbours of one funder that expire closest together; the later expiry wins. Where no two neighbours
--- have one funder the first two are joined under the later one's.
+-- Joins the two neighbours of one funder that expire closest together; the later expiry wins, and points never count
+-- earlier than they would have. Where no two neighbours have one funder the first two are joined under the later one's.
+-- The terms of a lot never change, so a joined lot that has to wait longer is a new one.
 local function merge_neighbours(w, legs)
   local lots, best, gap = w[4], 1, math.huge
   for i = 1, #lots - 1 do
     local a, b = lots[i], lots[i + 1]
     local distance = expiry_of(b) - expiry_of(a)
-    if a[5] == b[5] and a[4] == b[4] and distance < gap then best, gap = i, distance end
+    if a[5] == b[5] and distance < gap then best, gap = i, distance end
   end
-  local from, into = lots[best], lots[best + 1]
+  local from, into = table.remove(lots, best), lots[best]
   wallet_leg(legs, w, from, -from[2])
+  if from[4] > into[4] then
+    table.remove(lots, best)
+    wallet_leg(legs, w, into, -into[2])
+    into = { w[3], into[2], into[3], from[4], into[5] }
+    w[3] = w[3] + 1
+    insert_lot(w, into)
+    wallet_leg(legs, w, into, into[2])
+  end
   wallet_leg(legs, w, into, from[2])
   into[2] = into[2] + from[2]
-  into[4] = math.max(into[4], from[4])
-  table.remove(lots, best)
 end
 
 -- Adds points to the lot with the same terms, or opens a new one.

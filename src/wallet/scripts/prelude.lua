@@ -37,13 +37,15 @@ local function fenced()
 end
 
 -- Appends a record; the marked line of every operation. Returns its sequence, or nil and the word to answer.
+-- What time has decided (`expiry`) is nobody's request: it has no origin, order or reference, and it happened now.
 local function append(base, kind, operation, at, effect)
+  local due = kind == 'expiry'
   local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', EPOCH .. '-*',
-    'kind', kind, 'program', ARGV[base + PROGRAM], 'client', ARGV[base + CLIENT], 'member', ARGV[base + MEMBER],
-    'operation', operation, 'origin', ARGV[base + ORIGIN], 'order', ARGV[base + ORDER],
-    'reference', kind == 'expiry' and '' or ARGV[base + REFERENCE], 'fingerprint', ARGV[base + FINGERPRINT],
-    'at', text(at), 'occurredAt', ARGV[base + OCCURRED_AT],
-    'request', kind == 'expiry' and '{}' or ARGV[base + REQUEST], 'effect', effect)
+    'kind', kind, 'program', ARGV[base + PROGRAM], 'client', due and 0 or ARGV[base + CLIENT], 'member', ARGV[base + MEMBER],
+    'operation', operation, 'origin', due and '' or ARGV[base + ORIGIN], 'order', due and '' or ARGV[base + ORDER],
+    'reference', due and '' or ARGV[base + REFERENCE], 'fingerprint', due and '' or ARGV[base + FINGERPRINT],
+    'at', text(at), 'occurredAt', due and text(at) or ARGV[base + OCCURRED_AT],
+    'request', due and '{}' or ARGV[base + REQUEST], 'effect', effect)
   if type(id) == 'string' then return tonumber(string.match(id, '%-(%d+)$')) end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'
