@@ -2,7 +2,6 @@
 import { once } from 'node:events';
 import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
-import { freezeMember } from '#src/ledger/freeze.ts';
 import { ensureInstallation } from '#src/ledger/installation.ts';
 import { startWriter } from '#src/ledger/writer-process.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
@@ -56,10 +55,8 @@ const writer = startWriter({
     conflict: () => metrics.referenceConflicts.inc(),
     quarantined(member, reason) {
       metrics.recordsQuarantined.inc();
+      // Upkeep freezes the member; it finds the row also when this process dies now.
       log.error({ member, reason }, 'a record went into quarantine');
-      freezeMember(pool, redis, config.shardCount, member).catch((error: unknown) =>
-        log.error({ err: error, member }, 'the member could not be frozen'),
-      );
     },
   },
 });

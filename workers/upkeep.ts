@@ -7,6 +7,7 @@ import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
 import { createEviction } from '#src/jobs/eviction.ts';
 import { startJobs } from '#src/jobs/queues.ts';
+import { createDriftWatch, freezeQuarantined, measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
 import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
@@ -28,6 +29,9 @@ const jobs = await startJobs(
     transfers: () => members.relay.relayOpen(perRunMax),
     merges: () => members.merges.resume(perRunMax),
     conflicts: () => takeBackConflicts(app),
+    quarantine: () => freezeQuarantined(app),
+    openWork: () => measureOpenWork(app),
+    drift: createDriftWatch(app),
     eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,

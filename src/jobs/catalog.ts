@@ -33,6 +33,21 @@ export const catalog = {
     everyMs: 5_000,
     purpose: 'takes back what was acknowledged twice under one reference',
   },
+  quarantine: {
+    payload: nothing,
+    everyMs: 2_000,
+    purpose: 'freezes the spending of members with a record in quarantine',
+  },
+  openWork: {
+    payload: nothing,
+    everyMs: 10_000,
+    purpose: 'counts transfers in flight and repeats that stay',
+  },
+  drift: {
+    payload: nothing,
+    everyMs: 30_000,
+    purpose: 'compares the hot members of one shard with the books',
+  },
   eviction: {
     payload: nothing,
     everyMs: 60_000,

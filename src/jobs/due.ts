@@ -3,13 +3,21 @@ import type { App } from '#src/app.ts';
 import { programNow } from '#src/earning/program.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
 
-const dueQuery = `
+/** Lots and holds that fall due are few and indexed by their time, whoever's they are. */
+const dueOfLive = `
   select number from (
     select l.member as number from lot l join member m on m.number = l.member
       where m.program = $1 and l.points > 0 and l.expires_at > 0 and l.expires_at <= $2
     union
     select h.member from hold h join member m on m.number = h.member
       where m.program = $1 and h.status = 'held' and h.expires_at <= $2) due
+  limit $3`;
+
+/** A test program's clock may stand years ahead: by time all lots of live programs would be due, so its members lead. */
+const dueOfTest = `
+  select m.number from member m where m.program = $1 and (
+    exists (select from lot l where l.member = m.number and l.points > 0 and l.expires_at > 0 and l.expires_at <= $2)
+    or exists (select from hold h where h.member = m.number and h.status = 'held' and h.expires_at <= $2))
   limit $3`;
 
 const membersPerRunMax = 20_000;
@@ -44,11 +52,10 @@ export async function bookDue(app: App): Promise<number> {
   let booked = 0;
   for (const program of app.programs.all()) {
     const at = programNow(program);
-    const due = await app.pool.query<{ number: MemberNumber }>(dueQuery, [
-      program.number,
-      at,
-      membersPerRunMax,
-    ]);
+    const due = await app.pool.query<{ number: MemberNumber }>(
+      program.mode === 'test' ? dueOfTest : dueOfLive,
+      [program.number, at, membersPerRunMax],
+    );
     for (let from = 0; from < due.rows.length; from += together) {
       const chunk = due.rows.slice(from, from + together);
       const results = await Promise.allSettled(

@@ -35,9 +35,12 @@ function instant(ms: number): string {
   return new Date(ms).toISOString();
 }
 
+/** Above any turn; a COPY has no timeout of its own. */
+const copyMs = 15_000;
+
 async function copy(tx: pg.ClientBase, target: string, rows: string): Promise<void> {
   const stream = tx.query(copyFrom(`copy ${target} from stdin`));
-  const finished = once(stream, 'finish');
+  const finished = once(stream, 'finish', { signal: AbortSignal.timeout(copyMs) });
   stream.end(rows);
   await finished;
 }
@@ -141,19 +144,31 @@ async function upsertDebts(tx: pg.ClientBase, postings: readonly Posting[]): Pro
 }
 
 async function writeHolds(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
-  for (const change of postings.flatMap(holdChanges)) {
-    if (change.status === 'held') {
-      await tx.query(
-        'insert into hold (hold, member, status, expires_at, lots) values ($1, $2, $3, $4, $5)',
-        [change.hold, change.member, change.status, change.expiresAt, change.lots],
-      );
-    } else {
-      await tx.query('update hold set status = $2, resolved_by = $3 where hold = $1', [
-        change.hold,
-        change.status,
-        change.resolvedBy,
-      ]);
-    }
+  const changes = postings.flatMap(holdChanges);
+  const opened = changes.filter((change) => change.status === 'held');
+  const resolved = changes.filter((change) => change.status !== 'held');
+  if (opened.length > 0) {
+    await tx.query(
+      `insert into hold (hold, member, status, expires_at, lots)
+       select hold, member, 'held', expires_at, lots from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::json[]) as h(hold, member, expires_at, lots)`,
+      [
+        opened.map((change) => change.hold),
+        opened.map((change) => change.member),
+        opened.map((change) => change.expiresAt),
+        opened.map((change) => change.lots),
+      ],
+    );
+  }
+  if (resolved.length > 0) {
+    await tx.query(
+      `update hold set status = r.status, resolved_by = r.by from unnest($1::uuid[], $2::text[], $3::uuid[]) as r(hold, status, by)
+       where hold.hold = r.hold`,
+      [
+        resolved.map((change) => change.hold),
+        resolved.map((change) => change.status),
+        resolved.map((change) => change.resolvedBy),
+      ],
+    );
   }
 }
 

@@ -116,17 +116,17 @@ export function suspendedPosting(record: JournalRecord): Posting {
   };
 }
 
-/** A readable record that PostgreSQL refuses to store: only its number, its member and its time are booked. */
+/** What a record is without everything that its caller wrote. */
+export function bare(
+  record: JournalRecord,
+): Pick<JournalRecord, 'order' | 'origins' | 'occurredAt' | 'request'> {
+  return { order: '', origins: [], occurredAt: record.at, request: '{}' };
+}
+
+/** A readable record whose legs PostgreSQL refuses to store: only its number, its member and its time are booked. */
 export function unwritablePosting(record: JournalRecord): Posting {
   const effect: Effect = { legs: [], balances: [] };
-  const bare = {
-    order: '',
-    origins: [],
-    occurredAt: record.at,
-    request: '{}',
-    effectText: JSON.stringify(effect),
-  };
-  return { record: { ...record, ...bare }, effect, entries: [] };
+  return { record: { ...record, ...bare(record), effectText: JSON.stringify(effect) }, effect, entries: [] };
 }
 
 export function walletLegs(effect: Effect): WalletLeg[] {

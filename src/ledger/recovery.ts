@@ -94,8 +94,9 @@ const strangersReadMax = 100_000;
  * Records in the journal that the books do not have although the journal does not continue them: operations that would be
  * lost, or the journal of another installation.
  */
-async function strangers(books: Books, shard: number): Promise<number> {
-  const found = await books.redis.xrange(keys.journal(shard), '-', '+', 'COUNT', strangersReadMax);
+async function strangers(books: Books, shard: number, from: string): Promise<number> {
+  // From the newest on: what the books lack is at the end.
+  const found = await books.redis.xrevrange(keys.journal(shard), '+', from, 'COUNT', strangersReadMax);
   const operations = found
     .map(([, fields]) => fields[fields.indexOf('operation') + 1])
     .filter((operation) => operation !== undefined && /^[0-9a-f]{32}$/.test(operation));
@@ -123,13 +124,13 @@ export async function recover(books: Books, progress: ShardProgress): Promise<Sh
   const previousEpoch = progress.epoch;
   // A shard without an epoch has nothing in the books: whatever Redis holds is not ours.
   const warm = previousEpoch > 0 && (await drain(books, progress));
-  if (!warm) {
-    const unknown = await strangers(books, shard);
-    if (unknown > 0)
-      throw new BrokenLineage(
-        shard,
-        `${unknown} records in the journal are unknown to the books and do not continue them: is this the Redis of another installation?`,
-      );
+  // Warm or cold, no record may stay behind: after a restore of PostgreSQL the journal can hold later epochs too.
+  const unknown = await strangers(books, shard, warm ? `${previousEpoch + 1}-0` : '-');
+  if (unknown > 0) {
+    throw new BrokenLineage(
+      shard,
+      `${unknown} records in the journal are unknown to the books and do not continue them: is this the Redis of another installation?`,
+    );
   }
   const lost = await acknowledgedThrough(books, progress);
   const lostFrom = lost > progress.seq ? progress.seq + 1 : null;

@@ -5,19 +5,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import pg from 'pg';
-import type { Logger } from 'pino';
 import { keys } from '#src/wallet/keys.ts';
-import type { Conflict } from './books.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
-import type { Posting } from './postings.ts';
 import { openEpoch, recover } from './recovery.ts';
+import { type Reached, trimJournal } from './trim.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
   announce,
   BrokenLineage,
+  isDataFault,
   LostLease,
   readProgress,
   readTurns,
@@ -25,30 +23,7 @@ import {
   writeIsolating,
   writeTurn,
 } from './writer.ts';
-
-export type ShardState = 'recovering' | 'serving' | 'stopped';
-
-/** What the process reports; the worker turns it into metrics. */
-export interface WriterEvents {
-  written(postings: readonly Posting[], seconds: number): void;
-  lag(shard: number, records: number, seconds: number): void;
-  state(shard: number, state: ShardState | undefined): void;
-  conflict(conflict: Conflict): void;
-  quarantined(member: number, reason: string): void;
-}
-
-export interface WriterOptions {
-  readonly databaseUrl: string;
-  readonly pool: pg.Pool;
-  readonly redis: Redis;
-  /** A connection of its own for the blocking wait. */
-  readonly waiting: Redis;
-  readonly log: Logger;
-  readonly journalKeepMs: number;
-  /** A shard's journal above this keeps nothing that is in the books already. */
-  readonly journalBytesMax: number;
-  readonly events: WriterEvents;
-}
+import type { ShardState, WriterOptions } from './writer-options.ts';
 
 interface Shard {
   readonly lease: Lease;
@@ -62,12 +37,16 @@ interface Shard {
   failures: number;
   caughtUpAt: number;
   /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
-  readonly reached: { readonly at: number; readonly seq: number }[];
+  readonly reached: Reached[];
 }
 
 const fenceCheckMs = 250;
 const trimMs = 5_000;
 const idleWaitMs = 100;
+/** Far above any turn; a connection that is silent for so long is given up. */
+const statementMs = 15_000;
+/** A loop that has not come round for so long loses its leases: another writer takes over and ends its connection. */
+const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
 const reachedMax = 1_000;
@@ -92,6 +71,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
   let fenceCheckedAt = 0;
   let trimmedAt = 0;
   let positionsAt = 0;
+  let steppedAt = Date.now();
 
   async function connect(): Promise<pg.Client> {
     if (connection) return connection;
@@ -99,8 +79,9 @@ export function startWriter(options: WriterOptions): WriterProcess {
       connectionString: options.databaseUrl,
       application_name: writerName(owner),
       connectionTimeoutMillis: 5_000,
-      statement_timeout: 30_000,
-      query_timeout: 35_000,
+      statement_timeout: statementMs,
+      query_timeout: statementMs,
+      keepAlive: true,
     });
     client.on('error', () => {
       if (connection === client) connection = undefined;
@@ -134,8 +115,20 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (shards.delete(shard)) events.state(shard, undefined);
   }
 
+  /** Gives a connection up whose state is unknown; the next step opens a new one and asks the books where they stand. */
+  function abandonConnection(): void {
+    const client = connection;
+    connection = undefined;
+    client?.end().catch(() => {});
+  }
+
   async function heartbeat(): Promise<void> {
     if (backendPid === 0) return;
+    if (Date.now() - steppedAt > stuckMs) {
+      log.fatal({ stuckMs }, 'the writer is stuck; its shards go to another one');
+      abandonConnection();
+      return;
+    }
     const held = await renew(pool, owner, backendPid);
     const terms = new Map(held.map((lease) => [lease.shard, lease.term]));
     for (const [shard, { lease }] of shards) if (terms.get(shard) !== lease.term) drop(shard);
@@ -235,7 +228,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const startedAt = performance.now();
     const postings = turns.flatMap((turn) => turn.postings);
     for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
-    await announce(redis, turns);
+    // Whoever waits reads the position again soon; the books have it either way.
+    await announce(redis, turns).catch((error: unknown) =>
+      log.warn({ err: error }, 'positions not announced'),
+    );
     if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
     for (const turn of turns) {
       for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
@@ -257,6 +253,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
   /** After an error each shard is tried alone, so that one shard's trouble does not stop the others. */
   async function writeApart(client: pg.Client, turns: readonly ShardTurn[], cause: unknown): Promise<void> {
     log.warn({ err: cause }, 'the turn failed; trying each shard alone');
+    if (!isDataFault(cause) && !(cause instanceof LostLease)) throw cause;
     for (const turn of turns) {
       const shard = shards.get(turn.shard);
       if (!shard) continue;
@@ -265,8 +262,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
       } catch (error) {
         shard.progress = undefined;
         if (error instanceof LostLease) drop(turn.shard);
-        else failed(shard, error, 'the shard cannot be written');
-        if (!connection) throw error;
+        else if (isDataFault(error)) failed(shard, error, 'the shard cannot be written');
+        else throw error;
       }
     }
   }
@@ -308,18 +305,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (now - trimmedAt < trimMs) return;
     trimmedAt = now;
     for (const [number, shard] of shards) {
-      if (shard.state !== 'serving' || !shard.progress) continue;
-      let keepFrom: number | undefined;
-      while (shard.reached[0] && shard.reached[0].at < now - options.journalKeepMs)
-        keepFrom = shard.reached.shift()!.seq;
-      const bytes = await redis.memory('USAGE', keys.journal(number), 'SAMPLES', 2);
-      if (Number(bytes) > options.journalBytesMax) keepFrom = shard.progress.seq;
-      const last = await redis.xrevrange(keys.journal(number), '+', '-', 'COUNT', 1);
-      const lastSeq = Number(last[0]?.[0].split('-')[1] ?? shard.progress.seq);
-      const records = Math.max(0, lastSeq - shard.progress.seq);
+      if (shard.state !== 'serving' || !shard.progress || !shard.scripts) continue;
+      const sha = shard.scripts.trim.sha;
+      const records = await trimJournal(redis, {
+        ...options,
+        number,
+        sha,
+        progress: shard.progress,
+        reached: shard.reached,
+      });
       events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
-      if (keepFrom === undefined || keepFrom === 0) continue;
-      if (shard.scripts) await redis.evalsha(shard.scripts.trim.sha, 1, keys.journal(number), keepFrom);
     }
   }
 
@@ -344,12 +339,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function loop(): Promise<void> {
     while (!stopping) {
+      steppedAt = Date.now();
       try {
         const records = await step();
         if (records === 0) await idle();
         else if (records < gatherBelow) await delay(gatherMs);
       } catch (error) {
         log.error({ err: error }, 'the writer cannot go on at the moment');
+        abandonConnection();
         for (const shard of shards.values()) shard.progress = undefined;
         await delay(200);
       }

@@ -19,7 +19,7 @@ import type { Conflict, ShardBatch } from './books.ts';
 import { writePostings } from './books.ts';
 import { blockHash } from './chain.ts';
 import type { Posting } from './postings.ts';
-import { postingOf, suspendedPosting, UnbalancedRecord, unwritablePosting } from './postings.ts';
+import { bare, postingOf, suspendedPosting, UnbalancedRecord, unwritablePosting } from './postings.ts';
 
 export const recordsPerTurnMax = 1_000;
 /** Largest sequence of a stream id, which is a 64-bit number. */
@@ -242,9 +242,12 @@ export async function writeTurn(
   return conflicts;
 }
 
-/** Data that PostgreSQL refuses (classes 22 and 23), as opposed to a PostgreSQL that is away. */
-function isDataFault(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && 'code' in error && /^2[23]/.test(String(error.code));
+/** Classes 22 and 23, but not a repeated key: that is our own repeat, never a request's content. */
+const dataFault = /^(22|23(?!505))/;
+
+/** Data that PostgreSQL refuses, as opposed to a PostgreSQL that is away. */
+export function isDataFault(error: unknown): error is Error & { code: string } {
+  return error instanceof Error && 'code' in error && dataFault.test(String(error.code));
 }
 
 function part(turn: ShardTurn, postings: readonly Posting[], readAt: number | undefined): ShardTurn {
@@ -255,6 +258,23 @@ function part(turn: ShardTurn, postings: readonly Posting[], readAt: number | un
   const own = new Set(postings.map((posting) => posting.record.seq));
   const quarantined = turn.quarantined.filter(({ record }) => own.has(record.seq));
   return { ...turn, postings, quarantined, hash, readAt };
+}
+
+/** Books a single record that cannot be stored: with its legs where they are not the fault, else by its number alone. */
+async function quarantine(
+  turn: ShardTurn,
+  reason: string,
+  write: (turn: ShardTurn) => Promise<unknown>,
+): Promise<void> {
+  const { record } = turn.postings[0]!;
+  const quarantined = [{ record, reason }];
+  const withLegs = part(turn, [postingOf({ ...record, ...bare(record) })], turn.readAt);
+  try {
+    await write({ ...withLegs, quarantined });
+  } catch (error) {
+    if (!isDataFault(error)) throw error;
+    await write({ ...part(turn, [unwritablePosting(record)], turn.readAt), quarantined });
+  }
 }
 
 /**
@@ -270,12 +290,7 @@ export async function writeIsolating(
   } catch (error) {
     if (!isDataFault(error) || turn.postings.length === 0) throw error;
     if (turn.postings.length === 1) {
-      const { record } = turn.postings[0]!;
-      const reason = `PostgreSQL cannot store it: ${error.message}`;
-      await write({
-        ...part(turn, [unwritablePosting(record)], turn.readAt),
-        quarantined: [{ record, reason }],
-      });
+      await quarantine(turn, `PostgreSQL cannot store it: ${error.message}`, write);
       return;
     }
     const middle = turn.postings.length >> 1;

@@ -106,6 +106,11 @@ function pointMetrics(registers: Registry[]) {
       help: 'References that were acknowledged twice and taken back.',
       registers,
     }),
+    referenceConflictsOpen: new Gauge({
+      name: 'loyalty_reference_conflicts_open',
+      help: 'Operations under a repeated reference that were not taken back; anything but 0 for a minute is an alarm.',
+      registers,
+    }),
     membersLoaded: new Counter({
       name: 'loyalty_members_loaded_total',
       help: 'Members brought from the books into Redis.',

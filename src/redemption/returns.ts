@@ -69,7 +69,8 @@ async function findOrder(context: ReturnContext, caller: Caller, body: ReturnBod
     const of = accrual.order === '' ? [] : await completeOrder(context, program, accrual.order);
     const paid = of.filter((o) => o.kind !== 'accrual' && o.member === accrual.member);
     const accruals = of.filter((o) => o.kind === 'accrual' && o.member === accrual.member);
-    return { accruals: accruals.length > 0 ? accruals : [accrual], chosen: [accrual], redemptions: paid };
+    const own = accruals.find((o) => o.operation === accrual.operation) ?? accrual;
+    return { accruals: accruals.length > 0 ? accruals : [own], chosen: [own], redemptions: paid };
   }
   const found = await completeOrder(context, program, body.order!);
   if (found.length === 0) throw new Problem('original_not_found');

@@ -34,15 +34,15 @@ export const quantityField = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,6})?$/, 'is not a decimal number such as "32.150"');
 
-/** Years that both PostgreSQL and every calendar agree on. */
-const instantMin = Date.UTC(1900, 0, 1);
+/** Scripts count in milliseconds since 1970 and 0 means none; PostgreSQL and the calendars agree up to 9999. */
+const instantMin = Date.UTC(1970, 0, 2);
 const instantEnd = Date.UTC(10_000, 0, 1);
 
 /** RFC 3339 with an offset, as an instant. */
 export const instantField = z.iso
   .datetime({ offset: true, error: 'is not an RFC 3339 time with an offset' })
   .transform((text) => Date.parse(text))
-  .refine((ms) => ms >= instantMin && ms < instantEnd, 'is not a time between 1900 and 9999');
+  .refine((ms) => ms >= instantMin && ms < instantEnd, 'is not a time between 1970 and 9999');
 
 export const moneySchema = z.strictObject({ amount: amountField, currency: moneyCurrencyField });
 

@@ -10,8 +10,8 @@ import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/va
 import { assertNever, positionText } from '#src/values.ts';
 import type { MemberFacts } from './lookup.ts';
 import type { Attempt, Durability, Operations, Recorded } from './operations.ts';
+import { refusalProblem } from './problems.ts';
 import type { MovementScript } from './scripts.ts';
-import { refusalProblem } from './wallet.ts';
 
 /** What a domain decided for a member: the script's input and what is kept of the request beside its body. */
 export interface Decision {
@@ -60,6 +60,8 @@ export interface Moved {
 }
 
 const attemptsMax = 5;
+/** Also a caller who does not want to wait for the books waits so long for a member that has just changed. */
+const factsWaitMsMin = 250;
 
 async function survivor(
   operations: Operations,
@@ -133,7 +135,7 @@ export async function perform(operations: Operations, movement: Movement): Promi
       case 'performed':
         return finish(operations, movement, outcome.recorded, outcome.replayed);
       case 'stale_facts':
-        await freshFacts(operations, member);
+        await freshFacts(operations, member, movement.waitMs);
         break;
       case 'member_not_found':
         throw new Problem('member_not_found');
@@ -142,7 +144,7 @@ export async function perform(operations: Operations, movement: Movement): Promi
       case 'refused':
         if (outcome.code === 'stale_operation' && movement.staleOperation)
           movement.staleOperation(outcome.details);
-        else if (outcome.code === 'member_merged') await freshFacts(operations, member);
+        else if (outcome.code === 'member_merged') await freshFacts(operations, member, movement.waitMs);
         else throw await problemOf(movement, outcome);
         break;
       default:
@@ -156,9 +158,16 @@ export async function perform(operations: Operations, movement: Movement): Promi
 }
 
 /** What Redis knows and the books not yet: wait until the change is written, then read the member again. */
-async function freshFacts(operations: Operations, member: MemberFacts): Promise<void> {
-  await operations.wallet.readBarrier(operations.wallet.shardOf(member.member), 1_000);
-  operations.lookup.forget(member.member);
+async function freshFacts(operations: Operations, member: MemberFacts, waitMs: number): Promise<void> {
+  const { wallet, lookup } = operations;
+  const waited = await wallet.readBarrier(wallet.shardOf(member.member), Math.max(waitMs, factsWaitMsMin));
+  if (waited === 'timeout') {
+    throw new Problem(
+      'not_ready',
+      'the member has changed and the books do not have it yet; repeat with the same reference',
+    );
+  }
+  lookup.forget(member.member);
 }
 
 async function problemOf(

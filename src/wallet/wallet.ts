@@ -17,6 +17,7 @@ import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader } from './load.ts';
+import { problemOfError, shardProblem } from './problems.ts';
 import type { MovementScript } from './scripts.ts';
 import type { Waited, Written } from './written.ts';
 
@@ -110,33 +111,8 @@ interface Lane {
 }
 
 const coldAttemptsMax = 6;
-
-/** Turns an error of Redis into what it says about the points. */
-function problemOf(error: unknown, broke: boolean): Problem {
-  const message = error instanceof Error ? error.message : String(error);
-  const options = { cause: error };
-  if (message.startsWith('NOSCRIPT') || message.startsWith('LOADING') || message.startsWith('TRYAGAIN')) {
-    return broke
-      ? new Problem('outcome_unknown', undefined, {}, options)
-      : new Problem('shard_recovering', undefined, {}, options);
-  }
-  if (message.startsWith('OOM')) return new Problem('journal_full', undefined, {}, options);
-  return new Problem('outcome_unknown', undefined, {}, options);
-}
-
-/** Answers of a script that concern the whole call or the shard, not the member. */
-function shardProblem(word: string): Problem {
-  switch (word) {
-    case 'clock_skew':
-      return new Problem('clock_skew');
-    case 'journal_full':
-      return new Problem('journal_full');
-    case 'expired':
-      return new Problem('not_ready', 'the call took too long to reach the wallet; nothing was applied');
-    default:
-      return new Problem('shard_recovering');
-  }
-}
+/** Items that wait for one script of one shard; beyond it callers are told to come back. */
+const waitingMax = 10_000;
 
 export interface WalletOptions {
   readonly redis: Redis;
@@ -186,7 +162,7 @@ export function createWallet({
       )) as [string, ...Result[]];
     } catch (error) {
       void epochs.refresh().catch(() => {});
-      const problem = problemOf(error, generation !== generationOf(redis));
+      const problem = problemOfError(error, generation !== generationOf(redis));
       // A read changes nothing, so nothing about it is unknown.
       throw lane.script === 'balance' && problem.code === 'outcome_unknown'
         ? new Problem('not_ready', 'the balances cannot be read at the moment', {}, { cause: error })
@@ -205,8 +181,9 @@ export function createWallet({
     if (lane.inFlight || lane.queue.length === 0) return;
     const learnedAt = epochs.of(lane.shard)?.learnedAt ?? 0;
     const batch = lane.queue.splice(0, itemsPerCallMax).filter((waiting) => {
-      if (waiting.lookedUpAt > learnedAt) return true;
-      waiting.reject(new Problem('shard_recovering'));
+      const isLate = Date.now() - waiting.lookedUpAt > deadlineMs;
+      if (waiting.lookedUpAt > learnedAt && !isLate) return true;
+      waiting.reject(isLate ? shardProblem('expired') : new Problem('shard_recovering'));
       return false;
     });
     if (batch.length === 0) {
@@ -247,6 +224,8 @@ export function createWallet({
       lanes.set(key, lane);
     }
     const target = lane;
+    if (target.queue.length >= waitingMax)
+      return Promise.reject(new Problem('not_ready', 'too many movements wait for this shard'));
     return new Promise((resolve, reject) => {
       if (target.queue.push({ lookedUpAt, args, resolve, reject }) > 1 || target.inFlight) return;
       if (ready.push(target) === 1) setImmediate(flushReady);
@@ -329,9 +308,11 @@ export function createWallet({
     const shard = shardOfMember(movement.member, shardCount);
     if (journalFull() && !resolving.has(movement.script)) throw new Problem('journal_full');
     const args = argsOf(movement);
+    // A movement without a reference rests on no look-up.
+    const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
-      const result = await submit(shard, movement.script, movement.lookedUpAt, args);
+      const result = await submit(shard, movement.script, lookedUpAt, args);
       const outcome = outcomeOf(shard, result);
       if (outcome === 'cold') {
         if ((await warm(loader.member(movement.member))) === 'not_found')
@@ -385,30 +366,4 @@ export function createWallet({
     waitWritten: (position, timeoutMs) => written.wait(position, timeoutMs),
     shardOf: (member) => shardOfMember(member, shardCount),
   };
-}
-
-/** The problem that a script's refusal is to the caller; `currencyCode` names the currency of its details. */
-export function refusalProblem(
-  outcome: Extract<Outcome, { status: 'refused' }>,
-  currencyCode: (number: number) => string,
-): Problem {
-  const { currency, ...details } = outcome.details;
-  const fields = typeof currency === 'number' ? { ...details, currency: currencyCode(currency) } : details;
-  switch (outcome.code) {
-    case 'insufficient_points':
-    case 'spending_frozen':
-    case 'member_not_active':
-    case 'member_merging':
-    case 'hold_expired':
-    case 'refund_exceeds_redemption':
-    case 'reversal_exceeds_accrual':
-    case 'balance_limit':
-      return new Problem(outcome.code, undefined, fields);
-    case 'capture_exceeds_hold':
-      return new Problem('validation_failed', 'more points than the hold has', {
-        errors: [{ pointer: '/points', detail: 'more points than the hold has' }],
-      });
-    default:
-      return new Problem('internal', `the wallet refused with ${outcome.code}`);
-  }
 }

@@ -59,6 +59,7 @@ create table member (
   facts_version integer not null default 0,
   merged_into bigint references member
 );
+create index member_program on member (program);
 create index member_merged_into on member (merged_into) where merged_into is not null;
 
 create table identifier (
@@ -162,6 +163,7 @@ create table hold (
   resolved_by uuid,
   lots json not null
 );
+create index hold_member on hold (member, hold);
 create index hold_open on hold (member) where status = 'held';
 create index hold_due on hold (expires_at) where status = 'held';
 create index lot_due on lot (expires_at) where points > 0 and expires_at > 0;
@@ -266,6 +268,7 @@ create table audit_log (
   action text not null,
   subject text not null
 );
+create index audit_log_subject on audit_log (program, subject);
 
 -- The ledger is append-only: whoever corrects it posts a new operation.
 create function refuse_change() returns trigger language plpgsql as $$

@@ -67,11 +67,13 @@ end
 -- Joins the two neighbours of one funder that expire closest together; the later expiry wins, and points never count
 -- earlier than they would have. Where no two neighbours have one funder the first two are joined under the later one's.
 -- The terms of a lot never change, so a joined lot that has to wait longer is a new one.
-local function merge_neighbours(w, legs)
+local function merge_neighbours(w, legs, at)
   local lots, best, gap = w[4], 1, math.huge
   for i = 1, #lots - 1 do
     local a, b = lots[i], lots[i + 1]
     local distance = expiry_of(b) - expiry_of(a)
+    -- An available lot does not wait for a pending one as long as there is any other pair.
+    if (a[4] <= at) ~= (b[4] <= at) then distance = distance + NO_EXPIRY end
     if a[5] == b[5] and distance < gap then best, gap = i, distance end
   end
   local from, into = table.remove(lots, best), lots[best]
@@ -96,7 +98,7 @@ local function credit(w, legs, points, expires, available, party, at)
       return wallet_leg(legs, w, lot, points)
     end
   end
-  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs) end
+  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs, at) end
   local lot = { w[3], points, expires, available, party }
   w[3] = w[3] + 1
   insert_lot(w, lot)
@@ -104,14 +106,14 @@ local function credit(w, legs, points, expires, available, party, at)
 end
 
 -- Puts points back into the lot they came from, which is opened again with its original terms when it was empty.
-local function put_back(w, legs, points, number, expires, available, party)
+local function put_back(w, legs, points, number, expires, available, party, at)
   for _, lot in ipairs(w[4]) do
     if lot[1] == number then
       lot[2] = lot[2] + points
       return wallet_leg(legs, w, lot, points)
     end
   end
-  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs) end
+  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs, at) end
   local lot = { number, points, expires, available, party }
   insert_lot(w, lot)
   wallet_leg(legs, w, lot, points)
@@ -165,10 +167,10 @@ local function hold_index(m, operation)
 end
 
 -- Gives every part of a hold back to the lots it came from.
-local function release_parts(m, hold, legs)
+local function release_parts(m, hold, legs, at)
   for _, part in ipairs(hold[3]) do
     held_leg(legs, part, -part[3], hold[1])
-    put_back(wallet_of(m, part[1]), legs, part[3], part[2], part[4], part[5], part[6])
+    put_back(wallet_of(m, part[1]), legs, part[3], part[2], part[4], part[5], part[6], at)
   end
 end
 
@@ -179,7 +181,7 @@ local function settle_due(m, at)
   for i = #m.holds, 1, -1 do
     local hold = m.holds[i]
     if hold[2] <= at then
-      release_parts(m, hold, legs)
+      release_parts(m, hold, legs, at)
       ended[#ended + 1] = hold[1]
       table.remove(m.holds, i)
     end

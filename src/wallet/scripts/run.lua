@@ -18,7 +18,9 @@ local function refuse(base, member, code, details)
     if fenced() then return { 'fenced' } end
     local state = load_member(member)
     if #state.refusals >= REFUSALS_MAX then
-      redis.call('DEL', PREFIX .. 'i:' .. table.remove(state.refusals, 1))
+      -- The same reference may have been used for good since; then its entry is no refusal and stays.
+      local oldest = PREFIX .. 'i:' .. table.remove(state.refusals, 1)
+      if string.sub(redis.call('GET', oldest) or '', 1, 1) == '!' then redis.call('DEL', oldest) end
     end
     state.refusals[#state.refusals + 1] = ARGV[base + REFERENCE]
     save_member(member, state)

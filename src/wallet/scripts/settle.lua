@@ -26,7 +26,7 @@ local function decide(m, item)
   local hold, legs = m.holds[index], {}
   table.remove(m.holds, index)
   if input.mode == 'release' then
-    release_parts(m, hold, legs)
+    release_parts(m, hold, legs, item.at)
     return { legs = legs }
   end
   local left = wanted(hold, input.parts)
@@ -37,7 +37,7 @@ local function decide(m, item)
     held_leg(legs, part, -part[3], hold[1])
     plain_leg(legs, 'redemption', part[1], captured)
     if captured < part[3] then
-      put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6])
+      put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6], item.at)
     end
   end
   for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end

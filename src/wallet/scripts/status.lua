@@ -19,7 +19,7 @@ local function decide(m, item)
   local released = {}
   if status == 'closed' then
     for _, hold in ipairs(m.holds) do
-      release_parts(m, hold, legs)
+      release_parts(m, hold, legs, item.at)
       released[#released + 1] = hold[1]
     end
     m.holds = {}

@@ -69,7 +69,7 @@ local function decide(m, item)
         if input.moved then
           credit(w, legs, points, part[4], part[5], part[6], item.at)
         else
-          put_back(w, legs, points, part[2], part[4], part[5], part[6])
+          put_back(w, legs, points, part[2], part[4], part[5], part[6], item.at)
         end
       end)
       if not fits then return nil, 'refund_exceeds_redemption' end

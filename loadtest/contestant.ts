@@ -1,0 +1,85 @@
+/** What a contestant of the benchmark is, and the processes that it is made of. */
+import { on } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Command, endProcess, launch, logTail } from '#src/platform/local/processes.ts';
+import type { Lag } from './lag.ts';
+
+/** A contestant that stands and can be called. */
+export interface Standing {
+  readonly port: number;
+  /** Process numbers by what the process is. */
+  readonly processes: Readonly<Record<string, number>>;
+  /** Present where something is to be brought to the books later. */
+  readonly lag?: Lag;
+  /** How many accruals are stored, by the store's own count. */
+  stored(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export interface Contestant {
+  readonly name: string;
+  readonly title: string;
+  readonly durability: string;
+  readonly connections: number;
+  /** Every accepted request stores one accrual, so the store's count can be compared. */
+  readonly isAccrual: boolean;
+  readonly request: string;
+  /** Done once, before the rounds. Answers what it chose. */
+  prepare(): Promise<string>;
+  start(): Promise<Standing>;
+}
+
+/** What every contestant may use. */
+export interface Surroundings {
+  /** An empty folder on the disk of the checkout. */
+  readonly folder: string;
+  readonly checkout: string;
+  /** Where the Redis that had to be downloaded is kept. */
+  readonly cacheDir: string;
+  readonly members: number;
+  readonly isQuick: boolean;
+  /** An interrupt: whatever waits ends, and what was started is stopped on the way out. */
+  readonly abort: AbortSignal;
+  readonly print: (text: string) => void;
+}
+
+const listenMsMax = 60_000;
+const stopSteps = [
+  { signal: 'SIGTERM' as const, waitMs: 20_000 },
+  { signal: 'SIGKILL' as const, waitMs: 5_000 },
+];
+
+/** Starts a Node process that ends with this one. */
+export function startNode(
+  name: string,
+  args: readonly string[],
+  { folder, checkout, abort }: Surroundings,
+  env: Readonly<Record<string, string>> = {},
+) {
+  const logPath = join(folder, `${name}.log`);
+  const command: Command = { file: process.execPath, args, cwd: checkout, env };
+  const running = launch(command, logPath, 'ipc');
+  // Kept until they are asked for: two can come at once.
+  const messages = on(running.process, 'message', { signal: abort });
+  return {
+    pid: running.pid!,
+    /** Waits for the next message; throws with the end of the log when the process ends first. */
+    async message(timeoutMs = listenMsMax): Promise<unknown> {
+      const ended = running.exited.then(async (how) => {
+        throw new Error(`${name} ended (${how}):\n${await logTail(logPath)}`);
+      });
+      const late = delay(timeoutMs, undefined, { ref: false }).then(() => {
+        throw new Error(`${name} said nothing for ${timeoutMs / 1_000} s:\n${logPath}`);
+      });
+      const { value } = (await Promise.race([messages.next(), ended, late])) as { value: [unknown] };
+      return value[0];
+    },
+    exited: running.exited,
+    hasExited: () => running.hasExited(),
+    logPath,
+    async stop(): Promise<void> {
+      await endProcess(running.pid!, () => running.hasExited(), stopSteps);
+    },
+  };
+}

@@ -1,0 +1,30 @@
+/** What a ledger writer is given and what it reports. */
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Conflict } from './books.ts';
+import type { Posting } from './postings.ts';
+
+export type ShardState = 'recovering' | 'serving' | 'stopped';
+
+/** What the process reports; the worker turns it into metrics. */
+export interface WriterEvents {
+  written(postings: readonly Posting[], seconds: number): void;
+  lag(shard: number, records: number, seconds: number): void;
+  state(shard: number, state: ShardState | undefined): void;
+  conflict(conflict: Conflict): void;
+  quarantined(member: number, reason: string): void;
+}
+
+export interface WriterOptions {
+  readonly databaseUrl: string;
+  readonly pool: pg.Pool;
+  readonly redis: Redis;
+  /** A connection of its own for the blocking wait. */
+  readonly waiting: Redis;
+  readonly log: Logger;
+  readonly journalKeepMs: number;
+  /** A shard's journal above this keeps nothing that is in the books already. */
+  readonly journalBytesMax: number;
+  readonly events: WriterEvents;
+}

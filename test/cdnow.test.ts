@@ -1,0 +1,90 @@
+/**
+ * A real file: every purchase of 23,570 people at the CDNOW music shop, imported by the command as an operator runs it. Its
+ * totals equal a few independent lines over the file; a second run adds nothing.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, test } from 'vitest';
+import { checkout } from './house/folders.ts';
+import { spawnEngine } from './house/spawn.ts';
+
+const file = fileURLToPath(new URL('../../shared/data/cdnow/CDNOW_master.txt', import.meta.url));
+
+interface Totals {
+  readonly purchases: number;
+  readonly members: number;
+  readonly points: number;
+  readonly zeros: number;
+}
+
+/** The independent lines: customer, date, number of CDs, dollars; one point a whole dollar. */
+async function totalsOf(path: string): Promise<Totals> {
+  const lines = (await readFile(path, 'utf8'))
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim().split(/\s+/));
+  return {
+    purchases: lines.length,
+    members: new Set(lines.map(([customer]) => customer)).size,
+    points: lines.reduce(
+      (sum, [, , , dollars]) => sum + Math.floor(Math.round(Number(dollars) * 100) / 100),
+      0,
+    ),
+    zeros: lines.filter(([, , , dollars]) => Number(dollars) === 0).length,
+  };
+}
+
+describe.skipIf(!existsSync(file))(`CDNOW (skipped where ${file} is missing)`, async () => {
+  const engine = await spawnEngine({ shardCount: 16, maxmemoryMb: 512 });
+  afterAll(() => engine.end());
+  const shop = await engine.shop({ timeZone: 'America/New_York' });
+
+  async function importFile(): Promise<string> {
+    const columns =
+      '--delimiter whitespace --member customer_id --date date --date-format yyyyMMdd --amount dollar_value';
+    const flags = `${columns} --quantity number_of_cds --currency USD --enrol --concurrency 4`.split(' ');
+    const target = [
+      '--url',
+      engine.apis[0]!.url,
+      '--key',
+      shop.tokens.pos,
+      '--rejects',
+      join(engine.stores.folder, 'rejects.csv'),
+    ];
+    const args = [`${checkout}src/earning/import/command.ts`, file, ...flags, ...target];
+    const { stdout } = await promisify(execFile)(process.execPath, args, {
+      timeout: 90_000,
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    return stdout;
+  }
+
+  async function inBooks(): Promise<Totals> {
+    await engine.drained(30_000);
+    const found = await engine.stores.pool.query<Totals>(
+      `select (select count(*)::int from operation where kind = 'accrual') as purchases,
+         (select count(*)::int from member) as members,
+         (select sum(points)::bigint from entry where account = 'wallet') as points,
+         (select count(*)::int from operation o where kind = 'accrual' and not exists
+           (select from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq)) as zeros`,
+    );
+    return found.rows[0]!;
+  }
+
+  test('every purchase is imported, and a second run adds nothing', async () => {
+    const expected = await totalsOf(file);
+    expect(expected).toMatchObject({ purchases: 69_659, members: 23_570, zeros: 80 });
+    await importFile();
+    const { zeros: _, ...first } = await inBooks();
+    const { zeros: __, ...wanted } = expected;
+    expect(first).toEqual(wanted);
+    const second = await importFile();
+    expect(second).toMatch(/69,?659/);
+    expect(await inBooks()).toMatchObject(wanted);
+  }, 180_000);
+});

@@ -1,0 +1,71 @@
+/**
+ * One PostgreSQL for the whole run, with a migrated template from which every test file's database is cloned, and the
+ * Redis program fetched once. The data lives in a temporary folder; a run that is interrupted stops its server too.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { startLocalPostgres } from '#src/platform/local/postgres.ts';
+import { startLocalRedis } from '#src/platform/local/redis.ts';
+import { prepareDatabase } from '#src/platform/migrate.ts';
+import { cacheFolder, codesFolder } from './house/folders.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** A database of the run's PostgreSQL, to create and drop others from. */
+    postgresUrl: string;
+    /** Name of the migrated database that is cloned. */
+    template: string;
+    /** Temporary folder of the run. */
+    folder: string;
+  }
+}
+
+const template = 'migrated';
+
+function urlOf(server: string, database: string): string {
+  const url = new URL(server);
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
+async function createTemplate(postgresUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: postgresUrl });
+  await client.connect();
+  await client.query(`create database ${template}`);
+  await client.end();
+  await prepareDatabase(urlOf(postgresUrl, template));
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await mkdtemp(join(tmpdir(), 'points-engine-test-'));
+  await rm(codesFolder, { recursive: true, force: true });
+  await mkdir(codesFolder, { recursive: true });
+  // The first of many starts fetches the program; files that start side by side then only find it.
+  const probe = await startLocalRedis({
+    dataDir: join(folder, 'probe'),
+    cacheDir: cacheFolder,
+    maxmemoryMb: 16,
+  });
+  await probe.stop();
+  const postgres = await startLocalPostgres({ dataDir: folder, cacheDir: cacheFolder });
+  const killOnExit = () => {
+    try {
+      process.kill(postgres.pid, 'SIGINT');
+    } catch {
+      // It has been stopped already.
+    }
+  };
+  process.once('exit', killOnExit);
+  await createTemplate(postgres.url);
+  project.provide('postgresUrl', postgres.url);
+  project.provide('template', template);
+  project.provide('folder', folder);
+  return async () => {
+    process.off('exit', killOnExit);
+    await postgres.stop();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  };
+}

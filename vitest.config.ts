@@ -1,0 +1,32 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * Three groups: what needs no servers, the engine, and then the check that all files together provoked every error code.
+ * Each file of the engine has servers of its own, so files run side by side; two at once are what two cores carry.
+ */
+const withoutServers = ['test/**/*.pure.test.ts', 'test/tidy.test.ts'];
+const afterAllOthers = ['test/error-codes.test.ts'];
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'pure', include: withoutServers, sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: {
+          name: 'engine',
+          include: ['test/**/*.test.ts'],
+          exclude: [...withoutServers, ...afterAllOthers],
+          globalSetup: 'test/global-setup.ts',
+          sequence: { groupOrder: 1 },
+        },
+      },
+      { extends: true, test: { name: 'codes', include: afterAllOthers, sequence: { groupOrder: 2 } } },
+    ],
+  },
+});
