@@ -14,7 +14,7 @@ import { type Entry, reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
 import { usualDesign } from './setup/prisma.ts';
 import { scriptOnly } from './setup/script-only.ts';
-import { thisService } from './setup/service.ts';
+import { thisEngine } from './setup/engine.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE]
@@ -114,7 +114,7 @@ async function main(): Promise<void> {
       abort: interrupt.signal,
       print,
     };
-    const all = [scriptOnly(around), usualDesign(around), ...thisService(around)];
+    const all = [scriptOnly(around), usualDesign(around), ...thisEngine(around)];
     if (options.wantsHelp)
       print(help + all.map(({ name, title }) => `\n  ${name.padEnd(20)} ${title}`).join(''));
     else await bench(options, chosenOf(all, options), around);

@@ -169,7 +169,7 @@ describe('bulk', () => {
     const items = Array.from({ length: 1_000 }, (_, i) => shop.receipt(members[i % 20]!, 1));
     const answer = await shop.pos('POST', '/v1/accruals/bulk', { items, durability: 'ledger' });
     const data = answer.body.data as { status: number }[];
-    expect(data.filter((item) => item.status === 201)).toHaveLength(1_000);
+    expect(data.filter((item) => item.status !== 201)).toEqual([]);
     for (const member of members) expect((await shop.balances(member)).available).toBe(50);
   });
 

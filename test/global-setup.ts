@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { startLocalPostgres } from '#src/platform/local/postgres.ts';
+import { endRunning, findRunning } from '#src/platform/local/processes.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { cacheFolder, codesFolder } from './house/folders.ts';
@@ -39,6 +40,22 @@ async function createTemplate(postgresUrl: string): Promise<void> {
   await prepareDatabase(urlOf(postgresUrl, template));
 }
 
+/** Whatever still runs on the run's folder has been left behind by a test: it is ended, and the run fails. */
+async function endForgotten(folder: string): Promise<void> {
+  const onFolder = new RegExp(`${folder}/`);
+  const left = await findRunning([onFolder]);
+  if (left.length === 0) return;
+  console.error(`processes were left running on ${folder}: ${left.join(', ')}`);
+  process.exitCode = 1;
+  await endRunning(
+    [onFolder],
+    [
+      { signal: 'SIGTERM', waitMs: 5_000 },
+      { signal: 'SIGKILL', waitMs: 5_000 },
+    ],
+  );
+}
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'points-engine-test-'));
   await rm(codesFolder, { recursive: true, force: true });
@@ -66,6 +83,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return async () => {
     process.off('exit', killOnExit);
     await postgres.stop();
+    await endForgotten(folder);
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   };
 }

@@ -175,6 +175,15 @@ async function ready(url: string): Promise<void> {
 /** An engine inside this process, for one test file. */
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
   const stores = await openStores(options);
+  try {
+    return await startOn(stores, options);
+  } catch (error) {
+    await stores.abandon();
+    throw error;
+  }
+}
+
+async function startOn(stores: Stores, options: EngineOptions): Promise<Engine> {
   const config = configOf(stores, options);
   await ensureInstallation(stores.pool, config.shardCount);
   let writer: ReturnType<typeof writerOf> | undefined = writerOf(config);

@@ -12,12 +12,16 @@ afterAll(() => engine.end());
 const shop = await engine.shop();
 const otherApi = await engine.anotherApi();
 
+/** One member of every shard. */
+const everywhere = await Promise.all(Array.from({ length: shardCount }, () => shop.enrol('probe')));
+
 afterEach(async () => {
   vi.useRealTimers();
-  await waitFor('everything is served again', async () => {
-    const member = await shop.enrol();
-    return (await shop.pos('POST', '/v1/accruals', shop.receipt(member, 1))).status === 201;
-  });
+  for (const member of everywhere) {
+    await waitFor('every shard is served again', async () => {
+      return (await shop.pos('POST', '/v1/accruals', shop.receipt(member, 1))).status === 201;
+    });
+  }
 });
 
 async function serves(http: Http, member: string): Promise<boolean> {

@@ -6,6 +6,8 @@ import { z } from 'zod';
 import { errorTable, Problem } from '#src/errors.ts';
 import { bodyPointer, faultsOf } from '#src/http/faults.ts';
 import type { Call, Reply } from '#src/http/route.ts';
+import type { Durability } from '#src/wallet/operations.ts';
+import type { Moved } from '#src/wallet/perform.ts';
 import { accrualReplyOf, accrue, type EarningContext } from './accruals.ts';
 import { type AccrualBody, accrualSchema, type bulkSchema } from './schemas.ts';
 
@@ -48,18 +50,23 @@ export async function accrueBulk(
   const results: ItemResult[] = [];
   const chains = new Map<string, Promise<void>>();
 
+  const performed: { index: number; moved: Moved; durability: Durability }[] = [];
+
   async function run(index: number, accrual: AccrualBody): Promise<void> {
     try {
-      const { moved, durability } = await accrue(
-        context,
-        { caller, waitMs: Math.max(0, deadline - Date.now()), idempotencyKey: undefined },
-        accrual,
-      );
-      const reply = accrualReplyOf(caller.program, moved, durability);
-      results[index] = { index, status: reply.status, replayed: moved.replayed, accrual: reply.body };
+      const item = { caller, waitMs: 0, idempotencyKey: undefined };
+      performed.push({ index, ...(await accrue(context, item, accrual)) });
     } catch (error) {
       results[index] = refused(index, error);
     }
+  }
+
+  /** All items wait for the books together, after the last script: a member's fifty items cost one wait, not fifty. */
+  async function answer({ index, moved, durability }: (typeof performed)[number]): Promise<void> {
+    const waitMs = Math.max(0, deadline - Date.now());
+    const reached = await context.operations.reach(moved.recorded, durability, waitMs);
+    const reply = accrualReplyOf(caller.program, { ...moved, reached }, durability);
+    results[index] = { index, status: reply.status, replayed: moved.replayed, accrual: reply.body };
   }
 
   for (const [index, item] of body.items.entries()) {
@@ -77,5 +84,6 @@ export async function accrueBulk(
     chains.set(key, before ? before.then(() => run(index, accrual)) : run(index, accrual));
   }
   await Promise.all(chains.values());
+  await Promise.all(performed.map(answer));
   return { status: 200, body: { object: 'list', data: results } };
 }

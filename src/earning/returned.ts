@@ -102,7 +102,7 @@ export function amountReturned(soFar: ReturnedSoFar): number {
  * Minor units that still earn: the eligible total shrinks in proportion to the lines, rounded down, because points and
  * gift cards paid a share of every line.
  */
-export function remainingBase(purchase: Purchase, soFar: ReturnedSoFar): bigint {
+export function remainingAmount(purchase: Purchase, soFar: ReturnedSoFar): bigint {
   if (soFar.all) return 0n;
   const total = purchase.lines.reduce((sum, line) => sum + BigInt(line.amount), 0n);
   if (total === 0n) return 0n;

@@ -10,7 +10,7 @@ import {
   parseReturned,
   type ReturnedLine,
   type ReturnedSoFar,
-  remainingBase,
+  remainingAmount,
   returnedAfter,
   takenBack,
 } from './returned.ts';
@@ -62,7 +62,7 @@ export function takeBack(
     if (soFar.all) return 0;
     if (!purchase) return award.points;
     const rule = program.definition.rules.find((r) => r.name === award.rule);
-    return rule ? pointsFor(rule, remainingBase(purchase, soFar)) : award.points;
+    return rule ? pointsFor(rule, remainingAmount(purchase, soFar)) : award.points;
   };
   const awards = takenBack(keptAwards(accrual), before, after, keep);
   return {

@@ -1,12 +1,12 @@
 /**
  * Who writes which shard. A lease is a row, not an advisory lock: a stopped process keeps a lock for ever. A holder
- * renews its rows twice a second; one that is silent for two seconds loses them to another writer, which raises the term
+ * renews its rows three times a second; one that is silent for 1.6 s loses them to another writer, which raises the term
  * and ends the old holder's database connection, so that even a writer frozen inside COPY cannot commit afterwards.
  */
 import type pg from 'pg';
 
-export const heartbeatMs = 500;
-const silentSeconds = 2;
+export const heartbeatMs = 300;
+const silentSeconds = 1.6;
 
 export interface Lease {
   readonly shard: number;

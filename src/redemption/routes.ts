@@ -101,6 +101,11 @@ function holdRoutes(context: RedemptionRoutesContext): Route[] {
         return listHolds(context, caller, facts.member, query, waitMs);
       },
     }),
+  ];
+}
+
+function settleRoutes(context: RedemptionRoutesContext): Route[] {
+  return [
     route({
       method: 'POST',
       path: '/v1/holds/:id/capture',
@@ -187,5 +192,6 @@ export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
       handle: (call) => returnGoods(context, call),
     }),
     ...holdRoutes(context),
+    ...settleRoutes(context),
   ];
 }

@@ -103,6 +103,15 @@ async function untilReady(api: Pick<SpawnedApi, 'url' | 'running' | 'logPath'>):
 /** Starts the engine's processes on stores of their own. */
 export async function spawnEngine(options: SpawnOptions = {}): Promise<SpawnedEngine> {
   const stores = await openStores(options);
+  try {
+    return await spawnOn(stores, options);
+  } catch (error) {
+    await stores.abandon();
+    throw error;
+  }
+}
+
+async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEngine> {
   const logFolder = join(stores.folder, 'logs');
   await mkdir(logFolder, { recursive: true });
   const env: Record<string, string> = {

@@ -35,6 +35,8 @@ export interface Stores {
   startPostgresAgain(): Promise<void>;
   /** Fails when somebody is still connected to either. */
   close(): Promise<void>;
+  /** Ends both, whoever is connected: for a start that failed. */
+  abandon(): Promise<void>;
 }
 
 async function atServer(sql: string): Promise<void> {
@@ -139,6 +141,10 @@ export async function openStores(options: StoresOptions = {}): Promise<Stores> {
         redis.disconnect();
         await Promise.all([server.stop(), database.drop()]);
       }
+    },
+    async abandon() {
+      redis.disconnect();
+      await Promise.allSettled([pool.end(), server.stop(), database.drop()]);
     },
   };
 }

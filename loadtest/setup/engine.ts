@@ -141,7 +141,7 @@ function installation(around: Surroundings) {
 }
 
 /** This service's contestants; the first is the one that the marks are about. */
-export function thisService(around: Surroundings): Contestant[] {
+export function thisEngine(around: Surroundings): Contestant[] {
   const start = installation(around);
   const of = (own: Pick<Contestant, 'name' | 'title' | 'durability' | 'request'>): Contestant => ({
     ...own,
