@@ -101,6 +101,7 @@ function holdRoutes(context: RedemptionRoutesContext): Route[] {
         return listHolds(context, caller, facts.member, query, waitMs);
       },
     }),
+    ...settleRoutes(context),
   ];
 }
 
@@ -192,6 +193,5 @@ export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
       handle: (call) => returnGoods(context, call),
     }),
     ...holdRoutes(context),
-    ...settleRoutes(context),
   ];
 }
