@@ -12,9 +12,9 @@ import type { Contestant, Surroundings } from './contestant.ts';
 import { machine, syncSpeed } from './machine.ts';
 import { type Entry, reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
+import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
 import { scriptOnly } from './setup/script-only.ts';
-import { thisEngine } from './setup/engine.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE]
@@ -72,7 +72,7 @@ async function bench(
   around: Surroundings,
 ): Promise<void> {
   const { rounds, isQuick, jsonPath } = options;
-  const settings = isQuick ? { warmupMs: 2_000, measureMs: 4_000 } : { warmupMs: 3_000, measureMs: 8_000 };
+  const settings = isQuick ? { warmupMs: 3_000, measureMs: 4_000 } : { warmupMs: 3_000, measureMs: 8_000 };
   const syncs = [syncSpeed(around.folder)];
   const entries: (Entry & { rounds: Round[] })[] = [];
   for (const contestant of contestants) {

@@ -2,6 +2,7 @@
  * One PostgreSQL for the whole run, with a migrated template from which every test file's database is cloned, and the
  * Redis program fetched once. The data lives in a temporary folder; a run that is interrupted stops its server too.
  */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { endRunning, findRunning } from '#src/platform/local/processes.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
-import { cacheFolder, codesFolder } from './house/folders.ts';
+import { cacheFolder, checkout, codesFolder } from './house/folders.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -40,6 +41,15 @@ async function createTemplate(postgresUrl: string): Promise<void> {
   await prepareDatabase(urlOf(postgresUrl, template));
 }
 
+/** A process of its own session, whose input ends when this process does, however that happens. */
+function guard(folder: string): ChildProcess {
+  const script = `${checkout}test/house/guardian.ts`;
+  const guardian = spawn(process.execPath, [script], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  guardian.stdin?.write(`${folder}\n`);
+  guardian.unref();
+  return guardian;
+}
+
 /** Whatever still runs on the run's folder has been left behind by a test: it is ended, and the run fails. */
 async function endForgotten(folder: string): Promise<void> {
   const onFolder = new RegExp(`${folder}/`);
@@ -58,6 +68,7 @@ async function endForgotten(folder: string): Promise<void> {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'points-engine-test-'));
+  const guardian = guard(folder);
   await rm(codesFolder, { recursive: true, force: true });
   await mkdir(codesFolder, { recursive: true });
   // The first of many starts fetches the program; files that start side by side then only find it.
@@ -68,22 +79,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   });
   await probe.stop();
   const postgres = await startLocalPostgres({ dataDir: folder, cacheDir: cacheFolder });
-  const killOnExit = () => {
-    try {
-      process.kill(postgres.pid, 'SIGINT');
-    } catch {
-      // It has been stopped already.
-    }
-  };
-  process.once('exit', killOnExit);
   await createTemplate(postgres.url);
   project.provide('postgresUrl', postgres.url);
   project.provide('template', template);
   project.provide('folder', folder);
   return async () => {
-    process.off('exit', killOnExit);
     await postgres.stop();
     await endForgotten(folder);
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    guardian.stdin?.end();
   };
 }

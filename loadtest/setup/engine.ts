@@ -143,14 +143,15 @@ function installation(around: Surroundings) {
 /** This service's contestants; the first is the one that the marks are about. */
 export function thisEngine(around: Surroundings): Contestant[] {
   const start = installation(around);
+  // The first start populates, so that no round does.
+  let prepared: Promise<void> | undefined;
   const of = (own: Pick<Contestant, 'name' | 'title' | 'durability' | 'request'>): Contestant => ({
     ...own,
     connections: 64,
     isAccrual: own.request === accrual || own.request === accrualInBooks,
-    // The first start populates, so that no round does.
     prepare: async () => {
-      const standing = await start();
-      await standing.stop();
+      prepared ??= start().then((standing) => standing.stop());
+      await prepared;
       return `${around.members.toLocaleString('en')} members, API and one ledger writer, settings as shipped`;
     },
     start,
