@@ -128,39 +128,50 @@ export function parseStreamId(streamId: string): { epoch: number; seq: number } 
   };
 }
 
-/** Reads one stream entry. Throws UnreadableRecord where the leading fields do not say whose record it is. */
+/** The opening record is written by recovery and has fields of its own. */
+function parseOpening(epoch: number, streamId: string, fields: readonly string[]): OpeningRecord {
+  const of = (name: string) => wholeOf(fields[fields.indexOf(name) + 1], streamId, name);
+  return {
+    epoch,
+    seq: 0,
+    kind: 'opened',
+    previousEpoch: of('previousEpoch'),
+    previousLastSeq: of('previousLastSeq'),
+  };
+}
+
+const columnCount = 13;
+
+/**
+ * Reads one stream entry: the field `record` with kind, program, client, member, operation, origins, order, reference key,
+ * fingerprint, at, occurredAt, request and effect, tabs between them (`prelude.lua`). Throws UnreadableRecord where the
+ * columns do not say whose record it is.
+ */
 export function parseRecord(streamId: string, fields: readonly string[]): JournalRecord | OpeningRecord {
   const { epoch, seq } = parseStreamId(streamId);
-  const field: Record<string, string | undefined> = {};
-  for (let i = 0; i + 1 < fields.length; i += 2) field[fields[i]!] = fields[i + 1]!;
-  if (field.kind === 'opened') {
-    return {
-      epoch,
-      seq: 0,
-      kind: 'opened',
-      previousEpoch: wholeOf(field.previousEpoch, streamId, 'previousEpoch'),
-      previousLastSeq: wholeOf(field.previousLastSeq, streamId, 'previousLastSeq'),
-    };
-  }
-  const operation = field.operation ?? '';
-  if (!hex32.test(operation)) throw new UnreadableRecord(streamId, 'operation');
-  const origin = field.origin ?? '';
+  if (fields[0] === 'kind' && fields[1] === 'opened') return parseOpening(epoch, streamId, fields);
+  if (fields[0] !== 'record') throw new UnreadableRecord(streamId, `field ${fields[0] ?? 'missing'}`);
+  const columns = (fields[1] ?? '').split('\t');
+  if (columns.length !== columnCount) throw new UnreadableRecord(streamId, `${columns.length} columns`);
+  const [kind, program, client, member, operation, origins, order, referenceKey, fingerprint] = columns;
+  const [at, occurredAt, request, effectText] = columns.slice(9);
+  if (!hex32.test(operation!)) throw new UnreadableRecord(streamId, 'operation');
   return {
     epoch,
     seq,
-    kind: kindOf(field.kind, streamId),
-    program: wholeOf(field.program, streamId, 'program'),
-    client: wholeOf(field.client, streamId, 'client'),
-    member: wholeOf(field.member, streamId, 'member') as MemberNumber,
+    kind: kindOf(kind, streamId),
+    program: wholeOf(program, streamId, 'program'),
+    client: wholeOf(client, streamId, 'client'),
+    member: wholeOf(member, streamId, 'member') as MemberNumber,
     operation: operation as OperationHex,
-    origins: origin === '' ? [] : (origin.split(',') as OperationHex[]),
-    order: field.order ?? '',
-    referenceKey: field.reference ?? '',
-    fingerprint: field.fingerprint ?? '',
-    at: wholeOf(field.at, streamId, 'at'),
-    occurredAt: wholeOf(field.occurredAt, streamId, 'occurredAt'),
-    request: field.request ?? '',
-    effectText: field.effect ?? '',
+    origins: origins === '' ? [] : (origins!.split(',') as OperationHex[]),
+    order: order!,
+    referenceKey: referenceKey!,
+    fingerprint: fingerprint!,
+    at: wholeOf(at, streamId, 'at'),
+    occurredAt: wholeOf(occurredAt, streamId, 'occurredAt'),
+    request: request!,
+    effectText: effectText!,
   };
 }
 

@@ -141,26 +141,24 @@ test('a record that cannot be booked goes into quarantine under its number: its 
   const number = Number.parseInt(id.slice(4), 36);
   const shard = number % shardCount;
   const [last] = await engine.redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
-  const record = {
-    kind: 'accrual',
-    program: shop.program.number,
-    client: 0,
-    member: number,
-    operation: newOperation(shard, Date.now()),
-    origin: '',
-    order: '',
-    reference: '',
-    fingerprint: '',
-    at: Date.now(),
-    occurredAt: Date.now(),
-    request: '{}',
-    effect: '{"legs":[["wallet",1,',
-  };
-  await engine.redis.xadd(
-    keys.journal(shard),
-    `${last![0].split('-')[0]}-*`,
-    ...Object.entries(record).flat(),
-  );
+  const operation = newOperation(shard, Date.now());
+  const now = Date.now();
+  const columns = [
+    'accrual',
+    shop.program.number,
+    0,
+    number,
+    operation,
+    '',
+    '',
+    '',
+    '',
+    now,
+    now,
+    '{}',
+    '{"legs":[["wallet",1,',
+  ];
+  await engine.redis.xadd(keys.journal(shard), `${last![0].split('-')[0]}-*`, 'record', columns.join('\t'));
   await engine.drained();
   const { rows } = await engine.pool.query('select member, reason from quarantine');
   expect(rows).toMatchObject([{ member: number, reason: expect.stringContaining('cannot be read') }]);

@@ -53,10 +53,11 @@ async function insertReferences(
   if (keyed.length === 0) return new Map();
   const keys = keyed.map(({ record }) => record.referenceKey);
   const operations = keyed.map(({ record }) => record.operation);
-  const inserted = await tx.query(
-    `insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing`,
-    [keys, operations],
-  );
+  const inserted = await tx.query({
+    name: 'references',
+    text: 'insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing',
+    values: [keys, operations],
+  });
   if (inserted.rowCount === keyed.length) return new Map();
   const found = await tx.query<{ operation: string; first: string }>(
     `select replace(k.operation::text, '-', '') as operation, replace(r.operation::text, '-', '') as first

@@ -54,9 +54,9 @@ function entryOf(leg: Leg, line: number): EntryRow {
   }
 }
 
-function assertObject(request: string): void {
-  const value: unknown = JSON.parse(request);
-  if (typeof value !== 'object' || value === null) throw new Error('the request is not an object');
+/** Whether a request has the outside of an object. The json column checks the inside; a record it refuses is isolated. */
+function isObjectText(request: string): boolean {
+  return request.startsWith('{') && request.endsWith('}');
 }
 
 /** The entries of a record. Throws UnbalancedRecord with the reason when the legs cannot be booked. */
@@ -64,7 +64,7 @@ export function postingOf(record: JournalRecord): Posting {
   let effect: Effect;
   try {
     effect = parseEffect(record.effectText);
-    assertObject(record.request);
+    if (!isObjectText(record.request)) throw new Error('the request is not an object');
   } catch (error) {
     throw new UnbalancedRecord(
       `effect or request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
@@ -84,8 +84,8 @@ export function postingOf(record: JournalRecord): Posting {
 /** A request that is no JSON object cannot stand in the books; what it was stands in quarantine. */
 function objectOrEmpty(request: string): string {
   try {
-    assertObject(request);
-    return request;
+    const value: unknown = JSON.parse(request);
+    return typeof value === 'object' && value !== null ? request : '{}';
   } catch {
     return '{}';
   }

@@ -50,9 +50,15 @@ const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
 const reachedMax = 1_000;
-/** A small turn waits this long for company: fewer, larger commits leave more of two cores to the API. */
-const gatherMs = 2;
-const gatherBelow = 256;
+/**
+ * How long a turn waits for company, by the records of the one before. Turns of 20 records cost writer and PostgreSQL
+ * 180 µs a record, full ones 80 (two cores, 2026-11-22). Single movements are written at once; under load the price is
+ * half of this more on the mean wait for `ledger`.
+ */
+function gatherMs(records: number): number {
+  if (records < 4 || records >= 1_000) return 0;
+  return records < 32 ? 8 : 20;
+}
 
 export interface WriterProcess {
   /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
@@ -343,7 +349,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       try {
         const records = await step();
         if (records === 0) await idle();
-        else if (records < gatherBelow) await delay(gatherMs);
+        else if (gatherMs(records) > 0) await delay(gatherMs(records));
       } catch (error) {
         log.error({ err: error }, 'the writer cannot go on at the moment');
         abandonConnection();

@@ -146,7 +146,7 @@ create table lot (
   expires_at bigint not null,
   available_at bigint not null,
   primary key (member, currency, lot)
-);
+) with (fillfactor = 70);
 
 create table debt (
   member bigint not null,
@@ -189,7 +189,7 @@ create table account_balance (
   -- A sum over all members may pass what one wallet may hold.
   points numeric(38, 0) not null,
   primary key (shard, program, currency, account, party)
-);
+) with (fillfactor = 50);
 
 create table block (
   shard smallint not null,

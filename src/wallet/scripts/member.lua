@@ -187,9 +187,13 @@ local function settle_due(m, at)
     end
   end
   for _, w in ipairs(m.wallets) do
-    local expired = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end,
-      function(lot, part) wallet_leg(legs, w, lot, -part) end)
-    plain_leg(legs, 'breakage', w[1], NO_EXPIRY - expired)
+    -- Lots stand in order of expiry: where the first has not expired, none has.
+    local first = w[4][1]
+    if first and first[3] > 0 and first[3] <= at then
+      local kept = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end,
+        function(lot, part) wallet_leg(legs, w, lot, -part) end)
+      plain_leg(legs, 'breakage', w[1], NO_EXPIRY - kept)
+    end
     repay_debt(w, legs, at)
   end
   return legs, ended
