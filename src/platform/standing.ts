@@ -81,7 +81,8 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return found;
   }
 
-  async function measureJournals(): Promise<void> {
+  /** Measures journals and books; answers how many seconds the freshest shard of the books is behind. */
+  async function measureJournals(): Promise<number> {
     const pipeline = redis.pipeline();
     for (const key of journalKeys) pipeline.memory('USAGE', key, 'SAMPLES', 2);
     for (const key of journalKeys) pipeline.xrevrange(key, '+', '-', 'COUNT', 1);
@@ -100,15 +101,12 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
         return { shard: row.shard, records, seconds: records === 0 ? 0 : row.behind };
       }),
     );
+    return books.rows.length === 0 ? 0 : Math.min(...books.rows.map((row) => row.behind));
   }
 
   async function checkBooks(): Promise<Fault[]> {
-    await measureJournals();
-    const behind = await pool.query<{ seconds: number }>(
-      // The freshest shard counts: one that is stopped is an alarm, not a reason to refuse everybody.
-      'select coalesce(min(extract(epoch from clock_timestamp() - written_through_at)), 0)::float8 as seconds from position',
-    );
-    const seconds = behind.rows[0]!.seconds;
+    // The freshest shard counts: one that is stopped is an alarm, not a reason to refuse everybody.
+    const seconds = await measureJournals();
     const found: Fault[] = [];
     if (seconds > booksBehindSecondsMax) {
       found.push({

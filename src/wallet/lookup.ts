@@ -1,6 +1,6 @@
 /**
  * "Known before? who is it?" Everything that the requests of one turn of the event loop need from PostgreSQL goes into one
- * query: references that may have been used, identifiers and members, operations that a path names. A member that this
+ * query: references that may have been used, identifiers and members. A member that this
  * process has seen is answered from memory; the scripts check the version of what is remembered (`stale_facts`).
  *
  * "Not seen" is knowledge only when the books are fresh: the answer names the shards whose books are older than half the
@@ -9,7 +9,7 @@
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
+import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 
 /** What a process remembers of a member. */
@@ -19,14 +19,6 @@ export interface MemberFacts {
   readonly factsVersion: number;
   /** The survivor of a merge, whom the member's identifiers mean now. */
   readonly mergedInto: MemberNumber | undefined;
-}
-
-/** An operation as the books have it. */
-export interface KnownOperation {
-  readonly operation: OperationHex;
-  readonly kind: OperationKind;
-  readonly program: number;
-  readonly member: MemberNumber;
 }
 
 /** An identifier as it is stored: type and keyed hash in hex. */
@@ -42,7 +34,6 @@ export interface Lookup {
   ): Promise<{ readonly operation: OperationHex | undefined; readonly behind: readonly number[] }>;
   member(program: number, member: MemberNumber): Promise<MemberFacts | undefined>;
   identifier(program: number, key: IdentifierKey): Promise<MemberFacts | undefined>;
-  operation(program: number, operation: OperationHex): Promise<KnownOperation | undefined>;
   /** Forgets what is remembered of a member, after `stale_facts` or a change made here. */
   forget(member: MemberNumber): void;
   /** Forgets an identifier that was linked, moved or unlinked. */
@@ -56,7 +47,7 @@ interface Answer {
 }
 
 interface Question {
-  readonly what: 'reference' | 'member' | 'identifier' | 'operation';
+  readonly what: 'reference' | 'member' | 'identifier';
   readonly key: string;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
@@ -66,7 +57,6 @@ interface AnswerRow {
   readonly what: Question['what'] | 'books';
   readonly key: string;
   readonly operation: OperationHex | null;
-  readonly kind: OperationKind | null;
   readonly member: MemberNumber | null;
   readonly program: number | null;
   readonly facts_version: number | null;
@@ -74,22 +64,19 @@ interface AnswerRow {
 }
 
 const query = `
-  select 'reference' as what, replace(reference_key::text, '-', '') as key, replace(operation::text, '-', '') as operation, null as kind,
+  select 'reference' as what, replace(reference_key::text, '-', '') as key, replace(operation::text, '-', '') as operation,
     null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into
   from reference where reference_key = any($1::uuid[])
   union all
-  select 'member', m.number::text, null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
+  select 'member', m.number::text, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
   from member m where m.number = any($2::bigint[])
   union all
-  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
+  select 'identifier', i.program || ':' || i.type || ':' || encode(i.value_hash, 'hex'), null, m.number, m.program, m.facts_version, case when m.status = 'merged' then m.merged_into end
   from unnest($3::int[], $4::text[], $5::bytea[]) as k(program, type, value_hash)
   join identifier i on i.program = k.program and i.type = k.type and i.value_hash = k.value_hash
   join member m on m.number = i.member
   union all
-  select 'operation', replace(o.operation::text, '-', ''), replace(o.operation::text, '-', ''), o.kind, o.member, o.program, null, null
-  from operation o where o.operation = any($6::uuid[])
-  union all
-select 'books', shard::text, null, null, null, null, null, null
+  select 'books', shard::text, null, null, null, null, null
   from position where written_through_at < clock_timestamp() - interval '${idempotencyWindowMs / 2} milliseconds'`;
 
 const questionsPerQueryMax = 2_000;
@@ -101,7 +88,6 @@ export function createLookup(pool: pg.Pool): Lookup {
   const identifiers = new LRUCache<string, Pick<MemberFacts, 'member' | 'factsVersion'>>({
     max: rememberedMax,
   });
-  const operations = new LRUCache<string, KnownOperation>({ max: 50_000 });
   let queue: Question[] = [];
 
   async function answer(questions: Question[]): Promise<void> {
@@ -118,7 +104,6 @@ export function createLookup(pool: pg.Pool): Lookup {
         wanted.map(([program]) => Number(program)),
         wanted.map(([, type]) => type),
         wanted.map(([, , hash]) => Buffer.from(hash, 'hex')),
-        keysOf('operation'),
       ],
     });
     const rows = new Map<string, AnswerRow>();
@@ -186,16 +171,6 @@ export function createLookup(pool: pg.Pool): Lookup {
       const facts = remember((await ask('identifier', key)).row);
       if (facts) identifiers.set(key, facts);
       return facts;
-    },
-    async operation(program, operation) {
-      let known = operations.get(operation);
-      if (!known) {
-        const { row } = await ask('operation', operation);
-        if (!row || row.member === null || row.program === null || row.kind === null) return undefined;
-        known = { operation, kind: row.kind, program: row.program, member: row.member };
-        operations.set(operation, known);
-      }
-      return known.program === program ? known : undefined;
     },
     forget: (number) => void members.delete(number),
     forgetIdentifier: (program, { type, hash }) => void identifiers.delete(`${program}:${type}:${hash}`),
