@@ -1,7 +1,9 @@
 /** The composition of a process: stores, wallet and domains, wired by hand. No web framework here, so workers share it. */
+
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import type { Soon } from '#src/values.ts';
 import type { Config } from './config.ts';
 import { loadPrograms, type Program, type Programs } from './earning/program.ts';
 import { ensureInstallation } from './ledger/installation.ts';
@@ -35,8 +37,8 @@ export interface App {
   readonly identity: Identity;
   readonly enrolment: Enrolment;
   readonly standing: Standing;
-  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
-  resolvePathMember(program: Program, text: string): Promise<MemberFacts | undefined>;
+  resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
+  resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
   /** Tells every process that a table changed. */
   announce(table: ChangedTable): Promise<void>;

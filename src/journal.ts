@@ -81,6 +81,8 @@ export interface JournalRecord {
   readonly fingerprint: string;
   readonly at: EpochMs;
   readonly occurredAt: EpochMs;
+  /** The caller waits until the books have the record. */
+  readonly isAwaited: boolean;
   readonly request: string;
   readonly effectText: string;
 }
@@ -140,11 +142,11 @@ function parseOpening(epoch: number, streamId: string, fields: readonly string[]
   };
 }
 
-const columnCount = 13;
+const columnCount = 14;
 
 /**
- * Reads one stream entry: the field `record` with kind, program, client, member, operation, origins, order, reference key,
- * fingerprint, at, occurredAt, request and effect, tabs between them (`prelude.lua`). Throws UnreadableRecord where the
+ * Reads one stream entry: the field `record` with kind, member, operation, reference key, fingerprint, at, program, client,
+ * origins, order, occurredAt, awaited, request and effect, tabs between them (`prelude.lua`). Throws UnreadableRecord where the
  * columns do not say whose record it is.
  */
 export function parseRecord(streamId: string, fields: readonly string[]): JournalRecord | OpeningRecord {
@@ -153,8 +155,8 @@ export function parseRecord(streamId: string, fields: readonly string[]): Journa
   if (fields[0] !== 'record') throw new UnreadableRecord(streamId, `field ${fields[0] ?? 'missing'}`);
   const columns = (fields[1] ?? '').split('\t');
   if (columns.length !== columnCount) throw new UnreadableRecord(streamId, `${columns.length} columns`);
-  const [kind, program, client, member, operation, origins, order, referenceKey, fingerprint] = columns;
-  const [at, occurredAt, request, effectText] = columns.slice(9);
+  const [kind, member, operation, referenceKey, fingerprint, at, program, client, origins, order] = columns;
+  const [occurredAt, awaited, request, effectText] = columns.slice(10);
   if (!hex32.test(operation!)) throw new UnreadableRecord(streamId, 'operation');
   return {
     epoch,
@@ -170,6 +172,7 @@ export function parseRecord(streamId: string, fields: readonly string[]): Journa
     fingerprint: fingerprint!,
     at: wholeOf(at, streamId, 'at'),
     occurredAt: wholeOf(occurredAt, streamId, 'occurredAt'),
+    isAwaited: awaited === '1',
     request: request!,
     effectText: effectText!,
   };

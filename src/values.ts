@@ -52,6 +52,16 @@ const randomPoolBytes = 8192;
 const randomPool = Buffer.alloc(randomPoolBytes);
 let randomUsed = randomPoolBytes;
 
+/**
+ * A value that is there or comes: functions on the hot path answer what memory knows without a promise, and callers wait
+ * only for a promise. `await` takes both; `isSoon` tells them apart where the wait itself is the cost.
+ */
+export type Soon<T> = T | Promise<T>;
+
+export function isSoon<T>(value: Soon<T>): value is Promise<T> {
+  return value instanceof Promise;
+}
+
 /** Mints the id of a new operation: 48 bits of time, the shard in `rand_a`, 62 random bits. */
 export function newOperation(shard: number, nowMs: EpochMs): OperationHex {
   if (randomUsed + 8 > randomPoolBytes) {

@@ -72,7 +72,7 @@ async function afterRemoving(table: string, where: string, ...values: unknown[])
 /** Changes what Redis stores under a key, by a Lua statement on the unpacked state `s`, while `look` is run. */
 async function whileChangedInRedis<T>(key: string, change: string, look: () => Promise<T>): Promise<T> {
   const sound = await redis.getBuffer(key);
-  const script = `local s = cmsgpack.unpack(redis.call('GET', KEYS[1])) ${change} redis.call('SET', KEYS[1], cmsgpack.pack(s))`;
+  const script = `local s = { cmsgpack.unpack(redis.call('GET', KEYS[1])) } ${change} redis.call('SET', KEYS[1], cmsgpack.pack(unpack(s)))`;
   try {
     await redis.eval(script, 1, key);
     return await look();
@@ -187,7 +187,7 @@ describe('in Redis', () => {
   });
 
   test('a state that nobody can read is named', async () => {
-    const report = await afterChangeInRedis(keys.member(shard, member), 's = {}');
+    const report = await afterChangeInRedis(keys.member(shard, member), 's = { 1 }');
     expect(findings(report)).toEqual([{ check: 'hot members', where: { shard, member }, points: 0 }]);
   });
 

@@ -5,7 +5,7 @@
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import type { MemberRef } from '#src/members/member-ref.ts';
-import { memberId, operationId } from '#src/values.ts';
+import { memberId, operationId, type Soon } from '#src/values.ts';
 import { availableDay, balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
 import {
   checkOccurredAt,
@@ -23,7 +23,7 @@ import type { AccrualBody } from './schemas.ts';
 
 export interface EarningContext {
   readonly operations: Operations;
-  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
+  resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
   /** Enrols whoever is not known yet; the answer is the member. */
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
 }
@@ -103,6 +103,16 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
   };
 }
 
+/** The member that is known, or becomes one now. */
+async function enrolled(
+  context: EarningContext,
+  program: Program,
+  ref: MemberRef,
+  known: Soon<MemberFacts | undefined>,
+): Promise<MemberFacts> {
+  return (await known) ?? context.enrolMember(program, ref);
+}
+
 /** Runs one accrual; `body` has been parsed. */
 export async function accrue(
   context: EarningContext,
@@ -127,9 +137,10 @@ export async function accrue(
     occurredAt: body.occurredAt,
     durability,
     waitMs: call.waitMs,
-    member: async () =>
-      (await context.resolveMember(program, member)) ??
-      (enrol ? context.enrolMember(program, member) : undefined),
+    member() {
+      const known = context.resolveMember(program, member);
+      return enrol ? enrolled(context, program, member, known) : known;
+    },
     decide() {
       const { awards } = judge(program, subject, body.occurredAt);
       const points = awards.reduce((sum, award) => sum + award.points, 0);

@@ -40,6 +40,7 @@ async function bookMember(app: App, program: number, member: MemberNumber, at: n
     occurredAt: at,
     at,
     lookedUpAt: now,
+    isAwaited: false,
     input: '{}',
     request: '{}',
     factsVersion: undefined,

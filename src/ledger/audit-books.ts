@@ -92,6 +92,7 @@ function recordOf(row: OperationRow): JournalRecord {
     fingerprint: row.fingerprint ?? '',
     at: row.at,
     occurredAt: row.occurred_at,
+    isAwaited: false,
     request: row.request,
     effectText: row.effect,
   };

@@ -98,7 +98,7 @@ async function strangers(books: Books, shard: number, from: string): Promise<num
   // From the newest on: what the books lack is at the end.
   const found = await books.redis.xrevrange(keys.journal(shard), '+', from, 'COUNT', strangersReadMax);
   const operations = found
-    .map(([, fields]) => fields[1]?.split('\t', 5)[4])
+    .map(([, fields]) => fields[1]?.split('\t', 3)[2])
     .filter((operation) => operation !== undefined && /^[0-9a-f]{32}$/.test(operation));
   if (operations.length === 0) return 0;
   const known = await books.connection.query<{ count: number }>(

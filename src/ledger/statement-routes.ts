@@ -6,7 +6,7 @@ import { Problem } from '#src/errors.ts';
 import { queryPointer } from '#src/http/faults.ts';
 import { faultProblem } from '#src/http/problem.ts';
 import { type Call, type Reply, type Route, route } from '#src/http/route.ts';
-import { type EpochMs, memberId } from '#src/values.ts';
+import { type EpochMs, memberId, type Soon } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import {
@@ -21,7 +21,7 @@ import {
 export interface StatementContext {
   readonly pool: pg.Pool;
   readonly operations: Operations;
-  resolvePathMember(program: Program, text: string): Promise<MemberFacts | undefined>;
+  resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
 }
 
 const bound = z.union([z.iso.datetime({ offset: true }), z.iso.date()]);

@@ -50,14 +50,23 @@ const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
 const reachedMax = 1_000;
+/** What a turn wrote, and whether somebody waited for any of it. */
+interface Wrote {
+  readonly records: number;
+  readonly isAwaited: boolean;
+}
+
+const nothing: Wrote = { records: 0, isAwaited: false };
+
 /**
- * How long a turn waits for company, by the records of the one before. Turns of 20 records cost writer and PostgreSQL
- * 180 µs a record, full ones 80 (two cores, 2026-11-22). Single movements are written at once; under load the price is
- * half of this more on the mean wait for `ledger`.
+ * How long a turn waits for company, by the one before. Turns of 20 records cost writer and PostgreSQL 180 µs a record,
+ * full ones 80 (two cores, 2026-11-22). Single movements are written at once; under load the price is half of this more on
+ * the mean wait for `ledger`, so turns grow further only where nobody waits for them.
  */
-function gatherMs(records: number): number {
+function gatherMs({ records, isAwaited }: Wrote): number {
   if (records < 4 || records >= 1_000) return 0;
-  return records < 32 ? 8 : 20;
+  if (records < 32) return 8;
+  return isAwaited ? 20 : 80;
 }
 
 export interface WriterProcess {
@@ -274,11 +283,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
-  /** One turn; answers how many records it wrote. */
-  async function turn(client: pg.Client): Promise<number> {
+  async function turn(client: pg.Client): Promise<Wrote> {
     const now = Date.now();
     const due = [...shards.values()].filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now);
-    if (due.length === 0) return 0;
+    if (due.length === 0) return nothing;
     const read = await readTurns(
       redis,
       due.map((shard) => shard.progress!),
@@ -295,7 +303,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const idleDue = now - positionsAt > idlePositionMs;
     const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
     for (const t of read) if (t.postings.length === 0) noteReached(t);
-    if (turns.length === 0) return 0;
+    if (turns.length === 0) return nothing;
     if (idleDue) positionsAt = now;
     try {
       await write(client, turns);
@@ -303,7 +311,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       if (!connection) throw error;
       await writeApart(client, turns, error);
     }
-    return records;
+    return { records, isAwaited: read.some((t) => t.postings.some(({ record }) => record.isAwaited)) };
   }
 
   async function trim(): Promise<void> {
@@ -333,23 +341,23 @@ export function startWriter(options: WriterOptions): WriterProcess {
     await waiting.xread('COUNT', 1, 'BLOCK', idleWaitMs, 'STREAMS', ...streams, ...ids);
   }
 
-  async function step(): Promise<number> {
+  async function step(): Promise<Wrote> {
     const client = await connect();
     await checkFences();
     await recoverShards(client);
     await refreshProgress(client);
-    const records = await turn(client);
+    const wrote = await turn(client);
     await trim();
-    return records;
+    return wrote;
   }
 
   async function loop(): Promise<void> {
     while (!stopping) {
       steppedAt = Date.now();
       try {
-        const records = await step();
-        if (records === 0) await idle();
-        else if (gatherMs(records) > 0) await delay(gatherMs(records));
+        const wrote = await step();
+        if (wrote.records === 0) await idle();
+        else if (gatherMs(wrote) > 0) await delay(gatherMs(wrote));
       } catch (error) {
         log.error({ err: error }, 'the writer cannot go on at the moment');
         abandonConnection();
@@ -363,7 +371,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function drain(until: number): Promise<void> {
     while (Date.now() < until) {
-      if ((await step()) < recordsPerTurnMax) return;
+      if ((await step()).records < recordsPerTurnMax) return;
     }
     log.warn('the journal was not drained in time; it stays in Redis for the next writer');
   }

@@ -52,7 +52,17 @@ export async function takeStep(operations: Operations, step: Step): Promise<Reco
   checkBooks(operations, known.behind, step.member);
   const at = programNow(step.program);
   const { script, member, input, origins = [] } = step;
-  const draft = { ...question, script, member, factsVersion: undefined, origins, occurredAt: at, at, input };
+  const draft = {
+    ...question,
+    script,
+    member,
+    factsVersion: undefined,
+    origins,
+    occurredAt: at,
+    at,
+    isAwaited: true,
+    input,
+  };
   const outcome = await operations.attempt(draft, lookedUpAt);
   if (outcome.status === 'performed') return outcome.recorded;
   const why = outcome.status === 'refused' ? outcome.code : outcome.status;

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
-import type { MemberNumber } from '#src/values.ts';
+import type { MemberNumber, Soon } from '#src/values.ts';
 import { parseMemberId } from '#src/values.ts';
 import type { Lookup, MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
@@ -39,16 +39,16 @@ export function identifierOf(ref: MemberRef): Identifier | undefined {
 }
 
 /** Who a reference means, from memory where possible; undefined where nobody has that name. */
-export async function resolveMember(
+export function resolveMember(
   lookup: Lookup,
   identity: Identity,
   program: Program,
   ref: MemberRef,
-): Promise<MemberFacts | undefined> {
+): Soon<MemberFacts | undefined> {
   const identifier = identifierOf(ref);
   if (!identifier) return lookup.member(program.number, parseMemberId(ref as string) as MemberNumber);
   const key = identity.keyOf(program.number, identifier);
-  return key && lookup.identifier(program.number, key);
+  return key === undefined ? undefined : lookup.identifier(program.number, key);
 }
 
 /** A chain of merges is as long as people are merged one after the other; eight is beyond any real one. */

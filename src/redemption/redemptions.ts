@@ -8,7 +8,7 @@ import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { heldLegs, walletLegs } from '#src/ledger/postings.ts';
 import type { MemberRef } from '#src/members/member-ref.ts';
-import { memberId, operationId } from '#src/values.ts';
+import { memberId, operationId, type Soon } from '#src/values.ts';
 import { balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
 import {
   canonicalBody,
@@ -28,7 +28,7 @@ import type { RedemptionBody, RefundBody } from './schemas.ts';
 
 export interface RedemptionContext {
   readonly operations: Operations;
-  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
+  resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
 }
 
 export interface Part {

@@ -3,6 +3,7 @@ import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
+import type { Soon } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { type HoldContext, hold, listHolds, readHold, settle } from './holds.ts';
 import { quoteRedemption } from './quotes.ts';
@@ -26,7 +27,7 @@ import {
 
 export interface RedemptionRoutesContext extends HoldContext {
   /** A member from a path or query: `mem_…` or the caller's own id. */
-  resolvePathMember(program: Program, text: string): Promise<MemberFacts | undefined>;
+  resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
 }
 
 const tills: readonly Role[] = ['pos', 'checkout', 'admin'];

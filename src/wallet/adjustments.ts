@@ -4,7 +4,7 @@ import { type Program, programNow } from '#src/earning/program.ts';
 import { partyOf } from '#src/earning/rules.ts';
 import type { Call, Reply } from '#src/http/route.ts';
 import { type MemberRef, memberRefSchema } from '#src/members/member-ref.ts';
-import { memberId, operationId, pointsMax } from '#src/values.ts';
+import { memberId, operationId, pointsMax, type Soon } from '#src/values.ts';
 import { balancesAfter } from './balances.ts';
 import {
   balancesSchema,
@@ -58,7 +58,7 @@ export const adjustmentReply = z
 
 export interface AdjustmentContext {
   readonly operations: Operations;
-  resolveMember(program: Program, ref: MemberRef): Promise<MemberFacts | undefined>;
+  resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
 }
 
 function view(program: Program, recorded: Recorded): Record<string, unknown> {

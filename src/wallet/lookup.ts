@@ -9,7 +9,7 @@
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import type { MemberNumber, OperationHex } from '#src/values.ts';
+import type { MemberNumber, OperationHex, Soon } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 
 /** What a process remembers of a member. */
@@ -32,8 +32,8 @@ export interface Lookup {
   reference(
     referenceKey: string,
   ): Promise<{ readonly operation: OperationHex | undefined; readonly behind: readonly number[] }>;
-  member(program: number, member: MemberNumber): Promise<MemberFacts | undefined>;
-  identifier(program: number, key: IdentifierKey): Promise<MemberFacts | undefined>;
+  member(program: number, member: MemberNumber): Soon<MemberFacts | undefined>;
+  identifier(program: number, key: IdentifierKey): Soon<MemberFacts | undefined>;
   /** Forgets what is remembered of a member, after `stale_facts` or a change made here. */
   forget(member: MemberNumber): void;
   /** Forgets an identifier that was linked, moved or unlinked. */
@@ -150,9 +150,15 @@ export function createLookup(pool: pg.Pool): Lookup {
     return facts;
   }
 
-  async function member(program: number, number: MemberNumber): Promise<MemberFacts | undefined> {
-    const facts = members.get(number) ?? remember((await ask('member', String(number))).row);
+  async function askMember(program: number, number: MemberNumber): Promise<MemberFacts | undefined> {
+    const facts = remember((await ask('member', String(number))).row);
     return facts?.program === program ? facts : undefined;
+  }
+
+  async function askIdentifier(key: string): Promise<MemberFacts | undefined> {
+    const facts = remember((await ask('identifier', key)).row);
+    if (facts) identifiers.set(key, facts);
+    return facts;
   }
 
   return {
@@ -160,17 +166,19 @@ export function createLookup(pool: pg.Pool): Lookup {
       const { row, behind } = await ask('reference', referenceKey);
       return { operation: row?.operation ?? undefined, behind };
     },
-    member,
-    async identifier(program, { type, hash }) {
+    member(program, number) {
+      const facts = members.get(number);
+      if (!facts) return askMember(program, number);
+      return facts.program === program ? facts : undefined;
+    },
+    identifier(program, { type, hash }) {
       const key = `${program}:${type}:${hash}`;
       const known = identifiers.get(key);
       if (known !== undefined) {
         const facts = members.get(known.member);
         if (facts?.factsVersion === known.factsVersion) return facts;
       }
-      const facts = remember((await ask('identifier', key)).row);
-      if (facts) identifiers.set(key, facts);
-      return facts;
+      return askIdentifier(key);
     },
     forget: (number) => void members.delete(number),
     forgetIdentifier: (program, { type, hash }) => void identifiers.delete(`${program}:${type}:${hash}`),

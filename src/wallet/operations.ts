@@ -9,7 +9,7 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
-import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position } from '#src/values.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
@@ -18,6 +18,7 @@ import type { Lookup } from './lookup.ts';
 import { fingerprintOf, isFresh, referenceKeyOf } from './reference.ts';
 import type { MovementScript } from './scripts.ts';
 import type { Outcome, Wallet } from './wallet.ts';
+import type { Waited } from './written.ts';
 
 export type Durability = 'journal' | 'ledger';
 
@@ -52,6 +53,8 @@ export interface Draft {
   readonly fingerprint: string;
   readonly occurredAt: EpochMs;
   readonly at: EpochMs;
+  /** The caller waits for the books. */
+  readonly isAwaited: boolean;
   readonly input: unknown;
   readonly request: Readonly<Record<string, unknown>>;
 }
@@ -82,15 +85,15 @@ export interface Operations {
    */
   known(
     draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'fingerprint' | 'request'>,
-  ): Promise<Known>;
+  ): Soon<Known>;
   /** Runs one movement. `known` has been asked before, `lookedUpAt` says when. */
   attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt>;
   /** Reads an operation from the books, or from the journal when it is not written yet; undefined when there is none. */
   recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined>;
   /** Whether Redis remembers a reference of this member's shard at the moment. */
   remembers(draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'member'>): Promise<boolean>;
-  /** The level that was reached within the wait. */
-  reach(recorded: Recorded, durability: Durability, waitMs: number): Promise<Durability>;
+  /** The level that was reached within the wait; without a wait it is known at once. */
+  reach(recorded: Recorded, durability: Durability, waitMs: number): Soon<Durability>;
 }
 
 interface OperationRow {
@@ -113,6 +116,8 @@ const operationQuery = `select kind, shard, epoch, seq, program, member, (extrac
   from operation where operation = $1`;
 
 const barrierMsMax = 1_000;
+/** What is known of a fresh reference: nobody used it, and no book needed to be asked. */
+const unused: Known = { behind: [] };
 
 /** The first difference between two canonical bodies, as a JSON pointer. */
 function differingPointer(first: unknown, second: unknown, path = ''): string | undefined {
@@ -200,9 +205,7 @@ export function createOperations(
     return new Problem('reference_reused', undefined, fields);
   }
 
-  async function known(draft: Parameters<Operations['known']>[0]): Promise<Known> {
-    const now = Date.now();
-    if (isFresh(draft.reference, now) && epochs.lookupUntil() < now) return { behind: [] };
+  async function lookedUp(draft: Parameters<Operations['known']>[0]): Promise<Known> {
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
     const { operation, behind } = await lookup.reference(key);
     if (!operation) return { behind };
@@ -211,6 +214,11 @@ export function createOperations(
       throw new Problem('not_ready', 'the first answer to this reference cannot be read at the moment');
     if (first.fingerprint !== draft.fingerprint) throw reused(operation, first, draft.request.body);
     return { performed: { recorded: first, replayed: true }, behind };
+  }
+
+  function known(draft: Parameters<Operations['known']>[0]): Soon<Known> {
+    const now = Date.now();
+    return isFresh(draft.reference, now) && epochs.lookupUntil() < now ? unused : lookedUp(draft);
   }
 
   async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {
@@ -244,6 +252,7 @@ export function createOperations(
       occurredAt: draft.occurredAt,
       at: draft.at,
       lookedUpAt,
+      isAwaited: draft.isAwaited,
       input: JSON.stringify(draft.input),
       request: JSON.stringify(draft.request),
       factsVersion: draft.factsVersion,
@@ -287,13 +296,18 @@ export function createOperations(
     return (await redis.exists(keys.idempotency(wallet.shardOf(draft.member), key))) === 1;
   }
 
-  async function reach(of: Recorded, durability: Durability, waitMs: number): Promise<Durability> {
-    const waited = await wallet.waitWritten(of.position, durability === 'ledger' ? waitMs : 0);
+  async function levelAfter(of: Recorded, waiting: Soon<Waited>): Promise<Durability> {
+    const waited = await waiting;
     if (waited === 'written') return 'ledger';
     // The operation is done: whatever cannot be asked now only lowers what is said about its level.
     if (waited === 'moved')
       return (await fromBooks(of.operation).catch(() => undefined)) ? 'ledger' : 'journal';
     return 'journal';
+  }
+
+  function reach(of: Recorded, durability: Durability, waitMs: number): Soon<Durability> {
+    const waiting = wallet.waitWritten(of.position, durability === 'ledger' ? waitMs : 0);
+    return waiting === 'timeout' ? 'journal' : levelAfter(of, waiting);
   }
 
   return {

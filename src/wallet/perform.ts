@@ -7,9 +7,9 @@ import { programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
-import { assertNever, positionText } from '#src/values.ts';
+import { assertNever, isSoon, positionText, type Soon } from '#src/values.ts';
 import type { MemberFacts } from './lookup.ts';
-import type { Attempt, Durability, Operations, Recorded } from './operations.ts';
+import type { Attempt, Draft, Durability, Known, Operations, Recorded } from './operations.ts';
 import { refusalProblem } from './problems.ts';
 import type { MovementScript } from './scripts.ts';
 
@@ -37,9 +37,9 @@ export interface Movement {
   readonly durability: Durability;
   readonly waitMs: number;
   /** The member; undefined answers `member_not_found`. */
-  member(): Promise<MemberFacts | undefined>;
+  member(): Soon<MemberFacts | undefined>;
   /** Called again with fresh facts when they were stale; may throw a Problem. */
-  decide(member: MemberFacts): Decision | Promise<Decision>;
+  decide(member: MemberFacts): Soon<Decision>;
   /** The movement is settled whoever the member is now, so neither facts nor a merge matter (holds). */
   readonly anyFacts?: boolean;
   /** How often stale facts or originals are read again; default 5. */
@@ -78,17 +78,9 @@ async function survivor(
 
 type Question = Parameters<Operations['known']>[0];
 
-/** One try: decides for the member as it is known now and runs the script within the key's limit. */
-async function tryOnce(
-  operations: Operations,
-  movement: Movement,
-  question: Question,
-  member: MemberFacts,
-  lookedUpAt: EpochMs,
-): Promise<Attempt> {
-  const decision = await movement.decide(member);
+function draftOf(movement: Movement, question: Question, member: MemberFacts, decision: Decision): Draft {
   const at = programNow(movement.caller.program);
-  const draft = {
+  return {
     ...question,
     script: movement.script,
     member: member.member,
@@ -97,13 +89,24 @@ async function tryOnce(
     order: decision.order,
     occurredAt: movement.occurredAt ?? at,
     at,
+    isAwaited: movement.durability === 'ledger',
     input: decision.input,
     request: decision.keep ? { ...question.request, ...decision.keep } : question.request,
   };
-  if (movement.caller.pointsPerDayMax === undefined) return operations.attempt(draft, lookedUpAt);
+}
+
+/** Runs the script for what was decided, within the key's limit of a day. */
+function attemptWithin(
+  operations: Operations,
+  caller: Movement['caller'],
+  draft: Draft,
+  points: number,
+  lookedUpAt: EpochMs,
+): Promise<Attempt> {
+  if (caller.pointsPerDayMax === undefined) return operations.attempt(draft, lookedUpAt);
   return operations.dailyLimit.within(
-    movement.caller,
-    { points: decision.points ?? 0, isRetry: () => operations.remembers(draft) },
+    caller,
+    { points, isRetry: () => operations.remembers(draft) },
     () => operations.attempt(draft, lookedUpAt),
     (outcome) => outcome.status === 'performed' && !outcome.replayed,
   );
@@ -125,12 +128,21 @@ export async function perform(operations: Operations, movement: Movement): Promi
   const question: Question = { program: program.number, client, kind, reference, fingerprint, request };
   for (let attempt = 0; attempt < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
     const lookedUpAt = Date.now();
-    const [known, named] = await Promise.all([operations.known(question), movement.member()]);
+    let [known, named]: [Soon<Known>, Soon<MemberFacts | undefined>] = [
+      operations.known(question),
+      movement.member(),
+    ];
+    if (isSoon(known) || isSoon(named)) [known, named] = await Promise.all([known, named]);
     if (known.performed) return finish(operations, movement, known.performed.recorded, true);
-    const member = movement.anyFacts ? named : await survivor(operations, program.number, named);
+    const isMerged = named?.mergedInto !== undefined && !movement.anyFacts;
+    const member = isMerged ? await survivor(operations, program.number, named) : named;
     if (!member) throw new Problem('member_not_found');
     checkBooks(operations, known.behind, member.member);
-    const outcome = await tryOnce(operations, movement, question, member, lookedUpAt);
+    let decision = movement.decide(member);
+    if (isSoon(decision)) decision = await decision;
+    const draft = draftOf(movement, question, member, decision);
+    const { caller } = movement;
+    const outcome = await attemptWithin(operations, caller, draft, decision.points ?? 0, lookedUpAt);
     switch (outcome.status) {
       case 'performed':
         return finish(operations, movement, outcome.recorded, outcome.replayed);

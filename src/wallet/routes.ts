@@ -2,12 +2,13 @@ import { z } from 'zod';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { type Route, route } from '#src/http/route.ts';
+import type { Soon } from '#src/values.ts';
 import { type AdjustmentContext, adjust, adjustmentReply, adjustmentSchema } from './adjustments.ts';
 import { balancesView } from './balances.ts';
 import type { MemberFacts } from './lookup.ts';
 
 export interface WalletRoutesContext extends AdjustmentContext {
-  resolvePathMember(program: Program, text: string): Promise<MemberFacts | undefined>;
+  resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
 }
 
 const lot = z.object({ points: z.int(), expiresOn: z.string().nullable() });

@@ -66,9 +66,9 @@ export interface Script {
 /** The text and digest of every script of a shard in an epoch. */
 export function scriptsOf({ shard, epoch, coldBelow }: ShardEpoch): Readonly<Record<ScriptName, Script>> {
   const literals =
-    `local PREFIX,EPOCH,COLD_BELOW='${shardPrefix(shard)}',${epoch},${coldBelow}\n` +
+    `local PREFIX,EPOCH,COLD_BELOW,NEXT_ID='${shardPrefix(shard)}',${epoch},${coldBelow},'${epoch}-*'\n` +
     `local CLOCK_SKEW_MS,WINDOW_MS,LOTS_MAX,HOLDS_MAX,REFUSALS_MAX=` +
-    `${clockSkewMsMax},${idempotencyWindowMs},${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
+    `${clockSkewMsMax},'${idempotencyWindowMs}',${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
   const scripts = {} as Record<ScriptName, Script>;
   for (const name of scriptNames) {
     const text = literals + parts[name].map((part) => sources.get(part)).join('');

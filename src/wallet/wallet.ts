@@ -9,9 +9,9 @@
  */
 import type { Redis } from 'ioredis';
 import { Problem } from '#src/errors.ts';
-import type { BalanceRow } from '#src/journal.ts';
+import { type BalanceRow, parseStreamId } from '#src/journal.ts';
 import { generationOf } from '#src/platform/redis.ts';
-import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position } from '#src/values.ts';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
@@ -38,6 +38,8 @@ export interface Movement {
   readonly occurredAt: EpochMs;
   /** Now in the program's own time. */
   readonly at: EpochMs;
+  /** The caller waits for the books, so the writer does not wait for company. */
+  readonly isAwaited: boolean;
   /** When the reference was looked up in the books (real time); the call is void thirty seconds later. */
   readonly lookedUpAt: EpochMs;
   /** What the script decides on, as JSON. */
@@ -89,7 +91,7 @@ export interface Wallet {
   read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined>;
   /** Waits until the books hold everything that the shard's journal holds now. */
   readBarrier(shard: number, timeoutMs: number): Promise<Waited>;
-  waitWritten(position: Position, timeoutMs: number): Promise<Waited>;
+  waitWritten(position: Position, timeoutMs: number): Soon<Waited>;
   shardOf(member: MemberNumber): number;
 }
 
@@ -232,22 +234,19 @@ export function createWallet({
     });
   }
 
+  /** The nine arguments of an item, in the order of `prelude.lua`; the last one holds what only the record needs. */
   function argsOf(movement: Movement): (string | number)[] {
+    const { program, client, origins, order, occurredAt, isAwaited, request } = movement;
     return [
       movement.kind,
-      movement.program,
-      movement.client,
       movement.member,
       movement.operation,
-      movement.origins.join(','),
-      movement.order,
       movement.referenceKey,
       movement.fingerprint,
-      movement.occurredAt,
       movement.at,
-      movement.input,
-      movement.request,
       movement.factsVersion ?? '',
+      movement.input,
+      `${program}\t${client}\t${origins.join(',')}\t${order}\t${occurredAt}\t${isAwaited ? 1 : ''}\t${request}`,
     ];
   }
 
@@ -270,14 +269,18 @@ export function createWallet({
     return warm(loader.operation(operation, shard));
   }
 
-  function outcomeOf(shard: number, result: Result): Outcome | 'cold' | 'cold_operation' {
+  function outcomeOf(
+    shard: number,
+    asked: OperationKind,
+    result: Result,
+  ): Outcome | 'cold' | 'cold_operation' {
     const word = result[0] as string;
     switch (word) {
       case 'done':
         return {
           status: 'done',
-          kind: result[4] as OperationKind,
-          position: { shard, epoch: Number(result[5]), seq: Number(result[1]) },
+          kind: (result[4] as OperationKind | undefined) ?? asked,
+          position: { shard, ...parseStreamId(String(result[1])) },
           effect: String(result[2]),
           at: Number(result[3]),
         };
@@ -313,7 +316,7 @@ export function createWallet({
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
       const result = await submit(shard, movement.script, lookedUpAt, args);
-      const outcome = outcomeOf(shard, result);
+      const outcome = outcomeOf(shard, movement.kind, result);
       if (outcome === 'cold') {
         if ((await warm(loader.member(movement.member))) === 'not_found')
           return { status: 'member_not_found' };

@@ -5,14 +5,14 @@
  */
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import type { Position } from '#src/values.ts';
+import type { Position, Soon } from '#src/values.ts';
 import { writtenChannel } from './keys.ts';
 
 export type Waited = 'written' | 'moved' | 'timeout';
 
 export interface Written {
-  /** Waits until the books hold the record at `position`. */
-  wait(position: Position, timeoutMs: number): Promise<Waited>;
+  /** Waits until the books hold the record at `position`; what is known already, or is not waited for, comes at once. */
+  wait(position: Position, timeoutMs: number): Soon<Waited>;
   /** The highest written position of a shard that this process has heard of. */
   of(shard: number): { readonly epoch: number; readonly seq: number } | undefined;
   stop(): void;
@@ -80,8 +80,8 @@ export function createWritten(subscriber: Redis, pool: pg.Pool): Written {
     of: (shard) => reached.get(shard),
     wait(position, timeoutMs) {
       const already = verdict(position);
-      if (already) return Promise.resolve(already);
-      if (timeoutMs <= 0) return Promise.resolve('timeout');
+      if (already) return already;
+      if (timeoutMs <= 0) return 'timeout';
       return new Promise((resolve) => {
         const settle = (waited: Waited) => {
           clearTimeout(deadline);

@@ -7,11 +7,12 @@ local POINTS_MAX = 9007199254740991
 local function decide(m, item)
   local code, details = barred(m, false)
   if code then return nil, code, details end
-  local legs = {}
-  for _, award in ipairs(item.input.awards) do
+  local legs, awards = {}, item.input.awards
+  for i = 1, #awards do
+    local award = awards[i]
     local w = wallet_of(m, award[1])
-    local sum = award[2]
-    for _, lot in ipairs(w[4]) do sum = sum + lot[2] end
+    local sum, lots = award[2], w[4]
+    for j = 1, #lots do sum = sum + lots[j][2] end
     if sum > POINTS_MAX then return nil, 'balance_limit' end
     -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
     credit(w, legs, award[2], award[3], award[4], award[5], item.at)

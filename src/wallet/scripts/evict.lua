@@ -6,8 +6,8 @@ local written, removed, through = tonumber(ARGV[1]), 0, 0
 for i = 2, #ARGV do
   local packed = redis.call('GET', PREFIX .. ARGV[i])
   if packed then
-    local s = cmsgpack.unpack(packed)
-    local seq = s[1] == EPOCH and s[2] or 0
+    local epoch, last = cmsgpack.unpack(packed)
+    local seq = epoch == EPOCH and last or 0
     if seq <= written then
       redis.call('DEL', PREFIX .. ARGV[i])
       removed = removed + 1

@@ -10,11 +10,11 @@ local function book(base)
   local legs, ended = settle_due(m, at)
   if #legs == 0 then return { 'refused', 'nothing_due', '{}' } end
   local effect = effect_text(m, at, legs, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
-  local seq, word = append(base, 'expiry', ARGV[base + OPERATION], at, effect)
-  if word then return { word } end
+  local id, seq = append(base, 'expiry', ARGV[base + OPERATION], at, effect)
+  if not id then return { seq } end
   m.epoch, m.seq, m.at = EPOCH, seq, at
   save_member(ARGV[base + MEMBER], m)
-  return { 'done', seq, effect, text(at), 'expiry', EPOCH }
+  return { 'done', id, effect, at }
 end
 
 local word = clock()

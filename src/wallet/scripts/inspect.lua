@@ -15,7 +15,7 @@ local function json(value)
 end
 
 local function inspect(packed)
-  local state, first = cmsgpack.unpack(packed), {}
+  local state, first = { cmsgpack.unpack(packed) }, {}
   for i = 1, math.min(#state, STORED_MAX) do first[i] = state[i] end
   return json(first)
 end

@@ -6,7 +6,7 @@
 if fenced() then return 'fenced' end
 local key = PREFIX .. ARGV[1]
 local packed = redis.call('GET', key)
-if packed and cmsgpack.unpack(packed)[1] >= COLD_BELOW then return 'present' end
+if packed and (cmsgpack.unpack(packed)) >= COLD_BELOW then return 'present' end
 local evicted = redis.call('GET', PREFIX .. 'evictedThrough')
 if tonumber(ARGV[2]) ~= EPOCH then return 'outdated' end
 if evicted then
@@ -15,5 +15,5 @@ if evicted then
 end
 local state = cjson.decode(ARGV[4])
 state[1] = EPOCH
-redis.call('SET', key, cmsgpack.pack(state))
+redis.call('SET', key, cmsgpack.pack(unpack(state)))
 return 'installed'

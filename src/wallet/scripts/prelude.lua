@@ -1,8 +1,10 @@
 -- First part of every script. In front of it `scripts.ts` puts one line of literals:
---   PREFIX ('{s07}:'), EPOCH, COLD_BELOW and the bounds of limits.ts.
+--   PREFIX ('{s07}:'), EPOCH, COLD_BELOW, NEXT_ID ('<epoch>-*') and the bounds of limits.ts.
 --
--- A call carries ARGV[1] = the caller's clock (ms), ARGV[2] = the deadline (ms) and up to sixty-four items of fourteen
--- arguments each, in the order of `ITEM`. It answers {'ok', result, …} with one result an item, or one word for all:
+-- A call carries ARGV[1] = the caller's clock (ms), ARGV[2] = the deadline (ms) and up to sixty-four items of nine
+-- arguments each: kind, member, operation, reference key, fingerprint, time, version of the facts, the input as JSON, and
+-- KEPT, the columns of the record that no script looks into. It answers {'ok', result, …} with one result an item, or one
+-- word for all:
 --   clock_skew  the caller's clock is off; nothing written
 --   expired     the call arrived after its deadline; nothing written
 --   fenced      the journal is not of this epoch or is gone; nothing written
@@ -10,9 +12,8 @@
 -- Order of every item: idempotency, existence, state, then append() as the first write, its record complete; after it
 -- only writes that cannot fail, because Redis does not roll a script back.
 
-local FIELDS = 14
-local KIND, PROGRAM, CLIENT, MEMBER, OPERATION, ORIGIN, ORDER, REFERENCE = 0, 1, 2, 3, 4, 5, 6, 7
-local FINGERPRINT, OCCURRED_AT, AT, INPUT, REQUEST, FACTS = 8, 9, 10, 11, 12, 13
+local FIELDS = 9
+local KIND, MEMBER, OPERATION, REFERENCE, FINGERPRINT, AT, FACTS, INPUT, KEPT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 local JOURNAL = PREFIX .. 'journal'
 
@@ -37,21 +38,18 @@ local function fenced()
   return not last[1] or tonumber(string.match(last[1][1], '^(%d+)-')) ~= EPOCH
 end
 
--- Appends a record; the marked line of every operation. Returns its sequence, or nil and the word to answer.
--- A record is one field of thirteen columns with tabs between them (journal.ts); no column can hold a tab. One field,
--- because the writer's client decodes each field's name and value apart: thirteen cost it a third more CPU a record.
+-- Appends a record; the marked line of every operation. Returns its stream id and sequence, or nil and the word to answer.
+-- A record is one field of fourteen columns with tabs between them (journal.ts); no column can hold a tab. One field,
+-- because the writer's client decodes each field's name and value apart: thirteen fields cost it a third more CPU a record.
 -- What time has decided (`expiry`) is nobody's request: it has no origin, order or reference, and it happened now.
 local function append(base, kind, operation, at, effect)
-  local columns
+  local named, kept = ARGV[base + REFERENCE] .. '\t' .. ARGV[base + FINGERPRINT], ARGV[base + KEPT]
   if kind == 'expiry' then
-    columns = { kind, ARGV[base + PROGRAM], '0', ARGV[base + MEMBER], operation, '', '', '', '', text(at), text(at), '{}', effect }
-  else
-    columns = { kind, ARGV[base + PROGRAM], ARGV[base + CLIENT], ARGV[base + MEMBER], operation, ARGV[base + ORIGIN],
-      ARGV[base + ORDER], ARGV[base + REFERENCE], ARGV[base + FINGERPRINT], text(at), ARGV[base + OCCURRED_AT],
-      ARGV[base + REQUEST], effect }
+    named, kept = '\t', string.match(kept, '^%d+') .. '\t0\t\t\t' .. text(at) .. '\t\t{}'
   end
-  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', EPOCH .. '-*', 'record', table.concat(columns, '\t'))
-  if type(id) == 'string' then return tonumber(string.match(id, '%-(%d+)$')) end
+  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, 'record', kind .. '\t' .. ARGV[base + MEMBER] .. '\t'
+    .. operation .. '\t' .. named .. '\t' .. text(at) .. '\t' .. kept .. '\t' .. effect)
+  if type(id) == 'string' then return id, tonumber(string.sub(id, #NEXT_ID)) end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'
 end

@@ -1,5 +1,5 @@
 -- Third part of every script that moves points: the loop over a call's items. An item's results are
---   {'done', sequence, effect, at, kind, epoch}  applied; the record is in the journal
+--   {'done', position, effect, at, kind}  applied; the record is in the journal; a kind only where it is not the asked one
 --   {'replayed', operation, position}     the reference was used for the same request
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
@@ -54,18 +54,18 @@ local function perform(base, decide)
   end
   local effect = effect_text(m, at, decision.legs, decision.extra)
   if before then
-    local _, word = append(base, 'expiry', string.sub(operation, 1, 12) .. '8' .. string.sub(operation, 14), at, before)
-    if word then return { word } end
+    local id, word = append(base, 'expiry', string.sub(operation, 1, 12) .. '8' .. string.sub(operation, 14), at, before)
+    if not id then return { word } end
   end
-  local seq, word = append(base, decision.kind or ARGV[base + KIND], operation, at, effect)
-  if word then return { word } end
+  local id, seq = append(base, decision.kind or ARGV[base + KIND], operation, at, effect)
+  if not id then return { seq } end
   m.epoch, m.seq, m.at = EPOCH, seq, at
   save_member(member, m)
   if decision.save then decision.save(seq) end
   if ARGV[base + REFERENCE] ~= '' then
-    remember(base, operation .. ARGV[base + FINGERPRINT] .. EPOCH .. '-' .. text(seq))
+    remember(base, operation .. ARGV[base + FINGERPRINT] .. id)
   end
-  return { 'done', seq, effect, text(at), decision.kind or ARGV[base + KIND], EPOCH }
+  return { 'done', id, effect, at, decision.kind }
 end
 
 local function run(decide)

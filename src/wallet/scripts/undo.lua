@@ -10,9 +10,9 @@
 local function load_operation(operation)
   local packed = redis.call('GET', PREFIX .. 'o:' .. operation)
   if not packed then return nil end
-  local s = cmsgpack.unpack(packed)
-  if s[1] < COLD_BELOW then return nil end
-  return { version = s[3], note = s[4], parts = s[5] }
+  local epoch, _, version, note, parts = cmsgpack.unpack(packed)
+  if epoch < COLD_BELOW then return nil end
+  return { version = version, note = note, parts = parts }
 end
 
 -- Lowers what is left of an original, its last part first, and calls undone(part, points) for each. False: too much.
@@ -91,7 +91,7 @@ local function decide(m, item)
   local function save(seq)
     for operation, state in pairs(states) do
       redis.call('SET', PREFIX .. 'o:' .. operation,
-        cmsgpack.pack({ EPOCH, seq, state.version + 1, state.note, state.parts }))
+        cmsgpack.pack(EPOCH, seq, state.version + 1, state.note, state.parts))
     end
   end
   return { legs = legs, extra = ',"shortfall":[' .. table.concat(missing, ',') .. ']', save = save }
