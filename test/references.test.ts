@@ -139,6 +139,35 @@ describe('the Idempotency-Key header', () => {
   });
 });
 
+describe('a bound that has become tighter', () => {
+  const kinds = [
+    ['a natural reference', () => reference()],
+    ['a self-dated reference', () => uuidV7()],
+  ] as const;
+  test.each(kinds)('does not refuse the repeat of what was applied, under %s', async (_, named) => {
+    const tight = await shop.key({
+      client: 'tills',
+      role: 'pos',
+      backdateDaysMax: 3,
+      pointsPerMovementMax: 5,
+    });
+    const member = await shop.enrol();
+    const old = shop.receipt(member, 100, { reference: named(), occurredAt: shop.time(-4 * 86_400_000) });
+    const first = await shop.pos('POST', '/v1/accruals', old);
+    const again = await engine.http('POST', '/v1/accruals', old, { key: tight });
+    expect([again.status, again.replayed, again.id]).toEqual([201, true, first.id]);
+    const spent = { member, reference: named(), points: 50 };
+    const redeemed = await shop.pos('POST', '/v1/redemptions', spent);
+    const repeated = await engine.http('POST', '/v1/redemptions', spent, { key: tight });
+    expect([repeated.status, repeated.replayed, repeated.id]).toEqual([201, true, redeemed.id]);
+    const other = await engine.http('POST', '/v1/redemptions', { ...spent, points: 51 }, { key: tight });
+    expect([other.code, other.at('id')]).toEqual(['reference_reused', redeemed.id]);
+    const fresh = await engine.http('POST', '/v1/accruals', { ...old, reference: named() }, { key: tight });
+    expect(fresh.code).toBe('occurred_at_too_old');
+    expect((await shop.balances(member)).available).toBe(50);
+  });
+});
+
 describe('a refusal', () => {
   test('that depended on the moment is remembered, so that a late copy cannot succeed', async () => {
     const member = await shop.enrol();
@@ -147,6 +176,7 @@ describe('a refusal', () => {
     await shop.accrue(member, 100);
     const again = await shop.pos('POST', '/v1/redemptions', body);
     expect([refused.code, again.code]).toEqual(['insufficient_points', 'insufficient_points']);
+    expect([refused.replayed, again.replayed]).toEqual([false, true]);
     expect(again.body).toMatchObject({ available: 0, required: 50 });
     expect((await shop.pos('POST', '/v1/redemptions', { ...body, reference: reference() })).status).toBe(201);
   });

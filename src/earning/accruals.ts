@@ -68,9 +68,8 @@ export function awardView(
   };
 }
 
-/** Refuses what the key or the program does not allow. */
+/** Refuses what the key or the program never allows. */
 function check(caller: Caller, body: AccrualBody): void {
-  checkOccurredAt(caller, body.occurredAt);
   checkStore(caller, body.purchase?.store);
   const { moneyCurrencies } = caller.program.definition;
   if (body.purchase && moneyCurrencies && !moneyCurrencies.includes(body.purchase.currency)) {
@@ -142,6 +141,7 @@ export async function accrue(
       return enrol ? enrolled(context, program, member, known) : known;
     },
     decide() {
+      checkOccurredAt(caller, body.occurredAt);
       const { awards } = judge(program, subject, body.occurredAt);
       const points = awards.reduce((sum, award) => sum + award.points, 0);
       checkPointsLimit(caller, points);

@@ -95,7 +95,6 @@ async function originalOf(context: EarningContext, call: Call<ReversalBody>): Pr
 export async function reverse(context: EarningContext, call: Call<ReversalBody>): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
-  checkOccurredAt(caller, body.occurredAt);
   const reference = referenceOf(call, body);
   const accrual = await originalOf(context, call);
   checkOriginalStore(caller, accrual);
@@ -119,6 +118,7 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
       state = { version: Number(details.version), note: String(details.note) };
     },
     decide(member) {
+      checkOccurredAt(caller, body.occurredAt);
       const taken = takeBack(program, accrual, state, body.lines);
       if (!taken) throw new Problem('reversal_exceeds_accrual');
       const points = taken.awards.reduce((sum, award) => sum + award.points, 0);

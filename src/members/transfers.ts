@@ -90,7 +90,6 @@ export function createTransfers(operations: Operations, identity: Identity, rela
     const number = currencyNumber(caller, request.currency);
     const currency = program.currencyByNumber.get(number)!;
     if (!currency.spendable) throw fault('/currency', 'cannot be spent, so it cannot be passed on');
-    checkPointsLimit(caller, request.points);
     const body = { currency: currency.code, points: request.points };
     return perform(operations, {
       caller,
@@ -104,6 +103,7 @@ export function createTransfers(operations: Operations, identity: Identity, rela
       waitMs,
       member: () => resolveMember(operations.lookup, identity, program, request.from),
       async decide(source) {
+        checkPointsLimit(caller, request.points);
         const to = await destination(caller, request.to);
         if (to === source.member) throw fault('/to', 'is the member that the points come from');
         return {

@@ -16,6 +16,7 @@ import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
 import {
   checkedParts,
+  checkPartsLimit,
   codeOf,
   type Part,
   partsView,
@@ -75,11 +76,14 @@ export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<
     durability,
     waitMs: call.waitMs,
     member: () => context.resolveMember(program, member),
-    decide: () => ({
-      order: rest.order ?? rest.purchase?.order,
-      points: sumOf(parts),
-      input: { parts, expiresAt: programNow(program) + rest.expiresInSeconds * 1_000 },
-    }),
+    decide() {
+      checkPartsLimit(caller, parts);
+      return {
+        order: rest.order ?? rest.purchase?.order,
+        points: sumOf(parts),
+        input: { parts, expiresAt: programNow(program) + rest.expiresInSeconds * 1_000 },
+      };
+    },
   });
   const view = {
     ...holdView(program, moved.recorded, 'held'),

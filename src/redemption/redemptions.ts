@@ -98,16 +98,19 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
   };
 }
 
-/** Refuses what the key does not allow, and answers the parts of the price by currency number. */
+/** Refuses a store that the key may not act for, and answers the parts of the price by currency number. */
 export function checkedParts(
   caller: Caller,
   body: Pick<RedemptionBody, 'points' | 'currency' | 'parts' | 'purchase'>,
 ): [number, number][] {
   // A price without a receipt names no store; the key's own stand for it.
   if (body.purchase) checkStore(caller, body.purchase.store);
-  const parts = partsOf(caller, body);
+  return partsOf(caller, body);
+}
+
+/** Refuses a part over the key's limit. */
+export function checkPartsLimit(caller: Caller, parts: readonly (readonly [number, number])[]): void {
   for (const [, points] of parts) checkPointsLimit(caller, points);
-  return parts;
 }
 
 /** Points of all parts together, as they count towards a key's limit. */
@@ -134,11 +137,14 @@ export async function redeem(context: RedemptionContext, call: Call<RedemptionBo
     durability,
     waitMs: call.waitMs,
     member: () => context.resolveMember(caller.program, member),
-    decide: () => ({
-      order: rest.order ?? rest.purchase?.order,
-      points: sumOf(parts),
-      input: { parts, account: 'redemption', party: 0 },
-    }),
+    decide() {
+      checkPartsLimit(caller, parts);
+      return {
+        order: rest.order ?? rest.purchase?.order,
+        points: sumOf(parts),
+        input: { parts, account: 'redemption', party: 0 },
+      };
+    },
   });
   return movementReply(moved, durability, 201, view(caller.program, moved.recorded));
 }

@@ -113,7 +113,6 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
 export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
-  checkOccurredAt(caller, body.occurredAt);
   const reference = referenceOf(call, body);
   const order = await findOrder(context, caller, body);
   const owner = (order.accruals[0] ?? order.redemptions[0])!;
@@ -142,6 +141,7 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
       });
     },
     decide(member) {
+      checkOccurredAt(caller, body.occurredAt);
       const decided = planReturn(program, order, body, (o) => states.get(o.operation) ?? untouched);
       const all = [...decided.accruals, ...decided.redemptions];
       const points = all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0);

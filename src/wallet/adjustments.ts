@@ -84,7 +84,6 @@ export async function adjust(context: AdjustmentContext, call: Call<AdjustmentBo
   const { member, durability: asked, metadata, ...rest } = call.body;
   const currency = currencyNumber(caller, rest.currency);
   const party = partyOf(program.definition, rest.funder ?? program.definition.funders[0]!);
-  checkPointsLimit(caller, Math.abs(rest.points));
   const reference = referenceOf(call, rest);
   const durability = durabilityOf({ durability: asked }, 'ledger');
   const canonical = canonicalBody(caller, rest, reference);
@@ -101,12 +100,16 @@ export async function adjust(context: AdjustmentContext, call: Call<AdjustmentBo
     durability,
     waitMs: call.waitMs,
     member: () => context.resolveMember(program, member),
-    decide: () => ({
-      points: Math.abs(rest.points),
-      input: upwards
-        ? { awards: [[currency, rest.points, 0, 0, party]], account: 'adjustment' }
-        : { parts: [[currency, -rest.points]], account: 'adjustment', party },
-    }),
+    decide() {
+      const points = Math.abs(rest.points);
+      checkPointsLimit(caller, points);
+      return {
+        points,
+        input: upwards
+          ? { awards: [[currency, points, 0, 0, party]], account: 'adjustment' }
+          : { parts: [[currency, points]], account: 'adjustment', party },
+      };
+    },
   });
   return movementReply(moved, durability, 201, view(program, moved.recorded));
 }

@@ -15,7 +15,7 @@ import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import type { Lookup } from './lookup.ts';
-import { fingerprintOf, isFresh, referenceKeyOf } from './reference.ts';
+import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.ts';
 import type { MovementScript } from './scripts.ts';
 import type { Outcome, Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
@@ -86,6 +86,11 @@ export interface Operations {
   known(
     draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'fingerprint' | 'request'>,
   ): Soon<Known>;
+  /**
+   * The operation that already used a reference, wherever it is remembered: also that of a fresh one, which `known` leaves
+   * to the script. For a refusal that no script has seen.
+   */
+  answered(draft: Parameters<Operations['known']>[0], member: MemberNumber): Promise<Performed | undefined>;
   /** Runs one movement. `known` has been asked before, `lookedUpAt` says when. */
   attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt>;
   /** Reads an operation from the books, or from the journal when it is not written yet; undefined when there is none. */
@@ -236,6 +241,20 @@ export function createOperations(
     return found;
   }
 
+  async function answered(
+    draft: Parameters<Operations['known']>[0],
+    member: MemberNumber,
+  ): Promise<Performed | undefined> {
+    const { performed } = await lookedUp(draft);
+    if (performed) return performed;
+    const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
+    const entry = parseEntry(await redis.get(keys.idempotency(wallet.shardOf(member), key)));
+    if (!entry) return undefined;
+    const recorded = await replay(entry.operation, entry.streamId);
+    if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
+    return { recorded, replayed: true };
+  }
+
   async function attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt> {
     const operation = newOperation(wallet.shardOf(draft.member), lookedUpAt);
     const outcome = await wallet.execute({
@@ -316,6 +335,7 @@ export function createOperations(
     dailyLimit: createDailyLimit(redis),
     fingerprint: (canonical) => fingerprintOf(fingerprintSecret, canonical),
     known,
+    answered,
     attempt,
     recorded,
     remembers,

@@ -38,7 +38,10 @@ export interface Movement {
   readonly waitMs: number;
   /** The member; undefined answers `member_not_found`. */
   member(): Soon<MemberFacts | undefined>;
-  /** Called again with fresh facts when they were stale; may throw a Problem. */
+  /**
+   * Called again with fresh facts when they were stale. May throw a Problem; bounds that change with time or with the key
+   * are checked here, so that a repeat of what was applied is answered and not refused.
+   */
   decide(member: MemberFacts): Soon<Decision>;
   /** The movement is settled whoever the member is now, so neither facts nor a merge matter (holds). */
   readonly anyFacts?: boolean;
@@ -138,8 +141,15 @@ export async function perform(operations: Operations, movement: Movement): Promi
     const member = isMerged ? await survivor(operations, program.number, named) : named;
     if (!member) throw new Problem('member_not_found');
     checkBooks(operations, known.behind, member.member);
-    let decision = movement.decide(member);
-    if (isSoon(decision)) decision = await decision;
+    let decision: Soon<Decision>;
+    try {
+      decision = movement.decide(member);
+      if (isSoon(decision)) decision = await decision;
+    } catch (refusal) {
+      const first = await operations.answered(question, member.member);
+      if (!first) throw refusal;
+      return finish(operations, movement, first.recorded, true);
+    }
     const draft = draftOf(movement, question, member, decision);
     const { caller } = movement;
     const outcome = await attemptWithin(operations, caller, draft, decision.points ?? 0, lookedUpAt);

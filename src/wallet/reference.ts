@@ -7,7 +7,7 @@
  * of the body: tills stamp a receipt anew when they send it again.
  */
 import { hash } from 'node:crypto';
-import type { EpochMs } from '#src/values.ts';
+import type { EpochMs, OperationHex } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 
 const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
@@ -59,4 +59,17 @@ export function fingerprintOf(secret: string, canonical: object): string {
     if (value !== undefined) text += `\0${name}\0${JSON.stringify(value)}`;
   }
   return hash('sha256', text, 'hex').slice(0, 16);
+}
+
+/** What Redis remembers of a reference that was used: the operation, the fingerprint, the record's stream id (`run.lua`). */
+export function parseEntry(
+  entry: string | null,
+): { readonly operation: OperationHex; readonly fingerprint: string; readonly streamId: string } | undefined {
+  // A remembered refusal begins with '!': nothing was applied under its reference.
+  if (entry === null || entry.startsWith('!')) return undefined;
+  return {
+    operation: entry.slice(0, 32) as OperationHex,
+    fingerprint: entry.slice(32, 48),
+    streamId: entry.slice(48),
+  };
 }

@@ -297,7 +297,10 @@ export function createWallet({
         return {
           status: 'refused',
           code: String(result[1]),
-          details: JSON.parse(String(result[2])) as Record<string, unknown>,
+          details: {
+            ...(JSON.parse(String(result[2])) as Record<string, unknown>),
+            ...(result[3] === 'replayed' ? { replayed: true } : {}),
+          },
         };
       case 'cold':
       case 'cold_operation':

@@ -58,7 +58,8 @@ end
 local function recall(entry, fingerprint)
   if string.sub(entry, 1, 1) == '!' then
     if string.sub(entry, 2, 17) ~= fingerprint then return { 'reference_reused', '' } end
-    return { 'refused', string.match(entry, '^([%l_]+) (.*)$', 18) }
+    local code, details = string.match(entry, '^([%l_]+) (.*)$', 18)
+    return { 'refused', code, details, 'replayed' }
   end
   local word = string.sub(entry, 33, 48) == fingerprint and 'replayed' or 'reference_reused'
   return { word, string.sub(entry, 1, 32), string.sub(entry, 49) }

@@ -4,7 +4,7 @@
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
 --   {'stale_facts', version}              what the caller knows of the member is out of date
---   {'refused', code, details}            a refusal; codes are those of errors.ts, details are a JSON object
+--   {'refused', code, details, replayed?} a refusal; codes are those of errors.ts, details are a JSON object
 -- `decide(m, item)` of the script changes the state in memory and returns {legs, extra, kind?}, or nil, code, details.
 -- A refusal that depended on the moment is remembered, so that a late retry cannot succeed after the caller was told no.
 
