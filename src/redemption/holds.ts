@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
-import { heldLegs, walletLegs } from '#src/ledger/postings.ts';
+import { heldLegs } from '#src/ledger/postings.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { memberId, operationId, positionText } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
@@ -127,7 +127,12 @@ async function resolvedProblem(context: HoldContext, operation: OperationHex): P
 function settleView(program: Program, original: Recorded, settled: Recorded): Record<string, unknown> {
   const captured = settled.kind === 'capture';
   const parts = captured ? redeemedParts(program, settled) : heldParts(program, original);
-  const released = walletLegs(settled.effect).reduce((sum, leg) => (leg[2] > 0 ? sum + leg[2] : sum), 0);
+  // Not by the lots' legs: where lots are joined on the way they hold more than what came back.
+  const resolved = settled.effect.legs.reduce((sum, leg) => (leg[0] === 'held' ? sum - leg[2] : sum), 0);
+  const released = settled.effect.legs.reduce(
+    (sum, leg) => (leg[0] === 'redemption' ? sum - leg[2] : sum),
+    resolved,
+  );
   return {
     ...holdView(program, original, captured ? 'captured' : 'released'),
     ...partsView(program, parts),

@@ -44,8 +44,7 @@ async function operationsOfOrder(
      where program = $1 and order_reference = $2 and kind = any($3) order by at, operation limit $4`,
     [program.number, order, kinds, operationsOfOrderMax],
   );
-  const recorded = await Promise.all(result.rows.map((row) => context.operations.recorded(row.operation, 0)));
-  return recorded.filter((operation) => operation !== undefined);
+  return context.operations.inBooks(result.rows.map((row) => row.operation));
 }
 
 /** Everything of an order, complete for the members that it names; an unknown order is looked for in all journals. */

@@ -95,6 +95,8 @@ export interface Operations {
   attempt(draft: Draft, lookedUpAt: EpochMs): Promise<Attempt>;
   /** Reads an operation from the books, or from the journal when it is not written yet; undefined when there is none. */
   recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined>;
+  /** Those of the operations that the books have, oldest first. */
+  inBooks(operations: readonly OperationHex[]): Promise<Recorded[]>;
   /** Whether Redis remembers a reference of this member's shard at the moment. */
   remembers(draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'member'>): Promise<boolean>;
   /** The level that was reached within the wait; without a wait it is known at once. */
@@ -102,6 +104,7 @@ export interface Operations {
 }
 
 interface OperationRow {
+  operation: OperationHex;
   kind: OperationKind;
   shard: number;
   epoch: number;
@@ -116,9 +119,9 @@ interface OperationRow {
   effect: Effect;
 }
 
-const operationQuery = `select kind, shard, epoch, seq, program, member, (extract(epoch from at) * 1000)::bigint as at,
+const operationQuery = `select replace(operation::text, '-', '') as operation, kind, shard, epoch, seq, program, member, (extract(epoch from at) * 1000)::bigint as at,
   (extract(epoch from occurred_at) * 1000)::bigint as occurred_at, order_reference, fingerprint, request, effect
-  from operation where operation = $1`;
+  from operation where operation = any($1::uuid[]) order by at, operation`;
 
 const barrierMsMax = 1_000;
 /** What is known of a fresh reference: nobody used it, and no book needed to be asked. */
@@ -149,16 +152,14 @@ export function createOperations(
   epochs: Epochs,
   fingerprintSecret: string,
 ): Operations {
-  async function fromBooks(operation: OperationHex): Promise<Recorded | undefined> {
+  async function inBooks(operations: readonly OperationHex[]): Promise<Recorded[]> {
     const result = await pool.query<OperationRow>({
-      name: 'operation',
+      name: 'operations',
       text: operationQuery,
-      values: [operation],
+      values: [operations],
     });
-    const row = result.rows[0];
-    if (!row) return undefined;
-    return {
-      operation,
+    return result.rows.map((row) => ({
+      operation: row.operation,
       kind: row.kind,
       program: row.program,
       member: row.member,
@@ -169,7 +170,11 @@ export function createOperations(
       position: { shard: row.shard, epoch: row.epoch, seq: row.seq },
       request: row.request,
       effect: row.effect,
-    };
+    }));
+  }
+
+  async function fromBooks(operation: OperationHex): Promise<Recorded | undefined> {
+    return (await inBooks([operation]))[0];
   }
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
@@ -338,6 +343,7 @@ export function createOperations(
     answered,
     attempt,
     recorded,
+    inBooks,
     remembers,
     reach,
   };
