@@ -1,7 +1,7 @@
 /**
  * Calls the wallet scripts. Items of one script and shard that arrive while a call is under way go together into the next
  * one, up to sixty-four; an idle shard is called within the same turn of the event loop, so batching costs no latency.
- * Items of a lane keep their order.
+ * All calls of a turn leave in one write. Items of a lane keep their order.
  *
  * What an error says about the points: a script that answered `fenced`, `clock_skew` or `expired` has changed nothing; a
  * connection that broke while a call was under way, or a timeout, leaves the outcome unknown, also when NOSCRIPT comes
@@ -10,7 +10,7 @@
 import type { Redis } from 'ioredis';
 import { Problem } from '#src/errors.ts';
 import { type BalanceRow, parseStreamId } from '#src/journal.ts';
-import { generationOf } from '#src/platform/redis.ts';
+import { generationOf, sentTogether } from '#src/platform/redis.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
@@ -195,13 +195,11 @@ export function createWallet({
     lane.inFlight = true;
     call(lane, batch).then(
       (results) => {
-        lane.inFlight = false;
-        flush(lane);
+        ended(lane);
         for (let i = 0; i < batch.length; i += 1) batch[i]!.resolve(results[i]!);
       },
       (error: unknown) => {
-        lane.inFlight = false;
-        flush(lane);
+        ended(lane);
         for (const waiting of batch) waiting.reject(error);
       },
     );
@@ -210,7 +208,18 @@ export function createWallet({
   function flushReady(): void {
     const now = ready;
     ready = [];
-    for (const lane of now) flush(lane);
+    sentTogether(redis, () => {
+      for (const lane of now) flush(lane);
+    });
+  }
+
+  function makeReady(lane: Lane): void {
+    if (ready.push(lane) === 1) setImmediate(flushReady);
+  }
+
+  function ended(lane: Lane): void {
+    lane.inFlight = false;
+    if (lane.queue.length > 0) makeReady(lane);
   }
 
   function submit(
@@ -230,7 +239,7 @@ export function createWallet({
       return Promise.reject(new Problem('not_ready', 'too many movements wait for this shard'));
     return new Promise((resolve, reject) => {
       if (target.queue.push({ lookedUpAt, args, resolve, reject }) > 1 || target.inFlight) return;
-      if (ready.push(target) === 1) setImmediate(flushReady);
+      makeReady(target);
     });
   }
 
