@@ -31,8 +31,7 @@ const earningRuleSchema = z.strictObject({
   funder: name.default('program'),
 });
 
-/** What an operator configures of a program. */
-export const definitionSchema = z.strictObject({
+const definitionShape = z.strictObject({
   version: z.int().min(1).default(1),
   currencies: z.array(currencySchema).min(1).max(32),
   rules: z.array(earningRuleSchema).max(200),
@@ -44,6 +43,31 @@ export const definitionSchema = z.strictObject({
   /** Whether taking back spent points may leave a debt that later accruals pay off. */
   debtAllowed: z.boolean().default(true),
   backdateDaysMax: z.int().min(0).max(36_500).optional(),
+});
+
+function firstRepeat<Value>(values: readonly Value[]): number {
+  return values.findIndex((value, i) => values.indexOf(value) < i);
+}
+
+/** What an operator configures of a program. Names that it uses stand in it, and nothing is named twice. */
+export const definitionSchema = definitionShape.superRefine((definition, context) => {
+  const fault = (path: (string | number)[], message: string) =>
+    context.addIssue({ code: 'custom', path, message });
+  const { currencies, rules, funders } = definition;
+  for (const [what, values] of [
+    ['number', currencies.map((currency) => currency.number)],
+    ['code', currencies.map((currency) => currency.code)],
+  ] as const) {
+    const repeat = firstRepeat<number | string>(values);
+    if (repeat >= 0) fault(['currencies', repeat, what], 'is used twice');
+  }
+  const repeated = firstRepeat(rules.map((rule) => rule.name));
+  if (repeated >= 0) fault(['rules', repeated, 'name'], 'is used twice');
+  for (const [i, rule] of rules.entries()) {
+    if (!currencies.some((currency) => currency.code === rule.currency))
+      fault(['rules', i, 'currency'], 'is not a currency of the program');
+    if (!funders.includes(rule.funder)) fault(['rules', i, 'funder'], 'is not a funder of the program');
+  }
 });
 export type Definition = z.infer<typeof definitionSchema>;
 export type Currency = z.infer<typeof currencySchema>;

@@ -1,10 +1,9 @@
 /** `npm run keys`: API keys from the command line, beside the running service. A change holds there within a second. */
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
-import { startConfig } from '#src/config.ts';
+import { loadConfig } from '#src/config.ts';
 import { loadPrograms, type Program } from '#src/earning/program.ts';
-import { readRecord } from '#src/platform/local/record.ts';
+import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
 import { createKey } from './keys.ts';
@@ -32,9 +31,6 @@ ROLE is one of ${roles.join(', ')}.
 The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data). A key is shown once, when it is created.
 `;
 
-/** A command that cannot be run as it was typed. */
-class UsageFault extends Error {}
-
 const options = {
   program: { type: 'string' },
   client: { type: 'string' },
@@ -48,19 +44,9 @@ const options = {
   help: { type: 'boolean', default: false },
 } as const;
 
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true });
-  } catch (error) {
-    throw new UsageFault(error instanceof Error ? error.message : 'unreadable arguments');
-  }
-}
-
+const parsed = (args: readonly string[]) =>
+  typed(() => parseArgs({ args: [...args], options, allowPositionals: true }));
 type Flags = ReturnType<typeof parsed>['values'];
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
 
 function wholeNumber(text: string | undefined, flag: string, min: number): number | undefined {
   if (text === undefined) return undefined;
@@ -85,14 +71,6 @@ function expiryOf(text: string | undefined): Date | undefined {
     throw new UsageFault('--expires needs a date such as 2027-01-01');
   if (expiry.getTime() <= Date.now()) throw new UsageFault('--expires lies in the past');
   return expiry;
-}
-
-async function databaseUrl(): Promise<string> {
-  const { databaseUrl: given, dataDir } = startConfig();
-  if (given !== undefined) return given;
-  const url = (await readRecord(join(dataDir, 'postgres.json')))?.url;
-  if (typeof url === 'string') return url;
-  throw new UsageFault(`Set DATABASE_URL, or run npm start first: there is no database in ${dataDir}`);
 }
 
 async function programOf(pool: pg.Pool, name: string | undefined): Promise<Program> {
@@ -195,7 +173,7 @@ async function main(args: readonly string[]): Promise<void> {
   }
   if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
   if (!['create', 'list', 'revoke'].includes(verb)) throw new UsageFault(`unknown command ${verb}`);
-  const pool = createPool(await databaseUrl(), 1);
+  const pool = createPool(loadConfig().databaseUrl, 1);
   try {
     if (verb === 'create') await create(pool, values);
     else if (verb === 'list') await list(pool, values);
@@ -205,14 +183,4 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-// A reader such as `head` may close the pipe before everything is printed.
-process.stdout.on('error', () => {});
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  const text = error instanceof Error ? error.message : String(error);
-  process.stderr.write(
-    error instanceof UsageFault ? `${text}\n\nnpm run keys -- --help shows how.\n` : `${text}\n`,
-  );
-  process.exitCode = error instanceof UsageFault ? 2 : 1;
-}
+await runCommand('keys', main);

@@ -1,0 +1,34 @@
+/** What the commands of the service share: how they print, and how they end when they cannot run. */
+
+/** A command that cannot be run as it was typed. */
+export class UsageFault extends Error {}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Calls `parse`, whose errors are about what was typed. */
+export function typed<Parsed>(parse: () => Parsed): Parsed {
+  try {
+    return parse();
+  } catch (error) {
+    throw new UsageFault(error instanceof Error ? error.message : 'unreadable arguments');
+  }
+}
+
+/** Runs `npm run NAME -- …` with what was typed: exit code 2 and a hint where that was wrong, 1 for every other error. */
+export async function runCommand(
+  name: string,
+  main: (args: readonly string[]) => Promise<void>,
+): Promise<void> {
+  // A reader such as `head` may close the pipe before everything is printed.
+  process.stdout.on('error', () => {});
+  try {
+    await main(process.argv.slice(2));
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    const isUsage = error instanceof UsageFault;
+    process.stderr.write(isUsage ? `${text}\n\nnpm run ${name} -- --help shows how.\n` : `${text}\n`);
+    process.exitCode = isUsage ? 2 : 1;
+  }
+}
