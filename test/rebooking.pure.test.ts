@@ -34,15 +34,11 @@ const member = fc
     };
   });
 
-const wallet = (of: number, lot: number, t: { party: number; expiresAt: number; availableAt: number }): Leg => [
-  'wallet',
-  1,
-  of,
-  lot,
-  t.party,
-  t.expiresAt,
-  t.availableAt,
-];
+const wallet = (
+  of: number,
+  lot: number,
+  t: { party: number; expiresAt: number; availableAt: number },
+): Leg => ['wallet', 1, of, lot, t.party, t.expiresAt, t.availableAt];
 
 interface Decided {
   readonly kind: OperationKind;
@@ -211,11 +207,7 @@ describe('a record that was decided on stale balances', () => {
     ];
     const { effect, shortfall } = rebook(of, { kind: 'capture', at }, { legs, balances: [] });
     expect(shortfall).toEqual([[1, 15]]);
-    expect(effect.legs).toEqual([
-      wallet(-10, 1, noTerms),
-      ['debt', 1, -15, 0],
-      ['redemption', 1, 25, 0],
-    ]);
+    expect(effect.legs).toEqual([wallet(-10, 1, noTerms), ['debt', 1, -15, 0], ['redemption', 1, 25, 0]]);
   });
 
   test('leaves a closed member closed and a frozen one frozen, and only raises the version of the facts', () => {

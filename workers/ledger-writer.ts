@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
 import { ensureInstallation } from '#src/ledger/installation.ts';
+import { type ShardState, shardStates } from '#src/ledger/writer-options.ts';
 import { startWriter } from '#src/ledger/writer-process.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
 import { checkSchema } from '#src/platform/migrate.ts';
@@ -48,7 +49,7 @@ const writer = startWriter({
       metrics.ledgerLagSeconds.set({ shard }, seconds);
     },
     state(shard, state) {
-      for (const each of ['recovering', 'serving', 'stopped'] as const) {
+      for (const each of shardStates) {
         metrics.shardState.set({ shard, state: each }, each === state ? 1 : 0);
       }
     },
@@ -64,12 +65,15 @@ const health =
   config.workerMetricsPort === undefined
     ? undefined
     : createHealthServer(telemetry, () => {
-        const stopped = [...writer.shards()]
-          .filter(([, state]) => state === 'stopped')
-          .map(([shard]) => shard);
-        return Promise.resolve(
-          stopped.length === 0 ? [] : [{ reason: 'shards_stopped', detail: `shards ${stopped.join(', ')}` }],
-        );
+        const all = [...writer.shards()];
+        const inState = (reason: string, wanted: ShardState) => {
+          const found = all.filter(([, state]) => state === wanted).map(([shard]) => shard);
+          return found.length === 0 ? [] : [{ reason, detail: `shards ${found.join(', ')}` }];
+        };
+        return Promise.resolve([
+          ...inState('shards_stopped', 'stopped'),
+          ...inState('ledger_behind', 'ledger_behind'),
+        ]);
       }).listen(config.workerMetricsPort, config.listenHost);
 
 await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);

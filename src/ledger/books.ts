@@ -161,9 +161,10 @@ async function writeHolds(tx: pg.ClientBase, postings: readonly Posting[]): Prom
     );
   }
   if (resolved.length > 0) {
+    // A hold resolves once; what a stale Redis resolved a second time leaves the first resolution as it is.
     await tx.query(
       `update hold set status = r.status, resolved_by = r.by from unnest($1::uuid[], $2::text[], $3::uuid[]) as r(hold, status, by)
-       where hold.hold = r.hold`,
+       where hold.hold = r.hold and hold.status = 'held'`,
       [
         resolved.map((change) => change.hold),
         resolved.map((change) => change.status),

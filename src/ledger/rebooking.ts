@@ -295,33 +295,22 @@ class Booking {
   }
 }
 
-function book(booking: Booking, kind: JournalRecord['kind'], legs: readonly Leg[]): void {
-  let holding: { hold: OperationHex } | undefined;
-  legs.forEach((leg, i) => {
-    const next = legs[i + 1];
-    const [account, currency, points] = leg;
-    if (account === 'held' && points > 0) return;
-    if (points === 0) return;
-    switch (account) {
-      case 'wallet':
-        if (points > 0) return booking.give(leg);
-        holding =
-          next?.[0] === 'held' && next[2] > 0 && next[1] === currency
-            ? { hold: next[4] as OperationHex }
-            : undefined;
-        return booking.takeLent(leg, (piece) => {
-          if (holding) booking.hold(currency, holding.hold, piece);
-        });
-      case 'held':
-        return booking.resolve(leg);
-      case 'debt':
-        return booking.debt(leg);
-      default:
-        if (kind === 'capture' && points > 0) booking.capture(currency, points);
-        booking.legs.push(leg);
-    }
-  });
-  booking.end();
+/** Books one leg; `next` is the one after it, which says whether points are taken for a hold. */
+function bookLeg(booking: Booking, kind: JournalRecord['kind'], leg: Leg, next: Leg | undefined): void {
+  // What a hold receives is booked together with the wallet leg before it.
+  if (leg[2] === 0 || (leg[0] === 'held' && leg[2] > 0)) return;
+  if (leg[0] === 'held') booking.resolve(leg);
+  else if (leg[0] === 'debt') booking.debt(leg);
+  else if (leg[0] !== 'wallet') {
+    if (kind === 'capture' && leg[2] > 0) booking.capture(leg[1], leg[2]);
+    booking.legs.push(leg);
+  } else if (leg[2] > 0) booking.give(leg);
+  else {
+    const isForHold = next?.[0] === 'held' && next[2] > 0 && next[1] === leg[1];
+    booking.takeLent(leg, (piece) => {
+      if (isForHold) booking.hold(leg[1], next[4] as OperationHex, piece);
+    });
+  }
 }
 
 type Status = MemberInBooks['status'];
@@ -335,7 +324,10 @@ const reachable: Readonly<Record<Status, readonly Status[]>> = {
   merged: ['merged'],
 };
 
-function statusOf(member: MemberInBooks, effect: Effect): Pick<Effect, 'status' | 'frozen' | 'facts' | 'into'> {
+function statusOf(
+  member: MemberInBooks,
+  effect: Effect,
+): Pick<Effect, 'status' | 'frozen' | 'facts' | 'into'> {
   if (effect.status === undefined) return {};
   if (reachable[member.status].includes(effect.status)) {
     if (member.status !== 'merged') member.into = effect.into ?? 0;
@@ -354,7 +346,11 @@ export function rebook(
   effect: Effect,
 ): Rebooked {
   const booking = new Booking(member, record.at);
-  book(booking, record.kind, withoutTidying(effect.legs));
+  const legs = withoutTidying(effect.legs);
+  legs.forEach((leg, i) => {
+    bookLeg(booking, record.kind, leg, legs[i + 1]);
+  });
+  booking.end();
   const ended = effect.holds?.filter((hold) => booking.resolved.has(hold));
   return {
     // Balances stay as the caller was told them.

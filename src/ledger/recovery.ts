@@ -1,195 +1,240 @@
 /**
  * Opens a new epoch of a shard, so that it can be served. Run by the writer that holds the shard's lease: at the very
- * first start, and whenever the shard's scripts are gone (Redis restarted, was promoted, lost its cache) or its journal
- * does not continue the books.
+ * first start, and whenever the shard's scripts are gone or another Redis answers (restarted, promoted, demoted and promoted
+ * again), or its journal does not continue the books.
  *
- * The order is the point: (1) the opening record, which makes every script of an older epoch answer `fenced`; (2) what the
- * surviving journal still holds is written to the books; (3) the epoch's row and position commit together; (4) the new
- * scripts are loaded. A crash anywhere leaves a shard that does not serve and is recovered again.
+ * The order is the point: (1) the fence, after which nobody decides anything in the shard (`fence.ts`); (2) what the
+ * journal holds beyond the books is written (`lineage.ts`); (3) the opening record, which says everything about the new
+ * epoch; (4) operations that were acknowledged on stale balances follow it under new numbers (`reissued.ts`); (5) the
+ * epoch's row and position commit together; (6) what stands in the new epoch is written; (7) its scripts are loaded. A
+ * crash anywhere leaves a shard that does not serve; the next recovery finds the opening record and goes on from it.
  *
- * Warm: the journal still has the record at the books' position and all after it, so members in Redis stay. Cold: it has
- * not, so everything in Redis counts as not loaded (`cold_below`), and members come back from the books.
+ * Warm: the journal continues the books to its end, so members in Redis stay. Cold: it does not, so everything in Redis
+ * counts as not loaded (`cold_below`), and members come back from the books; acknowledged numbers that the books do not
+ * reach are named as lost. `LedgerBehind`: PostgreSQL is older than what the journal kept; a person decides.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import type { Logger } from 'pino';
-import { parseStreamId } from '#src/journal.ts';
+import { identityOf } from '#src/platform/redis.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
-import type { ShardProgress } from './writer.ts';
-import {
-  announce,
-  BrokenLineage,
-  readTurns,
-  recordsPerTurnMax,
-  streamSeqMax,
-  writeIsolating,
-  writeTurn,
-} from './writer.ts';
+import { type Fence, fenceOff, type RecoveryStores } from './fence.ts';
+import { openingFields, openingOf } from './journal-entry.ts';
+import { drainEpoch, type Walked, walk } from './lineage.ts';
+import { resequence, type UnknownRecord, unknownRecords } from './reissued.ts';
+import { LostLease, type ShardProgress } from './writer.ts';
 
-const drainTurnsMax = 1_000_000;
-
-interface Books {
-  readonly connection: pg.ClientBase;
-  readonly owner: string;
-  readonly redis: Redis;
-  readonly log: Logger;
+/** PostgreSQL is older than the journal reaches back. */
+export class LedgerBehind extends Error {
+  constructor(shard: number, reason: string) {
+    super(`shard ${shard}: ${reason}`);
+    this.name = 'LedgerBehind';
+  }
 }
 
-async function lastIdUpTo(
-  redis: Redis,
-  shard: number,
-  end: string,
-): Promise<{ epoch: number; seq: number } | undefined> {
-  const found = (await redis.xrevrange(keys.journal(shard), end, '-', 'COUNT', 1))[0];
-  return found && parseStreamId(found[0]);
+/** How an epoch begins. */
+export interface NewEpoch {
+  readonly epoch: number;
+  readonly coldBelow: number;
+  readonly lostFrom: number | undefined;
+  readonly lostTo: number | undefined;
 }
 
-/** (1) The opening record of an epoch above every number seen anywhere. */
-async function open(
-  books: Books,
+/** Every API process notes what it acknowledged once a second; a loss is named when the last notes have come in. */
+const notesMs = 1_300;
+
+/** The highest position that any API process acknowledged, by its own note, and the highest of the books' epoch. */
+async function acknowledgedThrough(
+  { connection }: RecoveryStores,
+  { shard, epoch }: ShardProgress,
+): Promise<{ epoch: number; seq: number }> {
+  const { rows } = await connection.query<{ epoch: number; seq: number }>(
+    `select coalesce(max(epoch), 0)::int as epoch, coalesce(max(seq) filter (where epoch = $2), 0)::bigint as seq
+     from acknowledged where shard = $1`,
+    [shard, epoch],
+  );
+  return rows[0]!;
+}
+
+async function coldBelowOf({ connection }: RecoveryStores, { shard, epoch }: ShardProgress): Promise<number> {
+  const { rows } = await connection.query<{ cold_below: number }>(
+    'select cold_below from epoch where shard = $1 and epoch = $2',
+    [shard, epoch],
+  );
+  return rows[0]?.cold_below ?? epoch + 1;
+}
+
+function reasonOf(walked: Walked, progress: ShardProgress, acknowledged: number): string | undefined {
+  const stand = `the books end at ${progress.epoch}-${progress.seq}`;
+  if (walked.lineage === 'behind') return `${stand} and the journal no longer holds what follows them`;
+  if (acknowledged > progress.epoch)
+    return `${stand}, but movements of epoch ${acknowledged} were acknowledged and no journal holds it`;
+  return undefined;
+}
+
+/** (3) The opening record. */
+export async function openEpochInJournal(
+  { redis }: RecoveryStores,
   progress: ShardProgress,
-): Promise<{ epoch: number; previousLastSeq: number }> {
-  const { connection, redis } = books;
-  const known = await connection.query<{ epoch: number }>(
-    'select coalesce(max(epoch), 0)::int as epoch from epoch where shard = $1',
-    [progress.shard],
-  );
-  const last = await lastIdUpTo(redis, progress.shard, '+');
-  const previous = await lastIdUpTo(redis, progress.shard, `${progress.epoch}-${streamSeqMax}`);
-  const epoch = Math.max(known.rows[0]!.epoch, last?.epoch ?? 0, progress.epoch) + 1;
-  const previousLastSeq = previous?.epoch === progress.epoch ? previous.seq : 0;
-  await redis.xadd(
-    keys.journal(progress.shard),
-    `${epoch}-0`,
-    'kind',
-    'opened',
-    'previousEpoch',
-    progress.epoch,
-    'previousLastSeq',
-    previousLastSeq,
-  );
-  return { epoch, previousLastSeq };
+  opened: NewEpoch,
+): Promise<void> {
+  const { shard, epoch, seq } = progress;
+  const fields = openingFields({
+    previousEpoch: epoch,
+    previousLastSeq: seq,
+    coldBelow: opened.coldBelow,
+    lostFrom: opened.lostFrom,
+    lostTo: opened.lostTo,
+    isFence: false,
+  });
+  await redis.xadd(keys.journal(shard), `${opened.epoch}-0`, ...fields);
+  await redis.hset(keys.opened(shard), 'epoch', opened.epoch, 'coldBelow', opened.coldBelow);
 }
 
-/** (2) Writes what the old epoch's journal holds beyond the books. False when the journal does not continue them. */
-async function drain(books: Books, progress: ShardProgress): Promise<boolean> {
-  let broken: Error | undefined;
-  for (let turn = 0; turn < drainTurnsMax; turn += 1) {
-    const turns = await readTurns(books.redis, [progress], (_, error) => {
-      broken = error;
-    });
-    if (broken && !(broken instanceof BrokenLineage)) throw broken;
-    if (broken) return false;
-    await writeIsolating(turns[0]!, (each) => writeTurn(books.connection, books.owner, [each]));
-    await announce(books.redis, turns);
-    if (turns[0]!.postings.length < recordsPerTurnMax) return true;
-  }
-  throw new Error(`shard ${progress.shard}: the journal does not end`);
-}
-
-const strangersReadMax = 100_000;
-
-/**
- * Records in the journal that the books do not have although the journal does not continue them: operations that would be
- * lost, or the journal of another installation.
- */
-async function strangers(books: Books, shard: number, from: string): Promise<number> {
-  // From the newest on: what the books lack is at the end.
-  const found = await books.redis.xrevrange(keys.journal(shard), '+', from, 'COUNT', strangersReadMax);
-  const operations = found
-    .map(([, fields]) => fields[1]?.split('\t', 3)[2])
-    .filter((operation) => operation !== undefined && /^[0-9a-f]{32}$/.test(operation));
-  if (operations.length === 0) return 0;
-  const known = await books.connection.query<{ count: number }>(
-    'select count(*)::int as count from operation where operation = any($1::uuid[])',
-    [operations],
-  );
-  return operations.length - known.rows[0]!.count;
-}
-
-/** Highest sequence of an epoch that any API process acknowledged, by its own note (a second behind at most). */
-async function acknowledgedThrough(books: Books, progress: ShardProgress): Promise<number> {
-  const result = await books.connection.query<{ seq: number }>(
-    'select coalesce(max(seq), 0)::bigint as seq from acknowledged where shard = $1 and epoch = $2',
-    [progress.shard, progress.epoch],
-  );
-  return result.rows[0]!.seq;
-}
-
-/** Recovers a shard and answers its progress in the new epoch. Throws where a person must look first. */
-export async function recover(books: Books, progress: ShardProgress): Promise<ShardProgress> {
-  const { shard } = progress;
-  const opened = await open(books, progress);
-  const previousEpoch = progress.epoch;
-  // A shard without an epoch has nothing in the books: whatever Redis holds is not ours.
-  const warm = previousEpoch > 0 && (await drain(books, progress));
-  // Warm or cold, no record may stay behind: after a restore of PostgreSQL the journal can hold later epochs too.
-  const unknown = await strangers(books, shard, warm ? `${previousEpoch + 1}-0` : '-');
-  if (unknown > 0) {
-    throw new BrokenLineage(
-      shard,
-      `${unknown} records in the journal are unknown to the books and do not continue them: is this the Redis of another installation?`,
-    );
-  }
-  const lost = await acknowledgedThrough(books, progress);
-  const lostFrom = lost > progress.seq ? progress.seq + 1 : null;
-  const { connection } = books;
+/** (5) Row and position of the epoch, in one database transaction that only the holder of the lease can commit. */
+export async function openEpochInBooks(
+  { connection, owner }: RecoveryStores,
+  progress: ShardProgress,
+  opened: NewEpoch,
+  identity: string,
+): Promise<ShardProgress> {
+  const { shard, term, epoch, seq } = progress;
   await connection.query('begin');
   try {
-    await connection.query('select 1 from position where shard = $1 for update', [shard]);
-    const written = await connection.query<{ cold_below: number }>(
-      `insert into epoch (shard, epoch, previous_epoch, previous_last_seq, cold_below, lost_from, lost_to)
-       values ($1, $2, $3, $4, case when $5 then coalesce((select cold_below from epoch where shard = $1 order by epoch desc limit 1), 1) else $2 end, $6, $7)
-       returning cold_below`,
+    const held = await connection.query(
+      `select 1 from position p join lease l using (shard)
+       where p.shard = $1 and l.owner = $2 and l.term = $3 and p.epoch = $4 and p.seq = $5 for update of p`,
+      [shard, owner, term, epoch, seq],
+    );
+    if (held.rows.length === 0) throw new LostLease(`shard ${shard} has another writer`);
+    await connection.query(
+      `insert into epoch (shard, epoch, previous_epoch, previous_last_seq, cold_below, lost_from, lost_to, redis_identity)
+       values ($1, $2, $3, $4, $5, $6, $7, $8)`,
       [
         shard,
         opened.epoch,
-        previousEpoch,
-        warm ? progress.seq : opened.previousLastSeq,
-        warm,
-        lostFrom,
-        lostFrom === null ? null : lost,
+        epoch,
+        seq,
+        opened.coldBelow,
+        opened.lostFrom ?? null,
+        opened.lostTo ?? null,
+        identity,
       ],
     );
     await connection.query(
       'update position set epoch = $2, seq = 0, written_through_at = now() where shard = $1',
       [shard, opened.epoch],
     );
+    await connection.query('delete from shard_state where shard = $1', [shard]);
     await connection.query('commit');
-    await loadScripts(books.redis, { shard, epoch: opened.epoch, coldBelow: written.rows[0]!.cold_below });
   } catch (error) {
     await connection.query('rollback').catch(() => {});
     throw error;
   }
-  await books.redis.publish(changedChannel, 'epoch');
-  books.log.info(
-    { shard, epoch: opened.epoch, warm, lostFrom, lostTo: lostFrom === null ? undefined : lost },
-    'shard recovered',
-  );
   return { ...progress, epoch: opened.epoch, seq: 0, operation: null };
 }
 
+/** (6) and (7): writes what recovery put into the new epoch and lets the shard serve. */
+export async function letServe(
+  stores: RecoveryStores,
+  progress: ShardProgress,
+  opened: NewEpoch,
+  identity: string,
+): Promise<void> {
+  const { redis } = stores;
+  const isWritten = await drainEpoch(stores, progress);
+  if (!isWritten || (await identityOf(redis)) !== identity)
+    throw new Error(`shard ${progress.shard}: another Redis answers than at the beginning of its recovery`);
+  await loadScripts(redis, { shard: progress.shard, epoch: opened.epoch, coldBelow: opened.coldBelow });
+  await redis.publish(changedChannel, 'epoch');
+}
+
+interface Findings {
+  readonly unknown: readonly UnknownRecord[];
+  readonly isWarm: boolean;
+  readonly lostTo: number | undefined;
+}
+
+/** Compares journal and books. Throws LedgerBehind where PostgreSQL is the older one. */
+async function compare(
+  stores: RecoveryStores,
+  progress: ShardProgress,
+  fence: Fence,
+  lossSeenAt: number,
+): Promise<Findings> {
+  const isFirst = progress.epoch === 0;
+  const walked = await walk(stores, progress, fence);
+  const isComplete = walked.lineage === 'complete';
+  if (!isComplete) await delay(Math.max(0, lossSeenAt + notesMs - Date.now()));
+  const acknowledged = await acknowledgedThrough(stores, progress);
+  const behind = reasonOf(walked, progress, acknowledged.epoch);
+  if (behind !== undefined) throw new LedgerBehind(progress.shard, behind);
+  const unknown = isComplete && !walked.crossedCold ? [] : await unknownRecords(stores, progress.shard);
+  return {
+    unknown,
+    isWarm: isComplete && unknown.length === 0 && !(isFirst && progress.epoch === 0),
+    lostTo: acknowledged.seq > progress.seq ? acknowledged.seq : undefined,
+  };
+}
+
 /**
- * Whether a shard is open as it stands: its journal is in the books' epoch and Redis knows the epoch's scripts. Then a
- * writer that takes the lease over just goes on. Answers the epoch's scripts, or undefined where recovery is needed.
+ * Recovers a shard and answers its progress in the new epoch. `lossSeenAt` is when it was noticed (epoch ms). Throws
+ * LedgerBehind or BrokenLineage where a person must look first.
+ */
+export async function recover(
+  stores: RecoveryStores,
+  progress: ShardProgress,
+  lossSeenAt: number,
+): Promise<ShardProgress> {
+  const { shard } = progress;
+  const identity = await identityOf(stores.redis);
+  const fence = await fenceOff(stores, progress);
+  const { unknown, isWarm, lostTo } = await compare(stores, progress, fence, lossSeenAt);
+  const epoch = fence.opensAt;
+  const coldBelow = isWarm ? await coldBelowOf(stores, progress) : epoch;
+  const opened = { epoch, coldBelow, lostFrom: lostTo === undefined ? undefined : progress.seq + 1, lostTo };
+  await openEpochInJournal(stores, progress, opened);
+  await resequence(stores, shard, epoch, unknown);
+  const next = await openEpochInBooks(stores, progress, opened, identity);
+  await letServe(stores, next, opened, identity);
+  stores.log.info(
+    { shard, epoch, warm: isWarm, decidedStale: unknown.length, lostFrom: opened.lostFrom, lostTo },
+    'shard recovered',
+  );
+  return next;
+}
+
+/** A shard's epoch as Redis serves it. */
+export interface OpenEpoch {
+  readonly scripts: ReturnType<typeof scriptsOf>;
+  readonly identity: string;
+}
+
+/**
+ * Whether a shard is open as it stands: its journal is in the books' epoch, Redis is the one that the epoch was opened on
+ * and knows its scripts. Then a writer that takes the lease over just goes on. Undefined where recovery is
+ * needed.
  */
 export async function openEpoch(
   connection: Pick<pg.ClientBase, 'query'>,
   redis: Redis,
   progress: ShardProgress,
-): Promise<ReturnType<typeof scriptsOf> | undefined> {
+): Promise<OpenEpoch | undefined> {
   const { shard, epoch } = progress;
-  const found = await connection.query<{ cold_below: number }>(
-    'select cold_below from epoch where shard = $1 and epoch = $2 and epoch = (select max(epoch) from epoch where shard = $1)',
+  const found = await connection.query<{ cold_below: number; redis_identity: string | null }>(
+    'select cold_below, redis_identity from epoch where shard = $1 and epoch = $2 and epoch = (select max(epoch) from epoch where shard = $1)',
     [shard, epoch],
   );
   const row = found.rows[0];
-  const last = await lastIdUpTo(redis, shard, '+');
-  if (!row || last?.epoch !== epoch) return undefined;
+  const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0];
+  if (!row || !last?.[0].startsWith(`${epoch}-`) || openingOf(last[0], last[1])?.isFence) return undefined;
+  // A demoted and promoted master keeps its scripts, so they alone say nothing.
+  const identity = await identityOf(redis);
+  if (row.redis_identity !== identity) return undefined;
   const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below });
   // All of them: whoever loaded them may have died in between.
   const shas = Object.values(scripts).map((script) => script.sha);
   const exist = (await redis.script('EXISTS', ...shas)) as number[];
-  return exist.every((one) => one === 1) ? scripts : undefined;
+  return exist.every((one) => one === 1) ? { scripts, identity } : undefined;
 }

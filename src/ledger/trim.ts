@@ -33,7 +33,7 @@ export async function trimJournal(redis: Redis, trimming: Trimming): Promise<num
   while (reached[0] && reached[0].at < now - trimming.journalKeepMs) keepFrom = reached.shift()!.seq;
   const bytes = await redis.memory('USAGE', key, 'SAMPLES', 2);
   if (Number(bytes) > trimming.journalBytesMax) keepFrom = progress.seq;
-  if (keepFrom !== undefined && keepFrom > 0) await redis.evalsha(sha, 1, key, keepFrom);
+  if (keepFrom !== undefined && keepFrom > 0) await redis.evalsha(sha, 1, key, keepFrom, progress.seq);
   const last = await redis.xrevrange(key, '+', '-', 'COUNT', 1);
   const lastSeq = Number(last[0]?.[0].split('-')[1] ?? progress.seq);
   return Math.max(0, lastSeq - progress.seq);

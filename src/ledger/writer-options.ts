@@ -5,7 +5,12 @@ import type { Logger } from 'pino';
 import type { Conflict } from './books.ts';
 import type { Posting } from './postings.ts';
 
-export type ShardState = 'recovering' | 'serving' | 'stopped';
+/**
+ * `recovering` and `serving` follow one another by themselves. `stopped` (the journal cannot be read, or is another
+ * installation's) and `ledger_behind` (PostgreSQL came back older than the journal reaches) wait for a person.
+ */
+export const shardStates = ['recovering', 'serving', 'stopped', 'ledger_behind'] as const;
+export type ShardState = (typeof shardStates)[number];
 
 /** What the process reports; the worker turns it into metrics. */
 export interface WriterEvents {

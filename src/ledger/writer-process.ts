@@ -6,10 +6,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { UnreadableRecord } from '#src/journal.ts';
 import { keys } from '#src/wallet/keys.ts';
+import { fallenFences } from './fence.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
-import { openEpoch, recover } from './recovery.ts';
+import { LedgerBehind, type OpenEpoch, openEpoch, recover } from './recovery.ts';
+import { noteState, type StandingState } from './shard-state.ts';
 import { type Reached, trimJournal } from './trim.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
@@ -29,10 +32,12 @@ interface Shard {
   readonly lease: Lease;
   progress: ShardProgress | undefined;
   state: ShardState;
-  /** The scripts of the shard's epoch; Redis knows them as long as nobody restarted or replaced it. */
-  scripts: Awaited<ReturnType<typeof openEpoch>>;
+  /** The shard's epoch as Redis serves it, as long as nobody restarted or replaced it. */
+  open: OpenEpoch | undefined;
   /** The journal did not continue the books: only a new epoch opens the shard again. */
   broken: boolean;
+  /** When the shard was seen not to be open. */
+  lossSeenAt: number;
   retryAt: number;
   failures: number;
   caughtUpAt: number;
@@ -41,6 +46,7 @@ interface Shard {
 }
 
 const fenceCheckMs = 250;
+const behindRetryMs = 2_000;
 const trimMs = 5_000;
 const idleWaitMs = 100;
 /** Far above any turn; a connection that is silent for so long is given up. */
@@ -116,8 +122,9 @@ export function startWriter(options: WriterOptions): WriterProcess {
       lease,
       progress: undefined,
       state: 'recovering',
-      scripts: undefined,
+      open: undefined,
       broken: false,
+      lossSeenAt: now,
       retryAt: 0,
       failures: 0,
       caughtUpAt: now,
@@ -177,54 +184,64 @@ export function startWriter(options: WriterOptions): WriterProcess {
     log.error({ err: error, shard: shard.lease.shard, failures: shard.failures }, message);
   }
 
-  function stopShard(number: number, error: Error): void {
+  /** The shard waits for a person; one that is behind is tried again, because a newer backup would cure it. */
+  function wait(number: number, state: StandingState, error: Error): void {
     const shard = shards.get(number);
-    if (!shard || shard.state === 'stopped') return;
-    shard.state = 'stopped';
-    events.state(number, 'stopped');
-    log.fatal({ err: error, shard: number }, 'the shard stops until a person has looked at it');
+    if (!shard) return;
+    if (state === 'ledger_behind') shard.retryAt = Date.now() + behindRetryMs;
+    if (shard.state === state) return;
+    shard.state = state;
+    events.state(number, state);
+    log.fatal({ err: error, shard: number }, `the shard is ${state} until a person has looked at it`);
+    noteState(pool, number, state, error.message).catch((fault: unknown) =>
+      log.warn({ err: fault, shard: number }, 'the state of the shard cannot be noted'),
+    );
+  }
+
+  function recovering(number: number, broken: boolean): void {
+    const shard = shards.get(number);
+    if (!shard) return;
+    Object.assign(shard, { state: 'recovering', broken, lossSeenAt: Date.now() });
+    events.state(number, 'recovering');
+  }
+
+  async function recoverShard(client: pg.Client, shard: Shard): Promise<void> {
+    const [progress] = await readProgress(client, [shard.lease]);
+    const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
+    shard.progress = isOpen
+      ? progress!
+      : await recover({ connection: client, owner, redis, log }, progress!, shard.lossSeenAt);
+    shard.open = await openEpoch(client, redis, shard.progress);
+    if (!shard.open) throw new Error('the epoch is not open after its recovery');
+    Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
+    shard.reached.length = 0;
+    events.state(shard.lease.shard, 'serving');
   }
 
   async function recoverShards(client: pg.Client): Promise<void> {
     for (const shard of shards.values()) {
-      if (shard.state !== 'recovering' || shard.retryAt > Date.now()) continue;
+      const isDue = shard.state === 'recovering' || shard.state === 'ledger_behind';
+      if (!isDue || shard.retryAt > Date.now()) continue;
       try {
-        const [progress] = await readProgress(client, [shard.lease]);
-        const open = shard.broken ? undefined : await openEpoch(client, redis, progress!);
-        shard.progress = open
-          ? progress!
-          : await recover({ connection: client, owner, redis, log }, progress!);
-        shard.scripts = open ?? (await openEpoch(client, redis, shard.progress));
-        shard.broken = false;
-        shard.state = 'serving';
-        shard.failures = 0;
-        shard.reached.length = 0;
-        events.state(shard.lease.shard, 'serving');
+        await recoverShard(client, shard);
       } catch (error) {
-        if (error instanceof BrokenLineage) stopShard(shard.lease.shard, error);
+        if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
+          wait(shard.lease.shard, 'stopped', error);
+        else if (error instanceof LedgerBehind) wait(shard.lease.shard, 'ledger_behind', error);
         else failed(shard, error, 'recovery failed');
       }
     }
   }
 
-  /** A shard whose scripts are gone is fenced: nobody can move points in it until it is recovered. */
+  /** A shard whose scripts are gone, or whose Redis is another one, is fenced until it is recovered. */
   async function checkFences(): Promise<void> {
     const now = Date.now();
     if (now - fenceCheckedAt < fenceCheckMs) return;
     fenceCheckedAt = now;
-    const serving = [...shards.values()].filter(
-      (shard) => shard.state === 'serving' && shard.scripts !== undefined,
+    const served = [...shards.values()].flatMap(({ state, open, lease: { shard } }) =>
+      state === 'serving' && open ? [{ shard, identity: open.identity, sha: open.scripts.accrue.sha }] : [],
     );
-    if (serving.length === 0) return;
-    const exists = (await redis.script(
-      'EXISTS',
-      ...serving.map((shard) => shard.scripts!.accrue.sha),
-    )) as number[];
-    serving.forEach((shard, i) => {
-      if (exists[i] === 1) return;
-      shard.state = 'recovering';
-      events.state(shard.lease.shard, 'recovering');
-    });
+    for (const shard of await fallenFences(redis, served)) recovering(shard, false);
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
@@ -291,12 +308,9 @@ export function startWriter(options: WriterOptions): WriterProcess {
       redis,
       due.map((shard) => shard.progress!),
       (shard, error) => {
-        if (error instanceof BrokenLineage) {
-          // Redis is not what it was: recovery decides what can be kept.
-          const held = shards.get(shard);
-          if (held) Object.assign(held, { state: 'recovering', broken: true });
-          events.state(shard, 'recovering');
-        } else stopShard(shard, error);
+        // Redis is not what it was: recovery decides what can be kept.
+        if (error instanceof BrokenLineage) recovering(shard, true);
+        else wait(shard, 'stopped', error);
       },
     );
     const records = read.reduce((sum, t) => sum + t.postings.length, 0);
@@ -319,8 +333,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (now - trimmedAt < trimMs) return;
     trimmedAt = now;
     for (const [number, shard] of shards) {
-      if (shard.state !== 'serving' || !shard.progress || !shard.scripts) continue;
-      const sha = shard.scripts.trim.sha;
+      if (shard.state !== 'serving' || !shard.progress || !shard.open) continue;
+      const { sha } = shard.open.scripts.trim;
       const records = await trimJournal(redis, {
         ...options,
         number,

@@ -13,11 +13,12 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { JournalRecord } from '#src/journal.ts';
-import { parseRecord, UnreadableRecord } from '#src/journal.ts';
+import { UnreadableRecord } from '#src/journal.ts';
 import { keys, writtenChannel } from '#src/wallet/keys.ts';
 import type { Conflict, ShardBatch } from './books.ts';
 import { writePostings } from './books.ts';
 import { blockHash } from './chain.ts';
+import { readEntry, type Stale } from './journal-entry.ts';
 import type { Posting } from './postings.ts';
 import { bare, postingOf, suspendedPosting, UnbalancedRecord, unwritablePosting } from './postings.ts';
 
@@ -41,10 +42,17 @@ export interface Quarantined {
   readonly reason: string;
 }
 
+/** A record that was decided on stale balances and got another number. */
+export interface DecidedStale {
+  readonly record: JournalRecord;
+  readonly stale: Stale;
+}
+
 /** What one shard contributes to a turn. */
 export interface ShardTurn extends ShardBatch {
   readonly progress: ShardProgress;
   readonly quarantined: readonly Quarantined[];
+  readonly decidedStale: readonly DecidedStale[];
   readonly hash: Buffer;
   /** Everything acknowledged before this time is in the batch or already written; undefined when more is waiting. */
   readonly readAt: number | undefined;
@@ -82,7 +90,7 @@ export function turnOf(
   const { shard, epoch, seq } = progress;
   const first = entries[0];
   if (!first) throw new BrokenLineage(shard, `the journal has nothing at ${epoch}-${seq}`);
-  const witness = parseRecord(first[0], first[1]);
+  const witness = readEntry(first[0], first[1]).record;
   if (witness.epoch !== epoch || witness.seq !== seq)
     throw new BrokenLineage(shard, `the journal starts at ${first[0]}, not at ${epoch}-${seq}`);
   const operation = witness.kind === 'opened' ? null : witness.operation;
@@ -90,14 +98,16 @@ export function turnOf(
     throw new BrokenLineage(shard, `another operation stands at ${epoch}-${seq}`);
   const postings: Posting[] = [];
   const quarantined: Quarantined[] = [];
+  const decidedStale: DecidedStale[] = [];
   for (let i = 1; i < entries.length; i += 1) {
     const [streamId, fields] = entries[i]!;
-    const record = parseRecord(streamId, fields);
+    const { record, stale } = readEntry(streamId, fields);
     if (record.kind === 'opened')
       throw new BrokenLineage(shard, `an opening record stands inside epoch ${epoch}`);
     if (record.seq !== seq + i)
       throw new BrokenLineage(shard, `number ${seq + i} of epoch ${epoch} is missing`);
     postings.push(postingOrSuspense(record, quarantined));
+    if (stale) decidedStale.push({ record, stale });
   }
   const hash =
     postings.length === 0
@@ -111,16 +121,21 @@ export function turnOf(
     progress,
     postings,
     quarantined,
+    decidedStale,
     hash,
     readAt: entries.length <= recordsPerTurnMax ? readAt : undefined,
   };
 }
 
-/** Reads what the journals of these shards hold from their positions on; an error belongs to its shard alone. */
+/**
+ * Reads what the journals of these shards hold from their positions on, through a number where one is given; an error
+ * belongs to its shard alone.
+ */
 export async function readTurns(
   redis: Redis,
   shards: readonly ShardProgress[],
   onBroken: (shard: number, error: Error) => void,
+  lastSeq: number | string = streamSeqMax,
 ): Promise<ShardTurn[]> {
   const readAt = Date.now();
   const pipeline = redis.pipeline();
@@ -128,7 +143,7 @@ export async function readTurns(
     pipeline.xrange(
       keys.journal(shard),
       `${epoch}-${seq}`,
-      `${epoch}-${streamSeqMax}`,
+      `${epoch}-${lastSeq}`,
       'COUNT',
       recordsPerTurnMax + 1,
     );
@@ -215,6 +230,24 @@ async function writeQuarantine(tx: pg.ClientBase, turns: readonly ShardTurn[]): 
   }
 }
 
+async function writeDecidedStale(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
+  for (const { shard, decidedStale } of turns) {
+    for (const { record, stale } of decidedStale) {
+      await tx.query(
+        'insert into decided_stale (operation, shard, member, answered_epoch, answered_seq, shortfall) values ($1, $2, $3, $4, $5, $6)',
+        [
+          record.operation,
+          shard,
+          record.member,
+          stale.answered.epoch,
+          stale.answered.seq,
+          JSON.stringify(stale.shortfall),
+        ],
+      );
+    }
+  }
+}
+
 /** Writes a turn in one database transaction on the writer's own connection, and moves the progress on. */
 export async function writeTurn(
   connection: pg.ClientBase,
@@ -228,6 +261,7 @@ export async function writeTurn(
     await lock(connection, owner, turns);
     if (filled.length > 0) conflicts = await writePostings(connection, filled);
     await writeQuarantine(connection, filled);
+    await writeDecidedStale(connection, filled);
     await writePositions(connection, turns);
     await connection.query('commit');
   } catch (error) {
@@ -257,7 +291,8 @@ function part(turn: ShardTurn, postings: readonly Posting[], readAt: number | un
   );
   const own = new Set(postings.map((posting) => posting.record.seq));
   const quarantined = turn.quarantined.filter(({ record }) => own.has(record.seq));
-  return { ...turn, postings, quarantined, hash, readAt };
+  const decidedStale = turn.decidedStale.filter(({ record }) => own.has(record.seq));
+  return { ...turn, postings, quarantined, decidedStale, hash, readAt };
 }
 
 /** Books a single record that cannot be stored: with its legs where they are not the fault, else by its number alone. */

@@ -46,8 +46,9 @@ function travelling(legs: readonly Leg[]): { lots: number[][]; debts: number[][]
   const lots: number[][] = [];
   const debts: number[][] = [];
   for (const leg of legs) {
-    if (leg[0] === 'wallet') lots.push([leg[1], -leg[2], leg[5], leg[6], leg[4]]);
-    else if (leg[0] === 'debt') debts.push([leg[1], leg[2]]);
+    // The other signs are what a transfer decided on stale balances was lent by recovery: that stays with the source.
+    if (leg[0] === 'wallet' && leg[2] < 0) lots.push([leg[1], -leg[2], leg[5], leg[6], leg[4]]);
+    else if (leg[0] === 'debt' && leg[2] > 0) debts.push([leg[1], leg[2]]);
   }
   return { lots, debts };
 }

@@ -77,3 +77,13 @@ export async function redisFaults(redis: Redis): Promise<string[]> {
     return found === value ? [] : [`Redis runs with ${name} = ${found}, not ${value}`];
   });
 }
+
+/**
+ * Which Redis answers: the process (`run_id`) and the history of its data (`master_replid`). A server that was restarted,
+ * replaced, or demoted and promoted again has another identity, also where its script cache survived.
+ */
+export async function identityOf(redis: Redis): Promise<string> {
+  const [server, replication] = await Promise.all([redis.info('server'), redis.info('replication')]);
+  const of = (text: string, name: string) => new RegExp(`^${name}:(\\w+)`, 'm').exec(text)?.[1] ?? 'unknown';
+  return `${of(server, 'run_id')} ${of(replication, 'master_replid')}`;
+}

@@ -12,6 +12,8 @@ export function shardPrefix(shard: number): string {
 export const keys = {
   /** Stream of journal records; its existence and last id are the fence. */
   journal: (shard: number) => `${shardPrefix(shard)}journal`,
+  /** Hash: the installation that the shard belongs to, and the epoch that was opened last with its `coldBelow`. */
+  opened: (shard: number) => `${shardPrefix(shard)}opened`,
   /** State of a hot member (msgpack, see `scripts/member.lua`). */
   member: (shard: number, member: MemberNumber) => `${shardPrefix(shard)}m:${member}`,
   /** What is left to refund or reverse of an operation. */
