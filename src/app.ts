@@ -14,7 +14,7 @@ import { loadIdentityKey } from './members/identity-key.ts';
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
-import { createBlockingRedis, createRedis } from './platform/redis.ts';
+import { createBlockingRedis, createRedis, watchIdentity } from './platform/redis.ts';
 import { type Standing, watchStanding } from './platform/standing.ts';
 import { createTelemetry, type Telemetry } from './platform/telemetry.ts';
 import { createEpochs, type Epochs } from './wallet/epochs.ts';
@@ -101,6 +101,7 @@ function watch(
     redis,
     log,
     processId: randomUUID(),
+    noteFolder: config.dataDir,
     journalKeys: shards.map((shard) => keys.journal(shard)),
     journalLimitBytes: config.journalLimitBytes,
     clockSkewMsMax,
@@ -122,7 +123,11 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   const stores = await connect(config);
   const { pool, redis, subscriber } = stores;
   const identity = createIdentity(identityKey);
-  const [programs, epochs] = [await loadPrograms(pool), createEpochs(pool, config.shardCount)];
+  const watched = watchIdentity(redis);
+  const [programs, epochs] = [
+    await loadPrograms(pool),
+    createEpochs(pool, config.shardCount, watched.identity),
+  ];
   await epochs.refresh();
   const fresh = keepFresh(programs, epochs, subscriber);
   const standing = await watch(config, stores, telemetry, epochs);
@@ -167,6 +172,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     onChanged: fresh.onChanged,
     async close() {
       fresh.stop();
+      watched.stop();
       await standing.stop();
       written.stop();
       subscriber.disconnect();

@@ -166,7 +166,7 @@ async function compare(
   const isFirst = progress.epoch === 0;
   const walked = await walk(stores, progress, fence);
   const isComplete = walked.lineage === 'complete';
-  if (!isComplete) await delay(Math.max(0, lossSeenAt + notesMs - Date.now()));
+  if (!isFirst) await delay(Math.max(0, lossSeenAt + notesMs - Date.now()));
   const acknowledged = await acknowledgedThrough(stores, progress);
   const behind = reasonOf(walked, progress, acknowledged.epoch);
   if (behind !== undefined) throw new LedgerBehind(progress.shard, behind);

@@ -87,3 +87,40 @@ export async function identityOf(redis: Redis): Promise<string> {
   const of = (text: string, name: string) => new RegExp(`^${name}:(\\w+)`, 'm').exec(text)?.[1] ?? 'unknown';
   return `${of(server, 'run_id')} ${of(replication, 'master_replid')}`;
 }
+
+const identityEveryMs = 1_000;
+
+/**
+ * The identity of the Redis behind a connection, read once a second and after every reconnect; undefined until it is
+ * known. A connection that broke may lead to another Redis, so its identity is unknown until it has been read again.
+ */
+export function watchIdentity(redis: Redis): { identity(): string | undefined; stop(): void } {
+  let known: string | undefined;
+  let breaks = 0;
+  const read = () => {
+    const before = breaks;
+    identityOf(redis).then(
+      (identity) => {
+        if (breaks === before) known = identity;
+      },
+      () => {},
+    );
+  };
+  const forget = () => {
+    breaks += 1;
+    known = undefined;
+  };
+  redis.on('close', forget);
+  redis.on('ready', read);
+  if (redis.status === 'ready') read();
+  const timer = setInterval(read, identityEveryMs);
+  timer.unref();
+  return {
+    identity: () => known,
+    stop() {
+      clearInterval(timer);
+      redis.off('close', forget);
+      redis.off('ready', read);
+    },
+  };
+}

@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Position } from '#src/values.ts';
+import { createAcknowledgedNote } from './acknowledged.ts';
 import { durabilityFaults } from './postgres.ts';
 import { redisFaults } from './redis.ts';
 
@@ -33,6 +34,8 @@ export interface StandingOptions {
   readonly redis: Redis;
   readonly log: Logger;
   readonly processId: string;
+  /** Where the note of what was acknowledged stands while PostgreSQL is away. */
+  readonly noteFolder: string | undefined;
   readonly journalKeys: readonly string[];
   readonly journalLimitBytes: number;
   readonly clockSkewMsMax: number;
@@ -57,7 +60,7 @@ interface BooksRow {
 /** Starts watching; the first round has run when this answers. */
 export async function watchStanding(options: StandingOptions): Promise<Standing> {
   const { pool, redis, log, journalKeys } = options;
-  const highest = new Map<number, Position>();
+  const note = createAcknowledgedNote(pool, options.processId, options.noteFolder);
   let faults: Fault[] = [{ reason: 'starting', detail: 'the first checks have not run' }];
   let full = false;
 
@@ -118,23 +121,22 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return found;
   }
 
-  async function note(): Promise<void> {
-    if (highest.size === 0) return;
-    const rows = [...highest.values()];
-    highest.clear();
-    await pool.query(
-      `insert into acknowledged (process, shard, epoch, seq) select $1, * from unnest($2::smallint[], $3::int[], $4::bigint[])
-       on conflict (process, shard) do update set epoch = excluded.epoch, seq = excluded.seq, noted_at = now()`,
-      [
-        options.processId,
-        rows.map((row) => row.shard),
-        rows.map((row) => row.epoch),
-        rows.map((row) => row.seq),
-      ],
+  /** Shards that only a person can open again. */
+  async function checkShards(): Promise<Fault[]> {
+    const { rows } = await pool.query<{ state: string; shards: string }>(
+      `select state, string_agg(shard::text, ', ' order by shard) as shards from shard_state where state = 'ledger_behind' group by state`,
     );
+    return rows.map(({ state, shards }) => ({
+      reason: state,
+      detail: `shards ${shards}: PostgreSQL is older than their journals reach; npm run recover -- --status says what can be done`,
+    }));
   }
 
   async function round(): Promise<void> {
+    // Beside the checks, which may wait for a Redis that is away: recovery counts on a note every second.
+    const noted = note
+      .write()
+      .catch((error: unknown) => log.warn({ err: error }, 'acknowledged positions cannot be noted'));
     const unreachable = (store: string) => (error: unknown) => [
       { reason: `${store}_unreachable`, detail: error instanceof Error ? error.message : String(error) },
     ];
@@ -145,10 +147,9 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const found = [...postgres, ...redisState];
     if (found.every((fault) => !fault.reason.endsWith('_unreachable'))) {
       found.push(...(await checkBooks().catch(unreachable('books'))));
-      await note().catch((error: unknown) =>
-        log.warn({ err: error }, 'acknowledged positions cannot be noted'),
-      );
+      found.push(...(await checkShards().catch(unreachable('books'))));
     }
+    await noted;
     const closed = options.closedShards();
     if (closed.length > 0)
       found.push({ reason: 'shards_closed', detail: `shards ${closed.join(', ')} are not open yet` });
@@ -169,21 +170,12 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   return {
     faults: () => faults,
     journalFull: () => full,
-    acknowledged(position) {
-      const before = highest.get(position.shard);
-      if (
-        !before ||
-        before.epoch < position.epoch ||
-        (before.epoch === position.epoch && before.seq < position.seq)
-      ) {
-        highest.set(position.shard, position);
-      }
-    },
+    acknowledged: note.acknowledged,
     async stop() {
       stopped = true;
       clearInterval(timer);
       await running;
-      await note().catch(() => {});
+      await note.write().catch(() => {});
     },
   };
 }

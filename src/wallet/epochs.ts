@@ -10,12 +10,16 @@ import { scriptsOf } from './scripts.ts';
 
 interface Known extends ShardEpoch {
   readonly scripts: Readonly<Record<ScriptName, Script>>;
+  readonly redisIdentity: string | null;
   /** When this process first saw the epoch; what it looked up before says nothing about it. */
   readonly learnedAt: EpochMs;
 }
 
 export interface Epochs {
-  /** Epoch and scripts of a shard; undefined before recovery opened its first epoch. */
+  /**
+   * Epoch and scripts of a shard; undefined before recovery opened its first epoch, and while another Redis answers than
+   * the one that the epoch was opened on.
+   */
   of(shard: number): Known | undefined;
   /** Reads all epochs; concurrent callers share one query. */
   refresh(): Promise<void>;
@@ -32,17 +36,23 @@ interface EpochRow {
   shard: number;
   epoch: number;
   cold_below: number;
+  redis_identity: string | null;
   /** When members and references in Redis were last forgotten; null where they never were. */
   forgot_at: Date | null;
 }
 
 const query = `
-  select distinct on (e.shard) e.shard, e.epoch, e.cold_below, cold.opened_at as forgot_at
+  select distinct on (e.shard) e.shard, e.epoch, e.cold_below, e.redis_identity, cold.opened_at as forgot_at
   from epoch e left join epoch cold on cold.shard = e.shard and cold.epoch = e.cold_below and cold.previous_epoch > 0
   order by e.shard, e.epoch desc`;
 
 /** The epochs as PostgreSQL has them; call `refresh` after a fence and once a second. */
-export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
+export function createEpochs(
+  pool: pg.Pool,
+  shardCount: number,
+  /** Of the Redis that this process is connected to. */
+  identity: () => string | undefined,
+): Epochs {
   const known: (Known | undefined)[] = new Array<Known | undefined>(shardCount).fill(undefined);
   let until = 0;
   let running: Promise<void> | undefined;
@@ -52,13 +62,21 @@ export function createEpochs(pool: pg.Pool, shardCount: number): Epochs {
     for (const row of result.rows) {
       if (known[row.shard]?.epoch === row.epoch) continue;
       const shardEpoch = { shard: row.shard, epoch: row.epoch, coldBelow: row.cold_below };
-      known[row.shard] = { ...shardEpoch, scripts: scriptsOf(shardEpoch), learnedAt: Date.now() };
+      known[row.shard] = {
+        ...shardEpoch,
+        scripts: scriptsOf(shardEpoch),
+        redisIdentity: row.redis_identity,
+        learnedAt: Date.now(),
+      };
       if (row.forgot_at) until = Math.max(until, row.forgot_at.getTime() + idempotencyWindowMs);
     }
   }
 
   return {
-    of: (shard) => known[shard],
+    of(shard) {
+      const row = known[shard];
+      return row?.redisIdentity === identity() ? row : undefined;
+    },
     refresh() {
       running ??= read().finally(() => {
         running = undefined;

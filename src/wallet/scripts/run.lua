@@ -33,10 +33,17 @@ local function effect_text(m, at, legs, extra)
   return '{"legs":[' .. table.concat(legs, ',') .. '],"balances":' .. balances_text(m, at) .. (extra or '') .. '}'
 end
 
+-- An entry from before a cold recovery may name an operation that was lost. The caller has asked the books since, so where
+-- they did not know the reference, nothing stands under it.
+local function remembered(entry)
+  if string.sub(entry, 1, 1) == '!' then return true end
+  return tonumber(string.match(entry, '^(%d+)%-', 49)) >= COLD_BELOW
+end
+
 local function perform(base, decide)
   if ARGV[base + REFERENCE] ~= '' then
     local entry = redis.call('GET', PREFIX .. 'i:' .. ARGV[base + REFERENCE])
-    if entry then return recall(entry, ARGV[base + FINGERPRINT]) end
+    if entry and remembered(entry) then return recall(entry, ARGV[base + FINGERPRINT]) end
   end
   local member = ARGV[base + MEMBER]
   local m = load_member(member)
