@@ -64,6 +64,13 @@ const operationReply = z
       .string()
       .optional()
       .meta({ description: 'The operation that used the same reference first.' }),
+    decidedStale: z
+      .object({ answered: z.string().meta({ description: 'The position under which it was answered.' }) })
+      .optional()
+      .meta({
+        description:
+          'It was acknowledged by a Redis that had come back older than the ledger. It counts; points that were not there any more are debt, and `balances` are what the caller was told.',
+      }),
     entries: z
       .array(
         z.object({

@@ -21,6 +21,7 @@ interface Surroundings {
   readonly client: string | null;
   readonly posted_at: EpochMs;
   readonly conflict_with: OperationHex | null;
+  readonly answered: readonly [epoch: number, seq: number] | null;
   readonly entries: readonly EntryTuple[] | null;
   readonly origins: readonly Related[] | null;
   readonly consequences: readonly Related[] | null;
@@ -30,6 +31,7 @@ interface Surroundings {
 const surroundingsQuery = `
   select (select name from client c where c.number = o.client) as client, (extract(epoch from o.posted_at) * 1000)::bigint as posted_at,
     replace(o.conflict_with::text, '-', '') as conflict_with,
+    (select json_build_array(d.answered_epoch, d.answered_seq) from decided_stale d where d.operation = o.operation) as answered,
     (select json_agg(json_build_array(e.account, e.currency, e.points, e.lot, replace(e.hold::text, '-', ''), e.party) order by e.line)
       from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq) as entries,
     (select json_agg(json_build_array(replace(k.operation::text, '-', ''), k.kind) order by k.at, k.operation) from operation k
@@ -57,6 +59,16 @@ function entryView(
 
 function relatedView([operation, kind]: Related): { id: string; kind: OperationKind } {
   return { id: operationId(kind, operation), kind };
+}
+
+/** Where an operation was answered that had to be booked elsewhere. */
+function decidedStaleView(
+  { position: { shard } }: Recorded,
+  answered: Surroundings['answered'],
+): Record<string, unknown> {
+  if (answered === null) return {};
+  const [epoch, seq] = answered;
+  return { decidedStale: { answered: positionText({ shard, epoch, seq }) } };
 }
 
 function textOf(value: unknown): string | undefined {
@@ -97,6 +109,7 @@ export async function operationView(
     origins: (around.origins ?? []).map((origin) => relatedView(origin).id),
     consequences: (around.consequences ?? []).map(relatedView),
     ...(around.conflict_with === null ? {} : { conflictWith: operationId(kind, around.conflict_with) }),
+    ...decidedStaleView(recorded, around.answered),
     entries: (around.entries ?? []).map((entry) => entryView(program, entry)),
     ...(metadata === undefined ? {} : { metadata }),
     ...(body === undefined ? {} : { request: body }),

@@ -53,6 +53,10 @@ const entryReply = z
     store: z.string().optional(),
     rule: z.string().optional(),
     expiresOn: z.iso.date().optional().meta({ description: 'The last day on which the points count.' }),
+    decidedStale: z.literal(true).optional().meta({
+      description:
+        'Acknowledged by a Redis that had come back older than the ledger; `balanceAfter` is what the caller was told.',
+    }),
   })
   .meta({ id: 'StatementEntry' });
 

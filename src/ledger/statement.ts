@@ -54,6 +54,7 @@ export interface StatementEntry {
   readonly store?: string;
   readonly rule?: string;
   readonly expiresOn?: string;
+  readonly decidedStale?: true;
 }
 
 /** Where a page ended: an operation, and how many of its entries were shown. */
@@ -93,6 +94,7 @@ interface OperationRow {
   readonly store: string | null;
   readonly awards: readonly { readonly currency: string; readonly rule: string }[] | null;
   readonly effect: Effect;
+  readonly decided_stale: boolean;
 }
 
 // The bound by (epoch, seq) is for the index: it skips the pages already shown of the member at whom the last one ended.
@@ -101,7 +103,8 @@ const pageQuery = `
   cross join lateral (
     select replace(operation::text, '-', '') as operation, kind, member, epoch, seq, (extract(epoch from at) * 1000)::bigint as at,
       (extract(epoch from occurred_at) * 1000)::bigint as occurred_at, (extract(epoch from posted_at) * 1000)::bigint as posted_at,
-      order_reference, request #>> '{body,purchase,store}' as store, request -> 'awards' as awards, effect
+      order_reference, request #>> '{body,purchase,store}' as store, request -> 'awards' as awards, effect,
+      exists (select from decided_stale d where d.operation = operation.operation) as decided_stale
     from operation
     where member = m.number and (epoch, seq) <= (m.epoch, m.seq)
       and ($4::timestamptz is null or at >= $4) and ($5::timestamptz is null or at < $5)
@@ -213,6 +216,7 @@ function entryOf(program: Program, row: OperationRow, sum: Sum): StatementEntry 
     ...(sum.expiries.size === 1 && expiresAt > 0
       ? { expiresOn: lastValidDay(expiresAt, program.timeZone) }
       : {}),
+    ...(row.decided_stale ? { decidedStale: true } : {}),
   };
 }
 

@@ -1,0 +1,69 @@
+/** A Redis that is not what it was: its file copied while it runs, put back later, cut short, or fed from an older copy. */
+import { cp, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { startLocalRedis } from '#src/platform/local/redis.ts';
+import { cacheFolder } from './folders.ts';
+import type { Stores } from './stores.ts';
+import { waitFor } from './waiting.ts';
+
+let copies = 0;
+
+function fileFolder(stores: Stores): string {
+  return join(stores.folder, 'redis', 'appendonlydir');
+}
+
+/** Copies the append-only file as it stands; answers where the copy is. */
+export async function copyRedis(stores: Stores): Promise<string> {
+  copies += 1;
+  const copy = join(stores.folder, `older-${copies}`);
+  await cp(fileFolder(stores), join(copy, 'redis', 'appendonlydir'), { recursive: true });
+  return copy;
+}
+
+/** Kills Redis, does something to its file and starts it again on its port. */
+export async function restartRedis(stores: Stores, change: (folder: string) => Promise<void>): Promise<void> {
+  process.kill(stores.redisPid(), 'SIGKILL');
+  await waitFor('Redis is gone', () => stores.redis.status !== 'ready');
+  await change(fileFolder(stores));
+  await stores.startRedisAgain();
+  await waitFor('Redis answers again', async () => (await stores.redis.ping()) === 'PONG', 20_000);
+}
+
+/** Starts Redis again on an older copy of its file. */
+export function putBack(stores: Stores, copy: string): Promise<void> {
+  return restartRedis(stores, async (folder) => {
+    await rm(folder, { recursive: true });
+    await cp(join(copy, 'redis', 'appendonlydir'), folder, { recursive: true });
+  });
+}
+
+/** Cuts the file within its last command, as a full disk or a lost sector does. */
+export function cutShort(stores: Stores): Promise<void> {
+  return restartRedis(stores, async (folder) => {
+    const name = (await readdir(folder)).find((each) => each.endsWith('.incr.aof'))!;
+    const path = join(folder, name);
+    await truncate(path, (await stat(path)).size - 10);
+  });
+}
+
+/**
+ * Makes the running Redis a replica of one that runs on an older copy, lets it take over that one's data and makes it a
+ * master again: process, connections and script cache stay, the data goes back in time.
+ */
+export async function flap(stores: Stores, copy: string): Promise<void> {
+  const older = await startLocalRedis({ dataDir: copy, cacheDir: cacheFolder, maxmemoryMb: 128 });
+  const admin = new Redis(older.adminUrl);
+  try {
+    await stores.redis.config('SET', 'masterauth', decodeURIComponent(new URL(older.adminUrl).password));
+    await stores.redis.replicaof('127.0.0.1', older.port);
+    await waitFor('the older data has been taken over', async () => {
+      const replication = await stores.redis.info('replication');
+      return /master_link_status:up/.test(replication) && /master_sync_in_progress:0/.test(replication);
+    });
+    await stores.redis.replicaof('NO', 'ONE');
+  } finally {
+    admin.disconnect();
+    await older.stop();
+  }
+}

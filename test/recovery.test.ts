@@ -1,0 +1,326 @@
+/**
+ * A Redis that lost its data, is older than the books, newer, or restarted: what was acknowledged at `ledger` is never lost,
+ * what was lost at `journal` is named, and what an older Redis acknowledged once more is booked for everybody to see.
+ */
+import { rm } from 'node:fs/promises';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { parseMemberId, shardOfMember } from '#src/values.ts';
+import { keys } from '#src/wallet/keys.ts';
+import { scriptsOf } from '#src/wallet/scripts.ts';
+import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
+import { copyRedis, cutShort, flap, putBack, restartRedis } from './house/older-redis.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const shop = await engine.shop();
+const { pool, redis, stores } = engine;
+
+afterEach(async () => {
+  await waitFor('every shard is served', () => everyShardServes(), 30_000);
+  await engine.drained();
+  await engine.audit();
+}, 60_000);
+
+async function everyShardServes(): Promise<boolean> {
+  const answers = await Promise.all(
+    Array.from({ length: 4 }, async (_, shard) => engine.app.epochs.of(shard) !== undefined),
+  );
+  if (!answers.every(Boolean)) return false;
+  const probe = await engine.http('GET', '/v1/program', undefined, { key: shop.tokens.pos });
+  return probe.status === 200;
+}
+
+interface EpochRow {
+  readonly epoch: number;
+  readonly previous_last_seq: number;
+  readonly cold_below: number;
+  readonly lost_from: number | null;
+  readonly lost_to: number | null;
+}
+
+async function latestEpoch(shard: number): Promise<EpochRow> {
+  const { rows } = await pool.query<EpochRow>(
+    'select epoch, previous_last_seq, cold_below, lost_from, lost_to from epoch where shard = $1 order by epoch desc limit 1',
+    [shard],
+  );
+  return rows[0]!;
+}
+
+async function newEpoch(shard: number, after: EpochRow): Promise<EpochRow> {
+  await waitFor(
+    'a new epoch is open',
+    async () => {
+      const { epoch } = await latestEpoch(shard);
+      return epoch > after.epoch && engine.app.epochs.of(shard)?.epoch === epoch;
+    },
+    30_000,
+  );
+  return latestEpoch(shard);
+}
+
+function shardOf(answer: Answer): number {
+  return shardOfMember(parseMemberId(String(answer.body.member))!, 4);
+}
+
+async function withPoints(points: number): Promise<{ member: string; shard: number }> {
+  const member = await shop.enrol();
+  const answer = await shop.accrue(member, points, { durability: 'ledger' });
+  return { member, shard: shardOf(answer) };
+}
+
+async function noted(shard: number, { epoch, seq }: { epoch: number; seq: number }): Promise<void> {
+  await waitFor('the API has noted what it acknowledged', async () => {
+    const { rows } = await pool.query(
+      'select 1 from acknowledged where shard = $1 and epoch = $2 and seq >= $3',
+      [shard, epoch, seq],
+    );
+    return rows.length > 0;
+  });
+}
+
+function positionOf(answer: Answer): { epoch: number; seq: number } {
+  const [, epoch, seq] = String(answer.at('ledger.position')).split('.').map(Number);
+  return { epoch: epoch!, seq: seq! };
+}
+
+/** Accrues at `journal` while no writer runs, so that Redis alone has it. */
+async function onlyInRedis(member: string, shard: number, points: number) {
+  const receipt = shop.receipt(member, points, { reference: uuidV7() });
+  const answer = await shop.pos('POST', '/v1/accruals', receipt);
+  expect(answer.status).toBe(201);
+  const position = positionOf(answer);
+  await noted(shard, position);
+  return { receipt, answer, ...position };
+}
+
+async function served(member: string): Promise<void> {
+  await waitFor(
+    'the member is served',
+    async () => {
+      const answer = await shop.pos('GET', `/v1/members/${member}/balances`);
+      return answer.status === 200;
+    },
+    30_000,
+  );
+}
+
+describe('a Redis that lost its data', () => {
+  const losses: [string, (shard: number) => Promise<unknown>][] = [
+    ['emptied by FLUSHALL', () => redis.flushall()],
+    ['with the journal of one shard deleted', (shard) => redis.del(keys.journal(shard))],
+    [
+      'restarted without its file',
+      () => restartRedis(stores, (folder) => rm(folder, { recursive: true, force: true })),
+    ],
+  ];
+
+  test.each(losses)(
+    '%s: the books go on, the lost numbers are named, and a repeat is carried out',
+    async (_, lose) => {
+      const { member, shard } = await withPoints(100);
+      await engine.drained();
+      const before = await latestEpoch(shard);
+      const lost = await engine.withoutWriter(async () => {
+        const only = await onlyInRedis(member, shard, 5);
+        await lose(shard);
+        return only;
+      });
+      const after = await newEpoch(shard, before);
+      expect(after.cold_below).toBe(after.epoch);
+      expect(after.lost_from).toBeLessThanOrEqual(lost.seq);
+      expect(after.lost_to).toBeGreaterThanOrEqual(lost.seq);
+      await served(member);
+      expect((await shop.balances(member)).available).toBe(100);
+      const again = await shop.pos('POST', '/v1/accruals', lost.receipt);
+      expect(again.status).toBe(201);
+      expect(again.id).not.toBe(lost.answer.id);
+      expect((await shop.balances(member)).available).toBe(105);
+    },
+    60_000,
+  );
+
+  test('recovers the shard that was hit alone: the others keep their epoch', async () => {
+    const { shard } = await withPoints(10);
+    const others = [0, 1, 2, 3].filter((each) => each !== shard);
+    const before = await Promise.all(others.map(latestEpoch));
+    const hit = await latestEpoch(shard);
+    await redis.del(keys.journal(shard));
+    await newEpoch(shard, hit);
+    expect(await Promise.all(others.map(latestEpoch))).toEqual(before);
+  }, 60_000);
+});
+
+describe('a Redis that is as new as the books or newer', () => {
+  test('is drained when a writer comes back, without a new epoch', async () => {
+    const { member, shard } = await withPoints(10);
+    const before = await latestEpoch(shard);
+    await engine.withoutWriter(() => onlyInRedis(member, shard, 7));
+    await engine.drained();
+    expect(await latestEpoch(shard)).toEqual(before);
+    expect((await shop.balances(member)).available).toBe(17);
+  }, 60_000);
+
+  test('stays warm over a clean restart: members are not loaded again, nothing is lost', async () => {
+    const { member, shard } = await withPoints(10);
+    const before = await latestEpoch(shard);
+    const { seq } = await engine.withoutWriter(async () => {
+      const only = await onlyInRedis(member, shard, 7);
+      await restartRedis(stores, async () => {});
+      return only;
+    });
+    const after = await newEpoch(shard, before);
+    expect(after).toMatchObject({ cold_below: before.cold_below, previous_last_seq: seq, lost_from: null });
+    expect((await shop.balances(member)).available).toBe(17);
+  }, 60_000);
+
+  test('stays warm with a file that was cut short behind the books; what was cut is named', async () => {
+    const { member, shard } = await withPoints(10);
+    await engine.drained();
+    const before = await latestEpoch(shard);
+    const { kept, cut } = await engine.withoutWriter(async () => {
+      const first = await onlyInRedis(member, shard, 3);
+      const second = await onlyInRedis(member, shard, 4);
+      await cutShort(stores);
+      return { kept: first, cut: second };
+    });
+    const after = await newEpoch(shard, before);
+    expect(after).toMatchObject({
+      cold_below: before.cold_below,
+      previous_last_seq: kept.seq,
+      lost_from: cut.seq,
+      lost_to: cut.seq,
+    });
+    await served(member);
+    expect((await shop.balances(member)).available).toBe(13);
+  }, 60_000);
+});
+
+describe('a Redis that is older than the books', () => {
+  test('put back from a copy: the books win, and nothing that they have is lost', async () => {
+    const { member, shard } = await withPoints(100);
+    const before = await latestEpoch(shard);
+    const copy = await copyRedis(stores);
+    const redemption = await shop.pos('POST', '/v1/redemptions', {
+      member,
+      reference: reference(),
+      points: 60,
+    });
+    expect(redemption.body).toMatchObject({ ledger: { durability: 'ledger' } });
+    await putBack(stores, copy);
+    const after = await newEpoch(shard, before);
+    expect(after).toMatchObject({ cold_below: after.epoch, lost_from: null });
+    await served(member);
+    expect((await shop.balances(member)).available).toBe(40);
+    expect((await shop.pos('GET', `/v1/operations/${redemption.id}`)).status).toBe(200);
+  }, 60_000);
+
+  test('whose scripts survived (demoted, resynced from a copy, promoted): what it acknowledged again is booked under a new number, short points are debt, the member is frozen', async () => {
+    const { member, shard } = await withPoints(100);
+    const before = await latestEpoch(shard);
+    const copy = await copyRedis(stores);
+    const first = { member, reference: reference(), points: 80 };
+    const spent = await shop.pos('POST', '/v1/redemptions', first);
+    expect(spent.at('ledger.durability')).toBe('ledger');
+    const second = { member, reference: uuidV7(), points: 90, durability: 'journal' };
+    const stale = await engine.withoutWriter(async () => {
+      await flap(stores, copy);
+      const answer = await shop.pos('POST', '/v1/redemptions', second);
+      expect(answer.status).toBe(201);
+      expect(answer.at('ledger.position')).toBe(spent.at('ledger.position'));
+      await noted(shard, positionOf(answer));
+      return answer;
+    });
+    const after = await newEpoch(shard, before);
+    expect(after.cold_below).toBe(after.epoch);
+    await served(member);
+    expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 70 });
+
+    const byId = await shop.pos('GET', `/v1/operations/${stale.id}`);
+    expect(byId.status).toBe(200);
+    expect(byId.body).toMatchObject({ decidedStale: { answered: stale.at('ledger.position') } });
+    const byReference = await shop.pos('GET', `/v1/operations?kind=redemption&reference=${second.reference}`);
+    expect(byReference.id).toBe(stale.id);
+    const repeated = await shop.pos('POST', '/v1/redemptions', second);
+    expect([repeated.status, repeated.id, repeated.replayed]).toEqual([200, stale.id, true]);
+    expect(repeated.body).toMatchObject({ points: 90, balances: stale.body.balances as object });
+    const statement = await shop.care('GET', `/v1/members/${member}/statement`);
+    const entries = statement.body.data as { operation: string; decidedStale?: boolean }[];
+    expect(entries.filter((entry) => entry.decidedStale).map((entry) => entry.operation)).toContain(stale.id);
+
+    const { rows } = await pool.query('select shortfall from decided_stale where operation = $1', [
+      stale.id.split('_')[1],
+    ]);
+    expect(rows).toEqual([{ shortfall: [[1, 70]] }]);
+    const refused = await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 1 });
+    expect(refused.code).toBe('spending_frozen');
+    const refund = await shop.pos('POST', `/v1/redemptions/${stale.id}/refunds`, {
+      reference: reference(),
+      points: 90,
+    });
+    expect(refund.status).toBe(201);
+    expect(await shop.balances(member)).toEqual({ available: 20, pending: 0, held: 0, debt: 0 });
+  }, 60_000);
+
+  test('is not served by an API for longer than a second, and its journal cannot be trimmed', async () => {
+    const { member, shard } = await withPoints(50);
+    await shop.accrue(member, 1, { durability: 'ledger' });
+    const copy = await copyRedis(stores);
+    await shop.accrue(member, 1, { durability: 'ledger' });
+    await engine.drained();
+    const { rows } = await pool.query<{ epoch: number; seq: number; cold_below: number }>(
+      'select p.epoch, p.seq, e.cold_below from position p join epoch e using (shard, epoch) where shard = $1',
+      [shard],
+    );
+    const { epoch, seq, cold_below: coldBelow } = rows[0]!;
+    const { sha } = scriptsOf({ shard, epoch, coldBelow }).trim;
+    expect(await redis.evalsha(sha, 1, keys.journal(shard), 1, seq)).not.toBe('fenced');
+    await engine.withoutWriter(async () => {
+      await flap(stores, copy);
+      expect(await redis.evalsha(sha, 1, keys.journal(shard), seq, seq)).toBe('fenced');
+      await waitFor('the API has noticed the other Redis', async () => {
+        const answer = await shop.pos('POST', '/v1/accruals', shop.receipt(member, 1));
+        return answer.status === 503 && answer.code === 'shard_recovering';
+      });
+    });
+    await served(member);
+  }, 60_000);
+
+  test('drops what the books have already: a repeat under the same operation is no second movement', async () => {
+    const { member, shard } = await withPoints(30);
+    await engine.drained();
+    const before = await latestEpoch(shard);
+    const copy = await copyRedis(stores);
+    await shop.accrue(member, 2, { durability: 'ledger' });
+    // The copy holds records that the books have: all of them are known by their operation.
+    await putBack(stores, copy);
+    await newEpoch(shard, before);
+    await served(member);
+    expect((await shop.balances(member)).available).toBe(32);
+    const { rows } = await pool.query(
+      "select 1 from decided_stale where shard = $1 and found_at > now() - interval '1 second'",
+      [shard],
+    );
+    expect(rows).toEqual([]);
+  }, 60_000);
+});
+
+test('the Redis of another installation is refused with a sentence, and nothing is written into it', async () => {
+  const { shard } = await withPoints(5);
+  await engine.drained();
+  const journal = await redis.xinfo('STREAM', keys.journal(shard));
+  const own = (await pool.query<{ id: string }>('select id from installation')).rows[0]!.id;
+  await engine.withoutWriter(async () => {
+    await pool.query('update installation set id = gen_random_uuid()');
+    await redis.script('FLUSH');
+  });
+  const reason = await waitFor('the shard is refused', async () => {
+    const { rows } = await pool.query<{ reason: string }>(
+      `select reason from shard_state where shard = $1 and state = 'stopped'`,
+      [shard],
+    );
+    return rows[0]?.reason;
+  });
+  expect(reason).toMatch(/belongs to another installation/);
+  expect(await redis.xinfo('STREAM', keys.journal(shard))).toEqual(journal);
+  await engine.withoutWriter(() => pool.query('update installation set id = $1', [own]));
+}, 60_000);
