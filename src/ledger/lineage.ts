@@ -31,8 +31,8 @@ export type Lineage = 'complete' | 'lost' | 'diverged' | 'behind';
 
 export interface Walked {
   readonly lineage: Lineage;
-  /** The journal was walked across an opening that left records behind, so what stands before it must be looked through. */
-  readonly crossedCold: boolean;
+  /** The journal may hold records that the books left behind: all of it must be looked through. */
+  readonly hasLeftovers: boolean;
 }
 
 const turnsMax = 1_000_000;
@@ -133,9 +133,33 @@ async function adopt(
   Object.assign(progress, { epoch: opening.epoch, seq: 0, operation: null });
 }
 
+/**
+ * Whether the journal has more of a closed epoch than the books. A Redis does that by itself: it drops the last script from
+ * a file that was cut within its EXEC, but leaves the script's commands in the file, and at the next start they are
+ * carried out (seen with 7.0.15; `rewriteFile` closes that hole).
+ */
+async function exceedsBooks(
+  { connection, redis }: RecoveryStores,
+  progress: ShardProgress,
+): Promise<boolean> {
+  const { shard } = progress;
+  const closed = await connection.query<{ epoch: number; seq: number }>(
+    'select previous_epoch as epoch, previous_last_seq as seq from epoch where shard = $1 and previous_epoch > 0',
+    [shard],
+  );
+  const [first] = await redis.xrange(keys.journal(shard), '-', '+', 'COUNT', 1);
+  const from = first ? parseStreamId(first[0]).epoch : Number.POSITIVE_INFINITY;
+  for (const { epoch, seq } of closed.rows.filter((row) => row.epoch >= from)) {
+    const range = [`${epoch}-${streamSeqMax}`, `${epoch}-0`] as const;
+    const [last] = await redis.xrevrange(keys.journal(shard), ...range, 'COUNT', 1);
+    if (last && parseStreamId(last[0]).seq > seq) return true;
+  }
+  return false;
+}
+
 /** Walks the journal from the books' position to the fence; moves `progress` and the books as far as it comes. */
 export async function walk(stores: RecoveryStores, progress: ShardProgress, fence: Fence): Promise<Walked> {
-  let crossedCold = false;
+  let hasLeftovers = await exceedsBooks(stores, progress);
   for (let i = 0; i < epochsMax; i += 1) {
     const { openings, isCut } = await openingsOf(stores, progress.shard, progress.epoch, fence);
     // Of several recoveries that began at the same epoch only the last one can have come to its end.
@@ -143,18 +167,19 @@ export async function walk(stores: RecoveryStores, progress: ShardProgress, fenc
     const isAtEnd = next?.previousLastSeq === progress.seq;
     // What a cold recovery left behind is not the journal of the books: it is entered only where they already end there.
     const isCold = next !== undefined && next.coldBelow === next.epoch;
-    if (isCold && !isAtEnd) return { lineage: 'behind', crossedCold };
+    if (isCold && !isAtEnd) return { lineage: 'behind', hasLeftovers };
     if (!isCold && !(isAtEnd && next)) {
       const found = await witness(stores, progress);
-      if (found === 'trimmed') return { lineage: 'behind', crossedCold };
-      if (found === 'other') return { lineage: 'diverged', crossedCold };
-      if (found === 'none') return { lineage: isCut || openings.length > 0 ? 'behind' : 'lost', crossedCold };
+      if (found === 'trimmed') return { lineage: 'behind', hasLeftovers };
+      if (found === 'other') return { lineage: 'diverged', hasLeftovers };
+      if (found === 'none')
+        return { lineage: isCut || openings.length > 0 ? 'behind' : 'lost', hasLeftovers };
       const isDense = progress.epoch === 0 || (await drainEpoch(stores, progress, next?.previousLastSeq));
-      if (!isDense) return { lineage: 'diverged', crossedCold };
+      if (!isDense) return { lineage: 'diverged', hasLeftovers };
     }
-    if (!next) return { lineage: isCut || openings.length > 0 ? 'behind' : 'complete', crossedCold };
-    if (next.previousLastSeq !== progress.seq) return { lineage: 'behind', crossedCold };
-    crossedCold ||= isCold;
+    if (!next) return { lineage: isCut || openings.length > 0 ? 'behind' : 'complete', hasLeftovers };
+    if (next.previousLastSeq !== progress.seq) return { lineage: 'behind', hasLeftovers };
+    hasLeftovers ||= isCold;
     await adopt(stores, progress, next);
   }
   throw new Error(`shard ${progress.shard}: the journal holds more than ${epochsMax} epochs`);

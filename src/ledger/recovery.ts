@@ -16,7 +16,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import { identityOf } from '#src/platform/redis.ts';
+import { identityOf, rewriteFile } from '#src/platform/redis.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
 import { type Fence, fenceOff, type RecoveryStores } from './fence.ts';
@@ -148,6 +148,7 @@ export async function letServe(
     throw new Error(`shard ${progress.shard}: another Redis answers than at the beginning of its recovery`);
   await loadScripts(redis, { shard: progress.shard, epoch: opened.epoch, coldBelow: opened.coldBelow });
   await redis.publish(changedChannel, 'epoch');
+  await rewriteFile(redis, identity);
 }
 
 interface Findings {
@@ -170,7 +171,7 @@ async function compare(
   const acknowledged = await acknowledgedThrough(stores, progress);
   const behind = reasonOf(walked, progress, acknowledged.epoch);
   if (behind !== undefined) throw new LedgerBehind(progress.shard, behind);
-  const unknown = isComplete && !walked.crossedCold ? [] : await unknownRecords(stores, progress.shard);
+  const unknown = isComplete && !walked.hasLeftovers ? [] : await unknownRecords(stores, progress.shard);
   return {
     unknown,
     isWarm: isComplete && unknown.length === 0 && !(isFirst && progress.epoch === 0),

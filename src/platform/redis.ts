@@ -88,6 +88,19 @@ export async function identityOf(redis: Redis): Promise<string> {
   return `${of(server, 'run_id')} ${of(replication, 'master_replid')}`;
 }
 
+const rewritten = new WeakMap<Redis, string>();
+
+/**
+ * Lets Redis write its append-only file anew from memory, once for each identity. A file that was cut within the last script
+ * is read without that script, but keeps its commands, and the next start would carry them out.
+ */
+export async function rewriteFile(redis: Redis, identity: string): Promise<void> {
+  if (rewritten.get(redis) === identity) return;
+  rewritten.set(redis, identity);
+  // It refuses while one is under way, which is as good.
+  await redis.bgrewriteaof().catch(() => {});
+}
+
 const identityEveryMs = 1_000;
 
 /**

@@ -13,8 +13,16 @@ function fileFolder(stores: Stores): string {
   return join(stores.folder, 'redis', 'appendonlydir');
 }
 
+async function fileIsAtRest(stores: Stores): Promise<void> {
+  await waitFor('the file is not being rewritten', async () => {
+    const state = await stores.redis.info('persistence');
+    return /aof_rewrite_in_progress:0/.test(state) && /aof_rewrite_scheduled:0/.test(state);
+  });
+}
+
 /** Copies the append-only file as it stands; answers where the copy is. */
 export async function copyRedis(stores: Stores): Promise<string> {
+  await fileIsAtRest(stores);
   copies += 1;
   const copy = join(stores.folder, `older-${copies}`);
   await cp(fileFolder(stores), join(copy, 'redis', 'appendonlydir'), { recursive: true });
@@ -39,7 +47,8 @@ export function putBack(stores: Stores, copy: string): Promise<void> {
 }
 
 /** Cuts the file within its last command, as a full disk or a lost sector does. */
-export function cutShort(stores: Stores): Promise<void> {
+export async function cutShort(stores: Stores): Promise<void> {
+  await fileIsAtRest(stores);
   return restartRedis(stores, async (folder) => {
     const name = (await readdir(folder)).find((each) => each.endsWith('.incr.aof'))!;
     const path = join(folder, name);
