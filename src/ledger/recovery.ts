@@ -22,7 +22,9 @@ import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
 import { type Fence, fenceOff, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
-import { resequence, type UnknownRecord, unknownRecords } from './reissued.ts';
+import { rebookedEntries, unknownRecords } from './reissued.ts';
+import { type Restoration, restore } from './restore.ts';
+import { isAccepted } from './shard-state.ts';
 import { LostLease, type ShardProgress } from './writer.ts';
 
 /** PostgreSQL is older than the journal reaches back. */
@@ -34,7 +36,7 @@ export class LedgerBehind extends Error {
 }
 
 /** How an epoch begins. */
-export interface NewEpoch {
+interface NewEpoch {
   readonly epoch: number;
   readonly coldBelow: number;
   readonly lostFrom: number | undefined;
@@ -73,11 +75,12 @@ function reasonOf(walked: Walked, progress: ShardProgress, acknowledged: number)
   return undefined;
 }
 
-/** (3) The opening record. */
-export async function openEpochInJournal(
+/** (3) and (4): the opening record and what recovery itself puts behind it, all or nothing. */
+async function openEpochInJournal(
   { redis }: RecoveryStores,
   progress: ShardProgress,
   opened: NewEpoch,
+  entries: readonly (readonly string[])[],
 ): Promise<void> {
   const { shard, epoch, seq } = progress;
   const fields = openingFields({
@@ -88,16 +91,23 @@ export async function openEpochInJournal(
     lostTo: opened.lostTo,
     isFence: false,
   });
-  await redis.xadd(keys.journal(shard), `${opened.epoch}-0`, ...fields);
-  await redis.hset(keys.opened(shard), 'epoch', opened.epoch, 'coldBelow', opened.coldBelow);
+  const together = redis.multi().xadd(keys.journal(shard), `${opened.epoch}-0`, ...fields);
+  entries.forEach((entry, i) => {
+    together.xadd(keys.journal(shard), `${opened.epoch}-${i + 1}`, ...entry);
+  });
+  together.hset(keys.opened(shard), 'epoch', opened.epoch, 'coldBelow', opened.coldBelow);
+  const replies = await together.exec();
+  if (!replies) throw new Error(`shard ${shard}: the epoch was not opened`);
+  for (const [error] of replies) if (error) throw error;
 }
 
 /** (5) Row and position of the epoch, in one database transaction that only the holder of the lease can commit. */
-export async function openEpochInBooks(
+async function openEpochInBooks(
   { connection, owner }: RecoveryStores,
   progress: ShardProgress,
   opened: NewEpoch,
   identity: string,
+  restoration: Restoration | undefined,
 ): Promise<ShardProgress> {
   const { shard, term, epoch, seq } = progress;
   await connection.query('begin');
@@ -127,6 +137,13 @@ export async function openEpochInBooks(
       [shard, opened.epoch],
     );
     await connection.query('delete from shard_state where shard = $1', [shard]);
+    if (restoration) {
+      await connection.query('insert into restoration (shard, epoch, report) values ($1, $2, $3)', [
+        shard,
+        opened.epoch,
+        JSON.stringify(restoration),
+      ]);
+    }
     await connection.query('commit');
   } catch (error) {
     await connection.query('rollback').catch(() => {});
@@ -136,7 +153,7 @@ export async function openEpochInBooks(
 }
 
 /** (6) and (7): writes what recovery put into the new epoch and lets the shard serve. */
-export async function letServe(
+async function letServe(
   stores: RecoveryStores,
   progress: ShardProgress,
   opened: NewEpoch,
@@ -152,30 +169,39 @@ export async function letServe(
 }
 
 interface Findings {
-  readonly unknown: readonly UnknownRecord[];
+  /** What recovery itself puts into the new epoch. */
+  readonly entries: readonly (readonly string[])[];
   readonly isWarm: boolean;
   readonly lostTo: number | undefined;
+  /** Only after a restore of PostgreSQL that a person has accepted. */
+  readonly restoration?: Restoration;
 }
 
-/** Compares journal and books. Throws LedgerBehind where PostgreSQL is the older one. */
+/** Compares journal and books. Throws LedgerBehind where PostgreSQL is the older one and nobody has accepted that. */
 async function compare(
   stores: RecoveryStores,
   progress: ShardProgress,
   fence: Fence,
   lossSeenAt: number,
 ): Promise<Findings> {
+  const { shard } = progress;
   const isFirst = progress.epoch === 0;
   const walked = await walk(stores, progress, fence);
   const isComplete = walked.lineage === 'complete';
   if (!isFirst) await delay(Math.max(0, lossSeenAt + notesMs - Date.now()));
   const acknowledged = await acknowledgedThrough(stores, progress);
+  const lostTo = acknowledged.seq > progress.seq ? acknowledged.seq : undefined;
   const behind = reasonOf(walked, progress, acknowledged.epoch);
-  if (behind !== undefined) throw new LedgerBehind(progress.shard, behind);
-  const unknown = isComplete && !walked.hasLeftovers ? [] : await unknownRecords(stores, progress.shard);
+  if (behind !== undefined) {
+    if (!(await isAccepted(stores.connection, shard))) throw new LedgerBehind(shard, behind);
+    const { entries, restoration } = await restore(stores, progress);
+    return { entries, isWarm: false, lostTo: restoration.lostTo ?? lostTo, restoration };
+  }
+  const unknown = isComplete && !walked.hasLeftovers ? [] : await unknownRecords(stores, shard);
   return {
-    unknown,
+    entries: await rebookedEntries(stores, shard, unknown),
     isWarm: isComplete && unknown.length === 0 && !(isFirst && progress.epoch === 0),
-    lostTo: acknowledged.seq > progress.seq ? acknowledged.seq : undefined,
+    lostTo,
   };
 }
 
@@ -191,16 +217,15 @@ export async function recover(
   const { shard } = progress;
   const identity = await identityOf(stores.redis);
   const fence = await fenceOff(stores, progress);
-  const { unknown, isWarm, lostTo } = await compare(stores, progress, fence, lossSeenAt);
+  const { entries, isWarm, lostTo, restoration } = await compare(stores, progress, fence, lossSeenAt);
   const epoch = fence.opensAt;
   const coldBelow = isWarm ? await coldBelowOf(stores, progress) : epoch;
   const opened = { epoch, coldBelow, lostFrom: lostTo === undefined ? undefined : progress.seq + 1, lostTo };
-  await openEpochInJournal(stores, progress, opened);
-  await resequence(stores, shard, epoch, unknown);
-  const next = await openEpochInBooks(stores, progress, opened, identity);
+  await openEpochInJournal(stores, progress, opened, entries);
+  const next = await openEpochInBooks(stores, progress, opened, identity, restoration);
   await letServe(stores, next, opened, identity);
   stores.log.info(
-    { shard, epoch, warm: isWarm, decidedStale: unknown.length, lostFrom: opened.lostFrom, lostTo },
+    { shard, epoch, warm: isWarm, rebooked: entries.length, lostFrom: opened.lostFrom, lostTo },
     'shard recovered',
   );
   return next;

@@ -43,8 +43,15 @@ function isOwnStep({ fields, stale }: { fields: readonly string[]; stale: Stale 
   return fields[0] === 'rebooked' && stale === undefined;
 }
 
-/** Everything in a shard's journal that the books do not have, in its order, each operation once. */
-export async function unknownRecords(stores: RecoveryStores, shard: number): Promise<UnknownRecord[]> {
+/**
+ * Everything in a shard's journal that the books do not have, in its order, each operation once; with what time decided
+ * where `withExpiries` says so.
+ */
+export async function unknownRecords(
+  stores: RecoveryStores,
+  shard: number,
+  withExpiries = false,
+): Promise<UnknownRecord[]> {
   const found: UnknownRecord[] = [];
   const seen = new Set<string>();
   let from = '-';
@@ -52,7 +59,8 @@ export async function unknownRecords(stores: RecoveryStores, shard: number): Pro
     const entries = await stores.redis.xrange(keys.journal(shard), from, '+', 'COUNT', recordsPerPage);
     const candidates = entries.flatMap(([streamId, fields]): UnknownRecord[] => {
       const { record, stale } = readEntry(streamId, fields);
-      if (record.kind === 'opened' || record.kind === 'expiry' || isOwnStep({ fields, stale })) return [];
+      if (record.kind === 'opened' || isOwnStep({ fields, stale })) return [];
+      if (record.kind === 'expiry' && !withExpiries) return [];
       if (seen.has(record.operation)) return [];
       seen.add(record.operation);
       return [{ record, answered: stale?.answered ?? { epoch: record.epoch, seq: record.seq } }];
@@ -129,21 +137,6 @@ export async function membersInBooks(
   return new Map(members.map((member) => [member, memberOf(byNumber.get(member))]));
 }
 
-/** Appends records to the epoch that is being opened, where nobody else writes yet. */
-export async function appendRebooked(
-  { redis }: RecoveryStores,
-  shard: number,
-  epoch: number,
-  firstSeq: number,
-  entries: readonly (readonly string[])[],
-): Promise<void> {
-  const pipeline = redis.pipeline();
-  entries.forEach((fields, i) => {
-    pipeline.xadd(keys.journal(shard), `${epoch}-${firstSeq + i}`, ...fields);
-  });
-  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
-}
-
 /** The fields of a record as it is booked; one whose effect cannot be read goes as it is, into quarantine. */
 function rebookedEntry(member: MemberInBooks, { record, answered }: UnknownRecord): string[] {
   try {
@@ -172,31 +165,25 @@ function frozenEntry(shard: number, member: MemberInBooks, last: JournalRecord, 
   });
 }
 
-/** Appends unknown records to the epoch as they are booked, and the freeze of their members. Answers how many it appended. */
-export async function resequence(
-  stores: RecoveryStores,
+/** The entries under which unknown records are booked in the epoch that is being opened, and the freeze of their members. */
+export async function rebookedEntries(
+  stores: Pick<RecoveryStores, 'connection'>,
   shard: number,
-  epoch: number,
   unknown: readonly UnknownRecord[],
-  firstSeq = 1,
-): Promise<number> {
+): Promise<string[][]> {
   const members = new Map<MemberNumber, MemberInBooks>();
   const lastOf = new Map<MemberNumber, JournalRecord>();
-  let seq = firstSeq;
+  const entries: string[][] = [];
   for (let i = 0; i < unknown.length; i += recordsPerPage) {
     const page = unknown.slice(i, i + recordsPerPage);
     const missing = [...new Set(page.map(({ record }) => record.member))].filter((one) => !members.has(one));
     for (const [number, member] of await membersInBooks(stores, missing)) members.set(number, member);
-    const entries = page.map((each) => {
+    for (const each of page) {
       lastOf.set(each.record.member, each.record);
-      return rebookedEntry(members.get(each.record.member)!, each);
-    });
-    await appendRebooked(stores, shard, epoch, seq, entries);
-    seq += entries.length;
+      entries.push(rebookedEntry(members.get(each.record.member)!, each));
+    }
   }
-  const frozen = [...lastOf].map(([number, last]) =>
-    frozenEntry(shard, members.get(number)!, last, Date.now()),
-  );
-  await appendRebooked(stores, shard, epoch, seq, frozen);
-  return seq + frozen.length - firstSeq;
+  for (const [number, last] of lastOf)
+    entries.push(frozenEntry(shard, members.get(number)!, last, Date.now()));
+  return entries;
 }

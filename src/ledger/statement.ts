@@ -34,6 +34,8 @@ const statementKind = {
   expiry: 'expiry',
   // The only status change that moves points is closing, which releases the holds.
   status: 'release',
+  // What a restore of PostgreSQL left unexplained.
+  recovery: 'adjustment',
 } as const satisfies Record<OperationKind, string>;
 export const statementKinds = [...new Set(Object.values(statementKind))];
 
