@@ -233,6 +233,7 @@ export async function recover(
 
 /** A shard's epoch as Redis serves it. */
 export interface OpenEpoch {
+  readonly epoch: number;
   readonly scripts: ReturnType<typeof scriptsOf>;
   readonly identity: string;
 }
@@ -245,7 +246,7 @@ export interface OpenEpoch {
 export async function openEpoch(
   connection: Pick<pg.ClientBase, 'query'>,
   redis: Redis,
-  progress: ShardProgress,
+  progress: Pick<ShardProgress, 'shard' | 'epoch'>,
 ): Promise<OpenEpoch | undefined> {
   const { shard, epoch } = progress;
   const found = await connection.query<{ cold_below: number; redis_identity: string | null }>(
@@ -262,5 +263,5 @@ export async function openEpoch(
   // All of them: whoever loaded them may have died in between.
   const shas = Object.values(scripts).map((script) => script.sha);
   const exist = (await redis.script('EXISTS', ...shas)) as number[];
-  return exist.every((one) => one === 1) ? { scripts, identity } : undefined;
+  return exist.every((one) => one === 1) ? { epoch, scripts, identity } : undefined;
 }

@@ -252,7 +252,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
       unknown.map((shard) => shard.lease),
     )) {
       const shard = shards.get(progress.shard);
-      if (shard) shard.progress = progress;
+      if (!shard) continue;
+      shard.progress = progress;
+      // A PostgreSQL that came back older stands in an epoch that is closed: recovery feeds it again.
+      if (shard.open?.epoch !== progress.epoch) recovering(progress.shard, true);
     }
   }
 

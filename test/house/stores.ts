@@ -32,7 +32,8 @@ export interface Stores {
   postgresPid(): number;
   /** Starts a killed Redis on its data and its port. */
   startRedisAgain(): Promise<void>;
-  startPostgresAgain(): Promise<void>;
+  /** Starts a PostgreSQL that ended; `meanwhile` runs before it does. */
+  startPostgresAgain(meanwhile?: () => Promise<void>): Promise<void>;
   /** Fails when somebody is still connected to either. */
   close(): Promise<void>;
   /** Ends both, whoever is connected: for a start that failed. */
@@ -129,8 +130,9 @@ export async function openStores(options: StoresOptions = {}): Promise<Stores> {
       if (again.url !== firstRedis.url) throw new Error('Redis came back on another port');
       server = again;
     },
-    async startPostgresAgain() {
+    async startPostgresAgain(meanwhile) {
       await database.server?.exited;
+      await meanwhile?.();
       database.server = await startLocalPostgres({ dataDir: folder, cacheDir: cacheFolder });
       if (database.server.url !== database.url) throw new Error('PostgreSQL came back on another port');
     },
