@@ -181,8 +181,9 @@ test('a copy older than the journals reach: the shards say ledger_behind and ser
   const accounts = await pool.query<{ points: string }>(
     `select sum(points)::text as points from account_balance where account = 'recovered'`,
   );
-  // 20 and 20 more, 50 fewer, and the newcomer's 8; the hold only moved.
-  expect(Number(accounts.rows[0]!.points)).toBe(-(20 + 20 - 50 + 8));
+  // What nobody can explain are the two accruals of 20. The hold only moved points; the redemption and the newcomer's
+  // accrual were the last records of their shards, which a journal always keeps.
+  expect(Number(accounts.rows[0]!.points)).toBe(-40);
   // Nobody is enrolled under the number of a member whom the copy did not know.
   const again = await shop.enrol('newcomer');
   expect(await available(again)).toBe(0);

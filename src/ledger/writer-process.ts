@@ -247,10 +247,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
   async function refreshProgress(client: pg.Client): Promise<void> {
     const unknown = [...shards.values()].filter((shard) => shard.state === 'serving' && !shard.progress);
     if (unknown.length === 0) return;
-    for (const progress of await readProgress(
-      client,
-      unknown.map((shard) => shard.lease),
-    )) {
+    const leases = unknown.map((shard) => shard.lease);
+    for (const progress of await readProgress(client, leases)) {
       const shard = shards.get(progress.shard);
       if (!shard) continue;
       shard.progress = progress;

@@ -111,6 +111,11 @@ function pointMetrics(registers: Registry[]) {
       help: 'Operations under a repeated reference that were not taken back; anything but 0 for a minute is an alarm.',
       registers,
     }),
+    decidedStale: new Gauge({
+      name: 'loyalty_decided_stale_operations',
+      help: 'Operations that a Redis older than the books acknowledged, since the installation; a rise is an alarm.',
+      registers,
+    }),
     membersLoaded: new Counter({
       name: 'loyalty_members_loaded_total',
       help: 'Members brought from the books into Redis.',
