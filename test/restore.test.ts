@@ -116,7 +116,7 @@ test('an older copy is fed again from the journals, across epochs; hot members s
     const { rows } = await pool.query('select 1 from position where epoch > $1', [epochs.rows[0]!.epoch]);
     return rows.length > 0;
   });
-  await available(a);
+  await Promise.all([available(a), available(b)]);
   const second = await ledgerAccrual(a, 2);
   const redemption = await shop.pos('POST', '/v1/redemptions', {
     member: b,

@@ -22,6 +22,8 @@ export interface RecoveryStores {
   readonly owner: string;
   readonly redis: Redis;
   readonly log: Logger;
+  /** Called whenever a long recovery has come a step further, so that the writer is not taken for stuck. */
+  alive(): void;
 }
 
 export interface Fence {

@@ -43,6 +43,7 @@ const rebookedSchema = z.object({
   fingerprint: z.string(),
   at: whole,
   occurredAt: whole,
+  isAwaited: z.boolean(),
   request: z.string(),
   effectText: z.string(),
   stale: z

@@ -59,6 +59,7 @@ export async function drainEpoch(
     const written = turns[0]!.postings.length;
     await writeIsolating(turns[0]!, (each) => writeTurn(stores.connection, stores.owner, [each]));
     await announce(stores.redis, turns);
+    stores.alive();
     if (written < recordsPerTurnMax) return true;
   }
   throw new Error(`shard ${progress.shard}: the journal does not end`);

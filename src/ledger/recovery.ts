@@ -13,7 +13,6 @@
  * counts as not loaded (`cold_below`), and members come back from the books; acknowledged numbers that the books do not
  * reach are named as lost. `LedgerBehind`: PostgreSQL is older than what the journal kept; a person decides.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { identityOf, rewriteFile } from '#src/platform/redis.ts';
@@ -32,6 +31,16 @@ export class LedgerBehind extends Error {
   constructor(shard: number, reason: string) {
     super(`shard ${shard}: ${reason}`);
     this.name = 'LedgerBehind';
+  }
+}
+
+/** The shard is fenced; what the processes acknowledged last is noted by then, and recovery can name what is lost. */
+export class NotesPending extends Error {
+  readonly until: number;
+  constructor(until: number) {
+    super('the last notes of what was acknowledged have not come in');
+    this.name = 'NotesPending';
+    this.until = until;
   }
 }
 
@@ -178,17 +187,11 @@ interface Findings {
 }
 
 /** Compares journal and books. Throws LedgerBehind where PostgreSQL is the older one and nobody has accepted that. */
-async function compare(
-  stores: RecoveryStores,
-  progress: ShardProgress,
-  fence: Fence,
-  lossSeenAt: number,
-): Promise<Findings> {
+async function compare(stores: RecoveryStores, progress: ShardProgress, fence: Fence): Promise<Findings> {
   const { shard } = progress;
   const isFirst = progress.epoch === 0;
   const walked = await walk(stores, progress, fence);
   const isComplete = walked.lineage === 'complete';
-  if (!isFirst) await delay(Math.max(0, lossSeenAt + notesMs - Date.now()));
   const acknowledged = await acknowledgedThrough(stores, progress);
   const lostTo = acknowledged.seq > progress.seq ? acknowledged.seq : undefined;
   const behind = reasonOf(walked, progress, acknowledged.epoch);
@@ -206,8 +209,9 @@ async function compare(
 }
 
 /**
- * Recovers a shard and answers its progress in the new epoch. `lossSeenAt` is when it was noticed (epoch ms). Throws
- * LedgerBehind or BrokenLineage where a person must look first.
+ * Recovers a shard and answers its progress in the new epoch. `lossSeenAt` is when it was noticed (epoch ms): before the
+ * processes have noted what they acknowledged until then it only fences and throws NotesPending. Throws LedgerBehind or
+ * BrokenLineage where a person must look first.
  */
 export async function recover(
   stores: RecoveryStores,
@@ -217,7 +221,9 @@ export async function recover(
   const { shard } = progress;
   const identity = await identityOf(stores.redis);
   const fence = await fenceOff(stores, progress);
-  const { entries, isWarm, lostTo, restoration } = await compare(stores, progress, fence, lossSeenAt);
+  const notesAt = lossSeenAt + notesMs;
+  if (progress.epoch > 0 && Date.now() < notesAt) throw new NotesPending(notesAt);
+  const { entries, isWarm, lostTo, restoration } = await compare(stores, progress, fence);
   const epoch = fence.opensAt;
   const coldBelow = isWarm ? await coldBelowOf(stores, progress) : epoch;
   const opened = { epoch, coldBelow, lostFrom: lostTo === undefined ? undefined : progress.seq + 1, lostTo };

@@ -74,6 +74,7 @@ export async function unknownRecords(
       const isTaken = client === 0 && known.has(`step ${referenceKey.replaceAll('-', '')}`);
       if (!known.has(operation) && !isTaken) found.push(each);
     }
+    stores.alive();
     if (entries.length < recordsPerPage) return found;
     from = `(${entries.at(-1)![0]}`;
   }
@@ -160,6 +161,7 @@ function frozenEntry(shard: number, member: MemberInBooks, last: JournalRecord, 
     fingerprint: '',
     at: last.at,
     occurredAt: last.at,
+    isAwaited: false,
     request: JSON.stringify({ body: { action: 'freeze', reason: 'decided_stale' } }),
     effectText: JSON.stringify(freeze(member)),
   });

@@ -142,6 +142,7 @@ function entryOf(
     fingerprint: '',
     at: now,
     occurredAt: now,
+    isAwaited: false,
     request: JSON.stringify({ body: { action: 'restore' } }),
     effectText: JSON.stringify(effect),
   });

@@ -26,3 +26,8 @@ export async function isAccepted(connection: Pick<pg.ClientBase, 'query'>, shard
   );
   return rows.length > 0;
 }
+
+/** The shard serves: nothing waits for a person. */
+export async function clearState(connection: Pick<pg.ClientBase, 'query'>, shard: number): Promise<void> {
+  await connection.query('delete from shard_state where shard = $1', [shard]);
+}

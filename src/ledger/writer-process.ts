@@ -9,12 +9,14 @@ import pg from 'pg';
 import { UnreadableRecord } from '#src/journal.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { fallenFences } from './fence.ts';
+import { type HeldShard, newlyHeld } from './held-shard.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
-import { LedgerBehind, type OpenEpoch, openEpoch, recover } from './recovery.ts';
-import { noteState, type StandingState } from './shard-state.ts';
-import { type Reached, trimJournal } from './trim.ts';
-import type { ShardProgress, ShardTurn } from './writer.ts';
+import { gatherMs, nothing, type Wrote } from './pace.ts';
+import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
+import { clearState, noteState, type StandingState } from './shard-state.ts';
+import { trimJournal } from './trim.ts';
+import type { ShardTurn } from './writer.ts';
 import {
   announce,
   BrokenLineage,
@@ -28,23 +30,6 @@ import {
 } from './writer.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
-interface Shard {
-  readonly lease: Lease;
-  progress: ShardProgress | undefined;
-  state: ShardState;
-  /** The shard's epoch as Redis serves it, as long as nobody restarted or replaced it. */
-  open: OpenEpoch | undefined;
-  /** The journal did not continue the books: only a new epoch opens the shard again. */
-  broken: boolean;
-  /** When the shard was seen not to be open. */
-  lossSeenAt: number;
-  retryAt: number;
-  failures: number;
-  caughtUpAt: number;
-  /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
-  readonly reached: Reached[];
-}
-
 const fenceCheckMs = 250;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
@@ -56,25 +41,6 @@ const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
 const reachedMax = 1_000;
-/** What a turn wrote, and whether somebody waited for any of it. */
-interface Wrote {
-  readonly records: number;
-  readonly isAwaited: boolean;
-}
-
-const nothing: Wrote = { records: 0, isAwaited: false };
-
-/**
- * How long a turn waits for company, by the one before. Turns of 20 records cost writer and PostgreSQL 180 µs a record,
- * full ones 80 (two cores, 2026-11-22). Single movements are written at once; under load the price is half of this more on
- * the mean wait for `ledger`, so turns grow further only where nobody waits for them.
- */
-function gatherMs({ records, isAwaited }: Wrote): number {
-  if (records < 4 || records >= 1_000) return 0;
-  if (records < 32) return 8;
-  return isAwaited ? 20 : 80;
-}
-
 export interface WriterProcess {
   /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
   stop(timeoutMs: number): Promise<void>;
@@ -85,7 +51,7 @@ export interface WriterProcess {
 export function startWriter(options: WriterOptions): WriterProcess {
   const { pool, redis, waiting, log, events } = options;
   const owner = randomUUID();
-  const shards = new Map<number, Shard>();
+  const shards = new Map<number, HeldShard>();
   let connection: pg.Client | undefined;
   let backendPid = 0;
   let stopping = false;
@@ -112,24 +78,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
     backendPid = result.rows[0]!.pid;
     connection = client;
     // Where the last COMMIT is unknown the books say what became of it.
-    for (const shard of shards.values()) shard.progress = undefined;
+    // A PostgreSQL that came back older lacks the last notes of what was acknowledged: they come in again.
+    for (const shard of shards.values())
+      Object.assign(shard, { progress: undefined, lossSeenAt: Date.now() });
     return client;
   }
 
   function hold(lease: Lease): void {
-    const now = Date.now();
-    shards.set(lease.shard, {
-      lease,
-      progress: undefined,
-      state: 'recovering',
-      open: undefined,
-      broken: false,
-      lossSeenAt: now,
-      retryAt: 0,
-      failures: 0,
-      caughtUpAt: now,
-      reached: [],
-    });
+    shards.set(lease.shard, newlyHeld(lease, Date.now()));
     events.state(lease.shard, 'recovering');
   }
 
@@ -177,7 +133,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       });
   }, heartbeatMs);
 
-  function failed(shard: Shard, error: unknown, message: string): void {
+  function failed(shard: HeldShard, error: unknown, message: string): void {
     shard.failures += 1;
     const wait = Math.min(backoffMsMax, 50 * 2 ** shard.failures) * (0.5 + Math.random() / 2);
     shard.retryAt = Date.now() + wait;
@@ -189,13 +145,13 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const shard = shards.get(number);
     if (!shard) return;
     if (state === 'ledger_behind') shard.retryAt = Date.now() + behindRetryMs;
+    noteState(pool, number, state, error.message).catch((fault: unknown) =>
+      log.warn({ err: fault, shard: number }, 'the state of the shard cannot be noted'),
+    );
     if (shard.state === state) return;
     shard.state = state;
     events.state(number, state);
     log.fatal({ err: error, shard: number }, `the shard is ${state} until a person has looked at it`);
-    noteState(pool, number, state, error.message).catch((fault: unknown) =>
-      log.warn({ err: fault, shard: number }, 'the state of the shard cannot be noted'),
-    );
   }
 
   function recovering(number: number, broken: boolean): void {
@@ -205,27 +161,36 @@ export function startWriter(options: WriterOptions): WriterProcess {
     events.state(number, 'recovering');
   }
 
-  async function recoverShard(client: pg.Client, shard: Shard): Promise<void> {
+  async function recoverShard(client: pg.Client, shard: HeldShard): Promise<void> {
     const [progress] = await readProgress(client, [shard.lease]);
     const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
-    shard.progress = isOpen
-      ? progress!
-      : await recover({ connection: client, owner, redis, log }, progress!, shard.lossSeenAt);
+    const stores = { connection: client, owner, redis, log, alive };
+    shard.progress = isOpen ? progress! : await recover(stores, progress!, shard.lossSeenAt);
     shard.open = await openEpoch(client, redis, shard.progress);
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
     shard.reached.length = 0;
+    await clearState(client, shard.lease.shard);
     events.state(shard.lease.shard, 'serving');
   }
 
+  /** Shards to be recovered now. */
+  function due(): HeldShard[] {
+    const now = Date.now();
+    return [...shards.values()].filter(
+      ({ state, retryAt }) => (state === 'recovering' || state === 'ledger_behind') && retryAt <= now,
+    );
+  }
+
+  /** Fences what is due, and recovers one shard: the turns of the others go on in between. */
   async function recoverShards(client: pg.Client): Promise<void> {
-    for (const shard of shards.values()) {
-      const isDue = shard.state === 'recovering' || shard.state === 'ledger_behind';
-      if (!isDue || shard.retryAt > Date.now()) continue;
+    for (const shard of due()) {
       try {
         await recoverShard(client, shard);
+        return;
       } catch (error) {
-        if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
+        if (error instanceof NotesPending) shard.retryAt = error.until;
+        else if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
           wait(shard.lease.shard, 'stopped', error);
         else if (error instanceof LedgerBehind) wait(shard.lease.shard, 'ledger_behind', error);
         else failed(shard, error, 'recovery failed');
@@ -366,12 +331,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
     return wrote;
   }
 
+  function alive(): void {
+    steppedAt = Date.now();
+  }
+
   async function loop(): Promise<void> {
     while (!stopping) {
-      steppedAt = Date.now();
+      alive();
       try {
         const wrote = await step();
-        if (wrote.records === 0) await idle();
+        if (wrote.records === 0 && due().length === 0) await idle();
         else if (gatherMs(wrote) > 0) await delay(gatherMs(wrote));
       } catch (error) {
         log.error({ err: error }, 'the writer cannot go on at the moment');

@@ -1,0 +1,39 @@
+/** What a writer knows of a shard whose lease it holds. */
+import type { Lease } from './lease.ts';
+import type { OpenEpoch } from './recovery.ts';
+import type { Reached } from './trim.ts';
+import type { ShardProgress } from './writer.ts';
+import type { ShardState } from './writer-options.ts';
+
+export interface HeldShard {
+  readonly lease: Lease;
+  progress: ShardProgress | undefined;
+  state: ShardState;
+  /** The shard's epoch as Redis serves it, as long as nobody restarted or replaced it. */
+  open: OpenEpoch | undefined;
+  /** The journal did not continue the books: only a new epoch opens the shard again. */
+  broken: boolean;
+  /** When the shard was seen not to be open. */
+  lossSeenAt: number;
+  retryAt: number;
+  failures: number;
+  caughtUpAt: number;
+  /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
+  readonly reached: Reached[];
+}
+
+/** A shard whose lease was just taken: nothing is known of it yet. */
+export function newlyHeld(lease: Lease, now: number): HeldShard {
+  return {
+    lease,
+    progress: undefined,
+    state: 'recovering',
+    open: undefined,
+    broken: false,
+    lossSeenAt: now,
+    retryAt: 0,
+    failures: 0,
+    caughtUpAt: now,
+    reached: [],
+  };
+}
