@@ -293,6 +293,98 @@ describe('a Redis that is older than the books', () => {
   }, 60_000);
 });
 
+describe('what an older Redis acknowledged once more', () => {
+  async function spendEighty(member: string): Promise<void> {
+    const spent = await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 80 });
+    expect(spent.at('ledger.durability')).toBe('ledger');
+  }
+
+  /** Does something, takes Redis back to before that and does something there, while no writer runs. */
+  async function onStale<T>(shard: number, before: () => Promise<void>, work: () => Promise<T>): Promise<T> {
+    const epoch = await latestEpoch(shard);
+    const copy = await copyRedis(stores);
+    await before();
+    const result = await engine.withoutWriter(async () => {
+      await flap(stores, copy);
+      return work();
+    });
+    await newEpoch(shard, epoch);
+    return result;
+  }
+  const quick = () => ({ reference: uuidV7(), durability: 'journal' });
+
+  test('a hold that the books had captured already: the second capture is paid like a spend', async () => {
+    const { member, shard } = await withPoints(100);
+    const hold = await shop.pos('POST', '/v1/holds', { member, points: 50, reference: reference() });
+    const path = `/v1/holds/${hold.id}/capture`;
+    const captured = await onStale(
+      shard,
+      async () => {
+        expect((await shop.pos('POST', path, { reference: reference() })).status).toBe(200);
+      },
+      () => shop.pos('POST', path, { points: 40, ...quick() }),
+    );
+    expect([captured.status, captured.code]).toEqual([200, '']);
+    await served(member);
+    expect(await shop.balances(member)).toEqual({ available: 10, pending: 0, held: 0, debt: 0 });
+  }, 60_000);
+
+  test('a transfer: the other member gets all of it, what was missing is the sender’s debt', async () => {
+    const { member, shard } = await withPoints(100);
+    const receiver = await withPoints(1);
+    const body = { from: member, to: receiver.member, points: 60, ...quick() };
+    const moved = await onStale(
+      shard,
+      () => spendEighty(member),
+      () => shop.admin('POST', '/v1/transfers', body),
+    );
+    expect(moved.status).toBe(202);
+    await served(member);
+    expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 40 });
+    await waitFor('a repeat completes it', async () => {
+      const repeated = await shop.admin('POST', '/v1/transfers', body);
+      expect(repeated.id).toBe(moved.id);
+      return repeated.body.status === 'completed';
+    });
+    expect(await shop.balances(receiver.member)).toMatchObject({ available: 61, debt: 0 });
+  }, 60_000);
+
+  test('points that were earned: they are the member’s, in a lot of their own', async () => {
+    const { member, shard } = await withPoints(100);
+    const earned = await onStale(
+      shard,
+      () => spendEighty(member),
+      () => shop.pos('POST', '/v1/accruals', shop.receipt(member, 33, quick())),
+    );
+    expect(earned.status).toBe(201);
+    await served(member);
+    expect(await shop.balances(member)).toEqual({ available: 53, pending: 0, held: 0, debt: 0 });
+    const reversed = await shop.pos('POST', `/v1/accruals/${earned.id}/reversals`, {
+      reference: reference(),
+      occurredAt: shop.time(),
+    });
+    expect(reversed.status).toBeLessThan(300);
+    expect((await shop.balances(member)).available).toBe(20);
+  }, 60_000);
+});
+
+test('notes of processes that ended long ago go away once the books reach what they name', async () => {
+  const { shard } = await withPoints(5);
+  await pool.query(
+    `insert into acknowledged (process, shard, epoch, seq, noted_at) values ('ended', $1, 1, 1, now() - interval '2 hours'), ('lost', $1, 900, 1, now() - interval '2 hours')`,
+    [shard],
+  );
+  const another = await engine.anotherApi();
+  await waitFor('the old note is gone', async () => {
+    const { rows } = await pool.query(`select 1 from acknowledged where process = 'ended'`);
+    return rows.length === 0;
+  });
+  expect((await pool.query(`delete from acknowledged where process = 'lost' returning 1`)).rows).toHaveLength(
+    1,
+  );
+  expect(another.url).not.toBe(engine.url);
+}, 60_000);
+
 test('the Redis of another installation is refused with a sentence, and nothing is written into it', async () => {
   const { shard } = await withPoints(5);
   await engine.drained();
