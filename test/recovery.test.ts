@@ -7,13 +7,24 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { scriptsOf } from '#src/wallet/scripts.ts';
-import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
+import { type Answer, reference, type ShopRole, startEngine, uuidV7, waitFor } from './harness.ts';
 import { copyRedis, cutShort, flap, putBack, restartRedis } from './house/older-redis.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis, stores } = engine;
+/** An API notices another Redis at its next look, a second later at most; of three, one looks late enough. */
+const apis = [engine.http, (await engine.anotherApi()).http, (await engine.anotherApi()).http];
+
+/** A call to whichever API has not yet noticed that Redis is another one. */
+async function unnoticed(role: ShopRole, path: string, body: unknown): Promise<Answer> {
+  for (const http of apis) {
+    const answer = await http('POST', path, body, { key: shop.tokens[role] });
+    if (answer.code !== 'shard_recovering') return answer;
+  }
+  throw new Error('every API has noticed the other Redis');
+}
 
 afterEach(async () => {
   await waitFor('every shard is served', () => everyShardServes(), 30_000);
@@ -231,7 +242,7 @@ describe('a Redis that is older than the books', () => {
     const second = { member, reference: uuidV7(), points: 90, durability: 'journal' };
     const stale = await engine.withoutWriter(async () => {
       await flap(stores, copy);
-      const answer = await shop.pos('POST', '/v1/redemptions', second);
+      const answer = await unnoticed('pos', '/v1/redemptions', second);
       expect(answer.status).toBe(201);
       expect(answer.at('ledger.position')).toBe(spent.at('ledger.position'));
       await noted(shard, positionOf(answer));
@@ -322,7 +333,7 @@ describe('what an older Redis acknowledged once more', () => {
       async () => {
         expect((await shop.pos('POST', path, { reference: reference() })).status).toBe(200);
       },
-      () => shop.pos('POST', path, { points: 40, ...quick() }),
+      () => unnoticed('pos', path, { points: 40, ...quick() }),
     );
     expect([captured.status, captured.code]).toEqual([200, '']);
     await served(member);
@@ -336,7 +347,7 @@ describe('what an older Redis acknowledged once more', () => {
     const moved = await onStale(
       shard,
       () => spendEighty(member),
-      () => shop.admin('POST', '/v1/transfers', body),
+      () => unnoticed('admin', '/v1/transfers', body),
     );
     expect(moved.status).toBe(202);
     await served(member);
@@ -354,7 +365,7 @@ describe('what an older Redis acknowledged once more', () => {
     const earned = await onStale(
       shard,
       () => spendEighty(member),
-      () => shop.pos('POST', '/v1/accruals', shop.receipt(member, 33, quick())),
+      () => unnoticed('pos', '/v1/accruals', shop.receipt(member, 33, quick())),
     );
     expect(earned.status).toBe(201);
     await served(member);
