@@ -146,7 +146,9 @@ test('a copy older than the journals reach: the shards say ledger_behind and ser
   const [a, b] = await twoMembers(100);
   const copy = await backUp(stores);
   await ready();
-  for (const member of [a, b]) await ledgerAccrual(member, 20);
+  const inGap = shop.receipt(a, 20, { durability: 'ledger' });
+  expect((await shop.pos('POST', '/v1/accruals', inGap)).status).toBe(201);
+  await ledgerAccrual(b, 20);
   const hold = await shop.pos('POST', '/v1/holds', { member: a, reference: reference(), points: 30 });
   await shop.pos('POST', '/v1/redemptions', { member: b, reference: reference(), points: 50 });
   const newcomer = await shop.enrol('newcomer');
@@ -176,6 +178,9 @@ test('a copy older than the journals reach: the shards say ledger_behind and ser
   await clean();
   expect([await shop.balances(a), await shop.balances(b)]).toEqual(before);
   expect((await shop.pos('GET', `/v1/operations/${kept}`)).status).toBe(200);
+  const repeated = await shop.pos('POST', '/v1/accruals', inGap);
+  expect([repeated.status, repeated.code]).toEqual([504, 'outcome_unknown']);
+  expect(await shop.balances(a)).toEqual(before[0]);
   const captured = await shop.pos('POST', `/v1/holds/${hold.id}/capture`, { reference: reference() });
   expect(captured.status).toBe(200);
   const accounts = await pool.query<{ points: string }>(

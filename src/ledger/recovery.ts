@@ -197,7 +197,7 @@ async function compare(stores: RecoveryStores, progress: ShardProgress, fence: F
   const behind = reasonOf(walked, progress, acknowledged.epoch);
   if (behind !== undefined) {
     if (!(await isAccepted(stores.connection, shard))) throw new LedgerBehind(shard, behind);
-    const { entries, restoration } = await restore(stores, progress);
+    const { entries, restoration } = await restore(stores, progress, fence.opensAt);
     return { entries, isWarm: false, lostTo: restoration.lostTo ?? lostTo, restoration };
   }
   const unknown = isComplete && !walked.hasLeftovers ? [] : await unknownRecords(stores, shard);

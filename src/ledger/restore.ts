@@ -42,6 +42,8 @@ export interface Restoration {
   readonly membersWithoutIdentity: readonly number[];
   /** Members in Redis that could not be booked because nobody knows their program. */
   readonly membersWithoutProgram: readonly number[];
+  /** References that were used in the gap and that Redis still knows; a repeat of one is told that its outcome is unknown. */
+  readonly referencesInGap: number;
   /** Acknowledged numbers of each epoch that are not in the books under these numbers. */
   readonly lostRanges: readonly { readonly epoch: number; readonly from: number; readonly to: number }[];
   readonly lostTo: number | undefined;
@@ -76,6 +78,47 @@ async function hotMembers({ redis }: RecoveryStores, shard: number): Promise<Map
     });
   }
   return members;
+}
+
+/** Operation (32), fingerprint (16) and position of an idempotency entry, as `run.lua` writes it. */
+const entryPattern = /^([0-9a-f]{32})([0-9a-f]{16})\d+-\d+$/;
+
+/**
+ * Keeps what Redis still knows of references that were used in the gap, for the rest of their window. Their effect is in
+ * the recovered entries, so a repeat must not be carried out; the entry is moved into the new epoch, where it is trusted,
+ * and the caller is told that the outcome is unknown. Answers how many there are.
+ */
+async function keepReferences(
+  { redis, connection, alive }: RecoveryStores,
+  shard: number,
+  epoch: number,
+  kept: ReadonlySet<string>,
+): Promise<number> {
+  let [cursor, found] = ['0', 0];
+  do {
+    const [next, names] = await redis.scan(cursor, 'MATCH', keys.idempotency(shard, '*'), 'COUNT', scanCount);
+    cursor = next;
+    alive();
+    if (names.length === 0) continue;
+    const values = await redis.mget(...names);
+    const entries = names.flatMap((name, i) => {
+      const match = entryPattern.exec(values[i] ?? '');
+      return match ? [{ name, operation: match[1]!, value: `${match[1]}${match[2]}${epoch}-0` }] : [];
+    });
+    const { rows } = await connection.query<{ operation: string }>(
+      `select replace(operation::text, '-', '') as operation from operation where operation = any($1::uuid[])`,
+      [entries.map(({ operation }) => operation)],
+    );
+    const known = new Set(rows.map((row) => row.operation));
+    const pipeline = redis.pipeline();
+    for (const { name, operation, value } of entries) {
+      if (known.has(operation) || kept.has(operation)) continue;
+      found += 1;
+      pipeline.set(name, value, 'KEEPTTL', 'XX');
+    }
+    for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+  } while (cursor !== '0');
+  return found;
 }
 
 interface Whereabouts {
@@ -200,6 +243,7 @@ async function lostRanges(
 export async function restore(
   stores: RecoveryStores,
   progress: ShardProgress,
+  epoch: number,
 ): Promise<{ entries: string[][]; restoration: Restoration }> {
   const { shard } = progress;
   const unknown = await unknownRecords(stores, shard, true);
@@ -223,6 +267,8 @@ export async function restore(
   for (const { record } of unknown.filter(isExplained)) entries.push(rebookedFields(record));
   const unexplained = unknown.filter((each) => !isExplained(each) && each.record.kind !== 'expiry');
   entries.push(...(await rebookedEntries(stores, shard, unexplained)));
+  const operations = new Set<string>(unknown.map(({ record }) => record.operation));
+  const referencesInGap = await keepReferences(stores, shard, epoch, operations);
   const firstKept = unknown[0];
   const ranges = await lostRanges(stores, progress, firstKept);
   const restoration: Restoration = {
@@ -234,6 +280,7 @@ export async function restore(
     unexplainedMembers: [...new Set(unexplained.map(({ record }) => record.member))].slice(0, listedMax),
     membersWithoutIdentity: withoutIdentity.slice(0, listedMax),
     membersWithoutProgram: withoutProgram.slice(0, listedMax),
+    referencesInGap,
     lostRanges: ranges,
     lostTo: ranges.find(({ epoch }) => epoch === progress.epoch)?.to,
   };
