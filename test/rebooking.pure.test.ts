@@ -199,6 +199,38 @@ describe('a record that was decided on stale balances', () => {
     expect(of.wallets.get(1)!.debt).toBe(20);
   });
 
+  test('gives points under the terms that were promised, and does nothing else, whatever the script tidied up', () => {
+    fc.assert(
+      fc.property(member, accrual, (of, { kind, legs }) => {
+        const [issued] = legs.filter(([account]) => account === 'issuance');
+        const credited = legs[legs.indexOf(issued!) - 1]!;
+        const { effect } = rebook(of, { kind, at }, { legs, balances: [] });
+        expect(effect.legs).toHaveLength(2);
+        const [given, other] = effect.legs as [Leg, Leg];
+        expect(other).toEqual(issued);
+        // Points and terms; the lot's number is the books' own.
+        expect([given[0], given[2], ...given.slice(4)]).toEqual([
+          credited[0],
+          credited[2],
+          ...credited.slice(4),
+        ]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('relieves a debt only as far as there is one; the rest is the member’s', () => {
+    const of = booksOf([]);
+    of.wallets.get(1)!.debt = 3;
+    const legs: Leg[] = [
+      ['debt', 1, 7, 0],
+      ['clearing', 1, -7, 0],
+    ];
+    const { effect } = rebook(of, { kind: 'transfer', at }, { legs, balances: [] });
+    expect(effect.legs).toEqual([['debt', 1, 3, 0], wallet(4, 5, noTerms), ['clearing', 1, -7, 0]]);
+    expect(of.wallets.get(1)!.debt).toBe(0);
+  });
+
   test('cannot spend a hold a second time that the books have captured already', () => {
     const of = booksOf([[1, 10]]);
     const legs: Leg[] = [
