@@ -45,6 +45,7 @@ export const operationPrefix = {
   transfer_return: 'trb',
   expiry: 'exp',
   status: 'sts',
+  correction: 'cor',
 } as const;
 export type OperationKind = keyof typeof operationPrefix;
 

@@ -2,35 +2,6 @@
 import type { App } from '#src/app.ts';
 import { auditShardHot } from '#src/ledger/audit.ts';
 import { createCollector } from '#src/ledger/audit-report.ts';
-import { takeStep } from '#src/members/engine.ts';
-import type { MemberNumber } from '#src/values.ts';
-
-const quarantinePerRunMax = 200;
-
-/** Freezes the spending of members with a record in quarantine; earning stays open. Answers how many were frozen. */
-export async function freezeQuarantined(app: App): Promise<number> {
-  const found = await app.pool.query<{ member: MemberNumber; program: number; record: string }>(
-    `select q.member, m.program, q.shard || '-' || q.epoch || '-' || q.seq as record
-     from quarantine q join member m on m.number = q.member where not m.frozen limit $1`,
-    [quarantinePerRunMax],
-  );
-  let frozen = 0;
-  for (const { member, program: number, record } of found.rows) {
-    const program = app.programs.get(number);
-    if (!program) continue;
-    await takeStep(app.operations, {
-      program,
-      member,
-      script: 'status',
-      kind: 'status',
-      reference: `quarantine/${record}`,
-      input: { frozen: true },
-      request: { body: { action: 'freeze' } },
-    });
-    frozen += 1;
-  }
-  return frozen;
-}
 
 /** Publishes how many transfers are in flight and how many repeated references nobody could take back. */
 export async function measureOpenWork(app: App): Promise<void> {

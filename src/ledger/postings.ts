@@ -97,7 +97,8 @@ function objectOrEmpty(request: string): string {
  */
 export function suspendedPosting(record: JournalRecord): Posting {
   const empty: Effect = { legs: [], balances: [] };
-  const quarantined = { ...record, request: '{}', effectText: JSON.stringify(empty) };
+  // Nothing follows from a record without legs: the hold that it may have settled is still open in the books.
+  const quarantined = { ...record, origins: [], request: '{}', effectText: JSON.stringify(empty) };
   let effect: Effect;
   try {
     effect = parseEffect(record.effectText);
@@ -229,6 +230,8 @@ function holdParts(effect: Effect): string {
 export function holdChanges({ record, effect }: Posting): HoldChange[] {
   switch (record.kind) {
     case 'hold':
+      // A quarantined record may hold nothing.
+      if (heldLegs(effect).length === 0) return [];
       return [
         {
           hold: record.operation,
