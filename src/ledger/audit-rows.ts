@@ -21,8 +21,11 @@ const membersQuery = `
   with sums as (
     select o.member, e.account::text as account, e.currency, case when e.account <> 'debt' then e.lot end as lot,
       case when e.account = 'held' then e.hold end as hold, sum(case when e.account = 'debt' then -e.points else e.points end) as points
-    from operation o join entry e using (shard, epoch, seq)
-    where o.member = any($1::bigint[]) and e.account in ('wallet', 'debt', 'held') group by 1, 2, 3, 4, 5),
+    -- \`offset 0\` keeps to the indexes also where PostgreSQL has no statistics yet.
+    from unnest($1::bigint[]) as m(number)
+    cross join lateral (select member, shard, epoch, seq from operation where member = m.number offset 0) o
+    cross join lateral (select * from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq offset 0) e
+    where e.account in ('wallet', 'debt', 'held') group by 1, 2, 3, 4, 5),
   stored as (
     select member, 'wallet' as account, currency, lot, null::uuid as hold, points from lot where member = any($1::bigint[])
     union all select member, 'debt', currency, null, null, points from debt where member = any($1::bigint[])
