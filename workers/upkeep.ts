@@ -6,7 +6,7 @@ import { createHealthServer } from '#src/http/health.ts';
 import { auditPart, publishAudit } from '#src/jobs/audit.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
-import { createEviction } from '#src/jobs/eviction.ts';
+import { createEviction, createPressureEviction } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { startJobs } from '#src/jobs/queues.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
@@ -40,6 +40,7 @@ const jobs = await startJobs(
       for (const part of ['books', 'rows', 'transfers'] as const) await auditPart(app, part, auditMs);
     },
     auditState: () => publishAudit(app),
+    pressure: createPressureEviction(app),
     eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,
