@@ -69,3 +69,27 @@ test('PostgreSQL away: fresh references go on at `journal` up to the limit, othe
   expect(rows[0]!.count).toBe(acknowledged.length);
   expect((await fresh(cold)).status).toBe(201);
 }, 120_000);
+
+test('PostgreSQL stands still: who needs it is told within seconds, not after half a minute', async () => {
+  const member = await shop.enrol();
+  await shop.accrue(member, 1, { durability: 'ledger' });
+  const backends = await stores.pool.query<{ pid: number }>(
+    `select pid from pg_stat_activity where backend_type = 'client backend'`,
+  );
+  const all = [stores.postgresPid(), ...backends.rows.map(({ pid }) => pid)];
+  const fresh = { reference: uuidV7(), durability: 'journal' };
+  for (const pid of all) process.kill(pid, 'SIGSTOP');
+  try {
+    const [till, hot] = await Promise.all([
+      shop.pos('POST', '/v1/accruals', shop.receipt(member, 1, { reference: reference() }), {
+        timeoutMs: 20_000,
+      }),
+      shop.pos('POST', '/v1/accruals', shop.receipt(member, 1, fresh)),
+    ]);
+    expect([till.status, till.code]).toEqual([503, 'not_ready']);
+    expect(hot.status).toBe(201);
+  } finally {
+    for (const pid of all) process.kill(pid, 'SIGCONT');
+  }
+  await engine.drained(60_000);
+}, 120_000);
