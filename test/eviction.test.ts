@@ -18,7 +18,7 @@ async function isServed(number: MemberNumber): Promise<boolean> {
 }
 
 const together = 64;
-const members = 14_000;
+const members = 8_000;
 
 test('Redis is full of members: cold ones are still served, because those that waited longest make room', async () => {
   await pool.query(
@@ -31,7 +31,7 @@ test('Redis is full of members: cold ones are still served, because those that w
   );
   const numbers = found.rows.map((row) => row.number);
   const used = await usedBytes();
-  await redis.config('SET', 'maxmemory', Math.round(used * 1.5));
+  await redis.config('SET', 'maxmemory', Math.round(used * 1.3));
   // Nobody makes room: the memory fills with members, and loads are refused.
   let served = 0;
   for (let isFull = false; !isFull && served < numbers.length; ) {
@@ -43,7 +43,7 @@ test('Redis is full of members: cold ones are still served, because those that w
 
   const makeRoom = createPressureEviction(engine.app);
   let sometimes = 0;
-  for (let from = 0; from < numbers.length; from += together) {
+  for (let from = numbers.length - members / 2; from < numbers.length; from += together) {
     let open = numbers.slice(from, from + together);
     await waitFor(
       'the whole batch is served',
@@ -58,6 +58,6 @@ test('Redis is full of members: cold ones are still served, because those that w
   }
   // It went on all the time, a part of the members at a time.
   expect(sometimes).toBeGreaterThan(1);
-  expect(await usedBytes()).toBeLessThan(used * 1.5);
+  expect(await usedBytes()).toBeLessThan(used * 1.3);
   await redis.config('SET', 'maxmemory', 64 * 1_048_576);
 }, 120_000);
