@@ -6,7 +6,12 @@ export interface Operation {
   readonly method: string;
   /** `/v1/holds/{id}/capture` */
   readonly template: string;
-  readonly parameters: readonly { readonly in: string; readonly name: string; readonly schema?: Schema }[];
+  readonly parameters: readonly {
+    readonly in: string;
+    readonly name: string;
+    readonly required?: boolean;
+    readonly schema?: Schema;
+  }[];
   readonly body: Schema | undefined;
 }
 
@@ -87,8 +92,13 @@ function pathText(chance: Chance, known: Known, template: string, parameter: str
 
 function queryText(operation: Operation, chance: Chance, grammar: Grammar): string {
   const pairs = operation.parameters.flatMap((parameter) => {
-    if (parameter.in !== 'query' || chance.oneIn(2)) return [];
-    const value = grammar.value(parameter.schema ?? {}, parameter.name, 6);
+    const isRare = parameter.name === 'cursor' && !chance.oneIn(10);
+    if (parameter.in !== 'query' || isRare || (parameter.required !== true && chance.oneIn(2))) return [];
+    const value = grammar.value(
+      parameter.schema ?? {},
+      parameter.name === 'from' || parameter.name === 'to' ? 'at' : parameter.name,
+      12,
+    );
     return [
       `${parameter.name}=${encodeURIComponent((typeof value === 'string' ? value : JSON.stringify(value)).toWellFormed()).slice(0, 2_000)}`,
     ];

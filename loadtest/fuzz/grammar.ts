@@ -82,6 +82,12 @@ interface Surroundings {
 }
 
 const depthMax = 8;
+/** Properties of which a request has one. */
+const alternatives = [
+  ['purchase', 'flight', 'activity', 'grant'],
+  ['order', 'accrual'],
+  ['points', 'parts'],
+] as const;
 
 /** Text for a property by what it is called, because most patterns say less than the name. */
 function named(name: string, { chance, known, nowMs, reference }: Surroundings): string | undefined {
@@ -102,8 +108,15 @@ function named(name: string, { chance, known, nowMs, reference }: Surroundings):
     case 'accrual':
     case 'redemption':
       return known.ids.length > 0 ? chance.pick(known.ids) : undefined;
-    case 'currency':
-      return chance.pick(['points', 'points', 'EUR', 'USD', 'miles']);
+    case 'birthday':
+      return '1990-05-17';
+    case 'expiresAt':
+      return new Date(nowMs + 86_400_000).toISOString();
+    case 'type':
+      return chance.pick(['card', 'email', 'phone']);
+    case 'carrier':
+    case 'quantity':
+      return chance.pick(['1', '2.5', 'XX']);
     case 'order':
       return `order-${chance.below(30)}`;
     case 'occurredAt':
@@ -118,6 +131,10 @@ function ofFormat(schema: Schema, { chance, nowMs }: Surroundings): string {
   if (schema.format === 'date-time') return new Date(nowMs - chance.below(1_000_000_000)).toISOString();
   if (schema.format === 'date')
     return new Date(nowMs - chance.below(1_000_000_000)).toISOString().slice(0, 10);
+  // Programs name their points in lower case, money is written in capitals.
+  if (String(schema.pattern).includes('A-Z')) return chance.pick(['EUR', 'EUR', 'USD', 'XXX']);
+  if (String(schema.pattern).startsWith('^[a-z][a-z0-9_-]'))
+    return chance.pick(['points', 'points', 'card', 'miles']);
   const lengthMin = Number(schema.minLength ?? 1);
   return chance.pick(['a', 'points', 'EUR', '1', '12.5', 'store-1', 'active']).padEnd(lengthMin, 'a');
 }
@@ -139,10 +156,14 @@ export function grammarOf(components: Readonly<Record<string, Schema>>, around: 
   }
 
   function object(schema: Schema, faultsIn: number, depth: number): Record<string, unknown> {
+    const properties = (schema.properties ?? {}) as Record<string, Schema>;
     const required = new Set((schema.required ?? []) as string[]);
     const made: Record<string, unknown> = {};
-    for (const [key, part] of Object.entries((schema.properties ?? {}) as Record<string, Schema>)) {
-      const isWanted = required.has(key) ? !(faultsIn > 0 && chance.oneIn(faultsIn)) : chance.oneIn(3);
+    const chosen = alternatives.map((names) => chance.pick(names.filter((name) => name in properties)));
+    for (const [key, part] of Object.entries(properties)) {
+      const group = alternatives.findIndex((names) => (names as readonly string[]).includes(key));
+      const isChosen = group < 0 ? key === 'reference' || chance.oneIn(4) : chosen[group] === key;
+      const isWanted = required.has(key) || isChosen ? !(faultsIn > 0 && chance.oneIn(faultsIn)) : false;
       if (isWanted) made[key] = value(part, key, faultsIn, depth + 1);
     }
     const more = schema.additionalProperties;
@@ -183,7 +204,8 @@ export function grammarOf(components: Readonly<Record<string, Schema>>, around: 
     if ('const' in schema) return schema.const;
     if (Array.isArray(schema.enum)) return chance.pick(schema.enum);
     const choices = (schema.anyOf ?? schema.oneOf) as Schema[] | undefined;
-    if (choices) return value(chance.pick(choices), name, faultsIn, depth + 1);
+    if (choices)
+      return value(chance.oneIn(4) ? chance.pick(choices) : choices[0]!, name, faultsIn, depth + 1);
     const all = schema.allOf as Schema[] | undefined;
     if (all) return Object.assign({}, ...all.map((part) => value(part, name, faultsIn, depth + 1)));
     const type = Array.isArray(schema.type) ? chance.pick(schema.type as unknown[]) : schema.type;

@@ -129,14 +129,17 @@ async function judgeBooks(
   const findings: Finding[] = [];
   const found = (what: string) => findings.push({ step, what, call: '' });
   if (!(await drained(engine))) found('the books did not take everything within a minute');
-  const { rows } = await engine.pool.query<{ operation: string; kind: string }>(
-    `select replace(operation::text, '-', '') as operation, kind from operation where client <> 0`,
+  const { rows } = await engine.pool.query<{ operation: string; kind: string; request: string }>(
+    `select replace(operation::text, '-', '') as operation, kind, left(request::text, 400) as request from operation where client <> 0`,
   );
   const silent = rows.filter(({ operation }) => !answered.has(operation));
-  const status = silent.filter(({ kind }) => kind !== 'status');
+  const others = silent.filter(({ kind }) => kind !== 'status');
   // A change of status answers with the member and not with an operation; every other change names its own.
-  if (status.length > unanswered)
-    found(`${status.length} changes without an answer, such as ${status[0]!.kind} ${status[0]!.operation}`);
+  if (others.length > unanswered) {
+    // The reference in the request names the step.
+    for (const { kind, operation, request: asked } of others.slice(0, 5))
+      found(`nobody was answered about ${kind} ${operation}: ${asked}`);
+  }
   const quarantine = await engine.pool.query<{ reason: string }>('select reason from quarantine limit 5');
   for (const { reason } of quarantine.rows) found(`a record went into quarantine: ${reason}`);
   const connection = auditConnection(engine.databaseUrl);
