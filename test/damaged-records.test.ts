@@ -4,6 +4,7 @@ import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { resolveQuarantined } from '#src/jobs/resolve.ts';
 import { listQuarantine } from '#src/ledger/quarantine.ts';
 import { parseMemberId } from '#src/values.ts';
+import { keys } from '#src/wallet/keys.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { lastRecord, replaceLast } from './house/journal.ts';
 
@@ -96,7 +97,7 @@ test('a record that does not say whose it is stops its shard and no other, and n
   // A person has found the record in a copy of the journal and puts it back, with what followed.
   await engine.withoutWriter(async () => {
     const after = await lastRecord(redis, 0);
-    const key = '{s00}:journal';
+    const key = keys.journal(0);
     await redis.xdel(key, after.id, sound.id);
     await redis.call('XSETID', key, `${sound.record.epoch}-${sound.record.seq - 1}`);
     await redis.xadd(key, sound.id, 'record', sound.text);
