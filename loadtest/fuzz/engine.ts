@@ -17,6 +17,7 @@ import { type Surroundings, startNode } from '../contestant.ts';
 
 export interface FuzzEngine {
   readonly port: number;
+  readonly url: string;
   readonly databaseUrl: string;
   readonly pool: pg.Pool;
   readonly redis: Redis;
@@ -100,6 +101,7 @@ export async function startFuzzEngine(around: Surroundings): Promise<FuzzEngine>
   const all = stack.move();
   return {
     port,
+    url: `http://127.0.0.1:${port}`,
     databaseUrl: postgres.url,
     pool,
     redis: commands,

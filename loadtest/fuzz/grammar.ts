@@ -132,7 +132,7 @@ function ofFormat(schema: Schema, { chance, nowMs }: Surroundings): string {
   if (schema.format === 'date')
     return new Date(nowMs - chance.below(1_000_000_000)).toISOString().slice(0, 10);
   // Programs name their points in lower case, money is written in capitals.
-  if (String(schema.pattern).includes('A-Z')) return chance.pick(['EUR', 'EUR', 'USD', 'XXX']);
+  if (String(schema.pattern).includes('A-Z')) return chance.pick(['EUR', 'EUR', 'USD', 'JPY']);
   if (String(schema.pattern).startsWith('^[a-z][a-z0-9_-]'))
     return chance.pick(['points', 'points', 'card', 'miles']);
   const lengthMin = Number(schema.minLength ?? 1);

@@ -55,6 +55,7 @@ export function faultOf(call: FuzzCall, answer: FuzzAnswer | Error, isReady: boo
 const operationPattern = /"[a-z]{3,4}_([0-9a-f]{32})"/g;
 const memberPattern = /"(mem_[0-9a-z]{8,11})"/g;
 const idPattern = /"id":"([a-z]{3,4}_[0-9a-f]{32})"/g;
+const referencePattern = /"reference":"([^"]{1,64})"/g;
 const keyPattern = /"id":"(key_[^"]+)"/g;
 
 function* matches(text: string, pattern: RegExp): Generator<string> {
@@ -66,5 +67,7 @@ export const idsIn = {
   operations: (text: string) => [...matches(text, operationPattern)],
   members: (text: string) => [...matches(text, memberPattern)],
   ids: (text: string) => [...matches(text, idPattern)],
+  /** The first one of a body. */
+  references: (text: string) => [...matches(text, referencePattern)].slice(0, 1),
   keys: (text: string) => [...matches(text, keyPattern)],
 } as const;

@@ -64,8 +64,8 @@ function send(
   });
 }
 
-async function isReady(port: number): Promise<boolean> {
-  const answer = await fetch(`http://127.0.0.1:${port}/readyz`, {
+async function isReady(url: string): Promise<boolean> {
+  const answer = await fetch(`${url}/readyz`, {
     signal: AbortSignal.timeout(answerMs),
   }).catch(() => undefined);
   return answer?.status === 200;
@@ -94,8 +94,7 @@ function createMemory() {
       keep(known.ids, idsIn.ids(text));
       // Only keys that it made itself: a list shows those that the run needs.
       if (call.method === 'POST') keep(known.keyIds, idsIn.keys(text));
-      const reference = /"reference":"([^"\\]{1,64})"/.exec(call.body?.toString('utf8') ?? '')?.[1];
-      if (reference !== undefined) keep(known.references, [reference]);
+      keep(known.references, idsIn.references(call.body?.toString('utf8') ?? ''));
     },
   };
 }
@@ -171,7 +170,7 @@ async function takeStep(engine: FuzzEngine, loop: Loop, step: number, call: Fuzz
     const fault = faultOf(
       call,
       answer,
-      answer instanceof Error || answer.status < 500 || (await isReady(engine.port)),
+      answer instanceof Error || answer.status < 500 || (await isReady(engine.url)),
     );
     if (fault !== undefined && loop.findings.length < findingsMax)
       loop.findings.push({ step, what: fault, call: lineOf(call) });
@@ -216,7 +215,7 @@ export async function fuzz(
   abort: AbortSignal,
 ): Promise<FuzzReport> {
   const { seed, seconds, stepsMax } = settings;
-  const document = (await (await fetch(`http://127.0.0.1:${engine.port}/openapi.json`)).json()) as {
+  const document = (await (await fetch(`${engine.url}/openapi.json`)).json()) as {
     paths: Record<string, Record<string, Schema>>;
     components?: { schemas?: Record<string, Schema> };
   };
