@@ -46,6 +46,7 @@ export const operationPrefix = {
   expiry: 'exp',
   status: 'sts',
   recovery: 'rec',
+  correction: 'cor',
 } as const;
 export type OperationKind = keyof typeof operationPrefix;
 

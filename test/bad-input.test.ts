@@ -2,6 +2,7 @@
  * Everything that can be wrong with a request: each its problem document with a pointer to the fault, never a 500, never a
  * partial change, and the next request works.
  */
+import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Answer, noteCode, reference, startEngine } from './harness.ts';
@@ -308,4 +309,19 @@ describe('on the wire', () => {
     const close = `GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
     expect((await raw(head(bad.length) + bad + close)).statuses).toEqual([400, 200]);
   });
+});
+
+test('an expectation that nobody knows is ignored, and the answer is the ordinary one', async () => {
+  const url = new URL(`${engine.url}/v1/nowhere`);
+  const answer = await new Promise<{ status: number | undefined; type: string | undefined }>(
+    (resolve, reject) => {
+      const sent = httpRequest(url, { headers: { Expect: '200-ok' }, timeout: 5_000 }, (reply) => {
+        reply.resume();
+        resolve({ status: reply.statusCode, type: reply.headers['content-type'] });
+      });
+      sent.on('error', reject);
+      sent.end();
+    },
+  );
+  expect(answer).toEqual({ status: 404, type: 'application/problem+json' });
 });

@@ -264,6 +264,22 @@ describe('without the id, by reference', () => {
     expect((await shop.balances(member)).available).toBe(0);
   });
 
+  test('a refused void has not used the reference up: lines of a receipt that is not there cannot be taken back', async () => {
+    const member = await shop.enrol();
+    const late = shop.receipt(member, 40);
+    const refused = await shop.pos('POST', '/v1/accruals/by-reference/reversals', {
+      reference: reference(),
+      originalReference: late.reference,
+      occurredAt: shop.time(),
+      member,
+      voidIfMissing: true,
+      lines: [{ line: 1, amount: 100 }],
+    });
+    expect(refused.body).toMatchObject({ status: 400, applied: 'no' });
+    expect((await shop.pos('POST', '/v1/accruals', late)).status).toBe(201);
+    expect((await shop.balances(member)).available).toBe(40);
+  });
+
   test('the answer whether a reference was used is definitive', async () => {
     const member = await shop.enrol();
     const named = reference();

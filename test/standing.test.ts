@@ -1,7 +1,7 @@
 /** What callers are told when the machine under the service is not well, and what the service says of itself. */
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { createEviction } from '#src/jobs/eviction.ts';
-import { freezeQuarantined } from '#src/jobs/watch.ts';
+import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { newOperation } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { type Answer, type Http, reference, startEngine, waitFor } from './harness.ts';

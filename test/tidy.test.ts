@@ -64,11 +64,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/earning/',
     'src/redemption/',
     'src/members/',
-    'src/ledger/audit.ts',
-    'src/ledger/audit-report.ts',
+    'src/ledger/',
     'src/platform/telemetry.ts',
-    'src/ledger/audit.ts',
-    'src/ledger/audit-report.ts',
   ],
 };
 /** The one file that puts the API together. */

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { createApp } from '#src/app.ts';
 import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
+import { auditPart, publishAudit } from '#src/jobs/audit.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
-import { createEviction } from '#src/jobs/eviction.ts';
+import { createEviction, createPressureEviction } from '#src/jobs/eviction.ts';
+import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { startJobs } from '#src/jobs/queues.ts';
-import { createDriftWatch, freezeQuarantined, measureOpenWork } from '#src/jobs/watch.ts';
+import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
 import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
@@ -18,6 +20,8 @@ const app = await createApp(config, 'upkeep');
 const { log, metrics } = app.telemetry;
 const members = createMembers(app);
 const perRunMax = 200;
+/** Half of a core at most: every two seconds for what is hot, and twice every five for the books. */
+const auditMs = 1_000;
 
 const connection = createBlockingRedis(config.redisUrl);
 const producer = createRedis(config.redisUrl);
@@ -31,7 +35,12 @@ const jobs = await startJobs(
     conflicts: () => takeBackConflicts(app),
     quarantine: () => freezeQuarantined(app),
     openWork: () => measureOpenWork(app),
-    drift: createDriftWatch(app),
+    auditHot: () => auditPart(app, 'hot', auditMs),
+    auditBooks: async () => {
+      for (const part of ['books', 'rows', 'transfers'] as const) await auditPart(app, part, auditMs);
+    },
+    auditState: () => publishAudit(app),
+    pressure: createPressureEviction(app),
     eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,

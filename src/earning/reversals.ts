@@ -81,6 +81,9 @@ async function originalOf(context: EarningContext, call: Call<ReversalBody>): Pr
   const found = await find();
   if (found) return found;
   if (!body.voidIfMissing || body.originalReference === undefined) throw new Problem('original_not_found');
+  // Asked before the reference is used up: taking lines back from nothing would be refused afterwards.
+  if (body.lines !== undefined)
+    throw fault('/lines', 'cannot be taken back from a receipt that is not there');
   try {
     return await voidAccrual(context, call);
   } catch (error) {

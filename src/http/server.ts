@@ -303,6 +303,8 @@ export function createServer(options: ServerOptions): Server {
   );
   server.maxHeadersCount = headerCountMax;
   server.on('clientError', answerMalformed);
+  // An expectation that nobody knows is ignored, as HTTP allows; Node would answer 417 without a document.
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
   mount(app, options, server);
   return server;
 }

@@ -43,10 +43,25 @@ export const catalog = {
     everyMs: 10_000,
     purpose: 'counts transfers in flight and repeats that stay',
   },
-  drift: {
+  auditHot: {
     payload: nothing,
-    everyMs: 30_000,
-    purpose: 'compares the hot members of one shard with the books',
+    everyMs: 2_000,
+    purpose: 'compares what is hot with the books, for a second',
+  },
+  auditBooks: {
+    payload: nothing,
+    everyMs: 5_000,
+    purpose: 'recomputes numbers, hash chain, entries, rows and transfers, for a second each',
+  },
+  auditState: {
+    payload: nothing,
+    everyMs: 5_000,
+    purpose: 'settles what the audit found and is good again, and publishes how it stands',
+  },
+  pressure: {
+    payload: nothing,
+    everyMs: 1_000,
+    purpose: 'makes room in Redis when it nears its maxmemory',
   },
   eviction: {
     payload: nothing,

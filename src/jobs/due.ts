@@ -1,6 +1,6 @@
 /** Books what time has decided for members whom nobody touched. Balances were right without it. */
 import type { App } from '#src/app.ts';
-import { programNow } from '#src/earning/program.ts';
+import { type Program, programNow } from '#src/earning/program.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
 
 /** Lots and holds that fall due are few and indexed by their time, whoever's they are. */
@@ -23,13 +23,15 @@ const dueOfTest = `
 const membersPerRunMax = 20_000;
 const together = 256;
 
-async function bookMember(app: App, program: number, member: MemberNumber, at: number): Promise<boolean> {
+/** Books what is due for one member; false when nothing is. */
+export async function bookMember(app: App, program: Program, member: MemberNumber): Promise<boolean> {
+  const at = programNow(program);
   const { wallet } = app.operations;
   const now = Date.now();
   const outcome = await wallet.execute({
     script: 'expire',
     kind: 'expiry',
-    program,
+    program: program.number,
     client: 0,
     member,
     operation: newOperation(wallet.shardOf(member), now),
@@ -59,9 +61,7 @@ export async function bookDue(app: App): Promise<number> {
     );
     for (let from = 0; from < due.rows.length; from += together) {
       const chunk = due.rows.slice(from, from + together);
-      const results = await Promise.allSettled(
-        chunk.map((row) => bookMember(app, program.number, row.number, at)),
-      );
+      const results = await Promise.allSettled(chunk.map((row) => bookMember(app, program, row.number)));
       booked += results.filter((result) => result.status === 'fulfilled' && result.value).length;
       const failed = results.find((result) => result.status === 'rejected');
       // The next run finds them again; a shard that recovers must not hold up the others.

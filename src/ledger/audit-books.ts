@@ -6,8 +6,8 @@ import type pg from 'pg';
 import type { JournalRecord } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberAccounts } from './accounts.ts';
-import { createChainCheck } from './audit-chain.ts';
-import { createDensityCheck } from './audit-density.ts';
+import { type BlockRow, type ChainCheck, createChainCheck } from './audit-chain.ts';
+import { createDensityCheck, type DensityCheck } from './audit-density.ts';
 import type { Collector, Where } from './audit-report.ts';
 import { type EntryRow, type Posting, postingOf, UnbalancedRecord, walletLegs } from './postings.ts';
 
@@ -48,24 +48,37 @@ const operationsQuery = `select epoch, seq, kind, program, client, member, repla
     order_reference, replace(reference_key::text, '-', '') as reference_key, fingerprint,
     (extract(epoch from at) * 1000)::bigint as at, (extract(epoch from occurred_at) * 1000)::bigint as occurred_at,
     request::text as request, effect::text as effect
-  from operation where shard = $1 and (epoch, seq) > ($2, $3) order by epoch, seq limit $4`;
+  from operation where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($5, $6) order by epoch, seq limit $4`;
 
 const entriesQuery = `select epoch, seq, line, account::text as account, program, currency, points, member, lot,
     replace(hold::text, '-', '') as hold, party
   from entry where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($4, $5) order by epoch, seq, line`;
 
 const largestEpoch = 2_147_483_647;
+const largestSeq = Number.MAX_SAFE_INTEGER;
 
-async function* pagesOf(tx: pg.ClientBase, shard: number): AsyncGenerator<Page> {
-  let after = { epoch: -1, seq: -1 };
+interface Numbered {
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+/** A shard's operations after one number, through another (all when there is none). */
+async function* pagesOf(
+  tx: pg.ClientBase,
+  shard: number,
+  from: Numbered | undefined,
+  end: Numbered | undefined,
+): AsyncGenerator<Page> {
+  let after: Numbered = from ?? { epoch: -1, seq: -1 };
+  const last = end ?? { epoch: largestEpoch, seq: 0 };
   for (;;) {
     const operations = await tx.query<OperationRow>({
       name: 'audit-operations',
       text: operationsQuery,
-      values: [shard, after.epoch, after.seq, operationsPerPage],
+      values: [shard, after.epoch, after.seq, operationsPerPage, last.epoch, end ? last.seq : largestSeq],
     });
     const isLast = operations.rows.length < operationsPerPage;
-    const through = isLast ? { epoch: largestEpoch, seq: 0 } : operations.rows.at(-1)!;
+    const through = isLast ? last : operations.rows.at(-1)!;
     const entries = await tx.query<StoredEntry>({
       name: 'audit-entries',
       text: entriesQuery,
@@ -297,26 +310,22 @@ interface PositionRow {
   readonly hash: Buffer;
 }
 
-/** Audits what a shard's operations say about the books. `tx` is one snapshot. */
-export async function auditShardBooks(tx: pg.ClientBase, shard: number, collector: Collector): Promise<void> {
-  const found = await tx.query<PositionRow>('select epoch, seq, hash from position where shard = $1', [
-    shard,
-  ]);
-  const position = found.rows[0];
-  if (!position) {
-    collector.found({ check: 'density', where: { shard }, detail: 'the shard has no position', points: 0 });
-    return;
-  }
-  const density = await createDensityCheck(tx, shard, collector);
-  const chain = createChainCheck(tx, shard, collector);
-  for await (const page of pagesOf(tx, shard)) {
+/** Feeds every operation of a stretch, with its entries, to the checks. */
+async function walk(
+  tx: pg.ClientBase,
+  shard: number,
+  collector: Collector,
+  pages: AsyncGenerator<Page>,
+  checks: { readonly density: DensityCheck; readonly chain: ChainCheck },
+): Promise<void> {
+  for await (const page of pages) {
     const entries = entriesByOperation(shard, collector, page.entries);
     const terms = new Map<string, Terms>();
     collector.compared('entries', page.entries.length);
     for (const row of page.operations) {
       const record = recordOf(row);
-      density.number(row.epoch, row.seq);
-      await chain.record(record);
+      checks.density.number(row.epoch, row.seq);
+      await checks.chain.record(record);
       const stored = entries.of(row);
       checkLegs({ shard, epoch: row.epoch, seq: row.seq, member: row.member }, collector, stored);
       const posting = postingOrFinding(shard, collector, record);
@@ -327,6 +336,66 @@ export async function auditShardBooks(tx: pg.ClientBase, shard: number, collecto
     entries.end();
     await checkTerms(tx, shard, collector, [...terms.values()]);
   }
-  await chain.end(position.hash);
-  density.end(position);
+}
+
+/** Audits what a shard's operations say about the books. `tx` is one snapshot. */
+export async function auditShardBooks(tx: pg.ClientBase, shard: number, collector: Collector): Promise<void> {
+  await auditShardBooksFrom(tx, shard, undefined, Number.POSITIVE_INFINITY, collector);
+}
+
+/** The blocks after one, as many as hold `operationsMax` operations; undefined when that is all there is. */
+async function endOfStretch(
+  tx: pg.ClientBase,
+  shard: number,
+  from: BlockRow | undefined,
+  operationsMax: number,
+): Promise<BlockRow | undefined> {
+  if (operationsMax === Number.POSITIVE_INFINITY) return undefined;
+  const { rows } = await tx.query<BlockRow>({
+    name: 'audit-stretch',
+    text: `select epoch, first_seq, last_seq, previous_hash, hash from block
+      where shard = $1 and (epoch, first_seq) > ($2, $3) order by epoch, first_seq limit $4`,
+    values: [shard, from?.epoch ?? -1, from?.first_seq ?? -1, operationsMax + 1],
+  });
+  let operations = 0;
+  const end = rows.findIndex((row) => {
+    operations += row.last_seq - row.first_seq + 1;
+    return operations >= operationsMax;
+  });
+  return end < 0 || end === rows.length - 1 ? undefined : rows[end];
+}
+
+/**
+ * Audits a stretch of a shard's books after the block `from`, whole blocks of about `operationsMax` operations. Answers the
+ * block it ended at, where the next call goes on; undefined when it came to the end, which was compared with the position.
+ */
+export async function auditShardBooksFrom(
+  tx: pg.ClientBase,
+  shard: number,
+  from: BlockRow | undefined,
+  operationsMax: number,
+  collector: Collector,
+): Promise<BlockRow | undefined> {
+  const found = await tx.query<PositionRow>('select epoch, seq, hash from position where shard = $1', [
+    shard,
+  ]);
+  const position = found.rows[0];
+  if (!position) {
+    collector.found({ check: 'density', where: { shard }, detail: 'the shard has no position', points: 0 });
+    return undefined;
+  }
+  const through = await endOfStretch(tx, shard, from, operationsMax);
+  const start = from && { epoch: from.epoch, seq: from.last_seq };
+  const end = through && { epoch: through.epoch, seq: through.last_seq };
+  const density = await createDensityCheck(tx, shard, collector, start);
+  const chain = createChainCheck(tx, shard, collector, { from, through });
+  await walk(tx, shard, collector, pagesOf(tx, shard, start, end), { density, chain });
+  if (through) {
+    await chain.pause();
+    density.pause(through.epoch);
+  } else {
+    await chain.end(position.hash);
+    density.end(position);
+  }
+  return through;
 }

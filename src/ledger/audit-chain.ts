@@ -6,7 +6,7 @@ import type pg from 'pg';
 import type { Collector } from './audit-report.ts';
 import { blockHash, type ChainedRecord } from './chain.ts';
 
-interface BlockRow {
+export interface BlockRow {
   readonly epoch: number;
   readonly first_seq: number;
   readonly last_seq: number;
@@ -19,6 +19,14 @@ export interface ChainCheck {
   record(record: ChainedRecord): Promise<void>;
   /** Closes the chain; its last hash must be the position's. */
   end(positionHash: Buffer): Promise<void>;
+  /** Ends a part of the walk at its last block. */
+  pause(): Promise<void>;
+}
+
+/** A stretch of the chain: after the block `from`, through the block `through`. */
+export interface ChainStretch {
+  readonly from: BlockRow | undefined;
+  readonly through: BlockRow | undefined;
 }
 
 const blocksPerPage = 1_000;
@@ -28,15 +36,19 @@ const firstHash = Buffer.from([0]);
 const blocksQuery = `select epoch, first_seq, last_seq, previous_hash, hash from block
   where shard = $1 and (epoch, first_seq) > ($2, $3) order by epoch, first_seq limit $4`;
 
-async function* blocksOf(tx: pg.ClientBase, shard: number): AsyncGenerator<BlockRow> {
-  let after = { epoch: -1, first_seq: -1 };
+async function* blocksOf(tx: pg.ClientBase, shard: number, stretch: ChainStretch): AsyncGenerator<BlockRow> {
+  const { from, through } = stretch;
+  let after = { epoch: from?.epoch ?? -1, first_seq: from?.first_seq ?? -1 };
   for (;;) {
     const { rows } = await tx.query<BlockRow>({
       name: 'audit-blocks',
       text: blocksQuery,
       values: [shard, after.epoch, after.first_seq, blocksPerPage],
     });
-    yield* rows;
+    for (const row of rows) {
+      yield row;
+      if (row.epoch === through?.epoch && row.first_seq === through.first_seq) return;
+    }
     if (rows.length < blocksPerPage) return;
     after = rows.at(-1)!;
   }
@@ -49,10 +61,15 @@ function side(record: ChainedRecord, block: BlockRow): -1 | 0 | 1 {
   return record.seq > block.last_seq ? 1 : 0;
 }
 
-export function createChainCheck(tx: pg.ClientBase, shard: number, collector: Collector): ChainCheck {
-  const blocks = blocksOf(tx, shard);
+export function createChainCheck(
+  tx: pg.ClientBase,
+  shard: number,
+  collector: Collector,
+  stretch: ChainStretch = { from: undefined, through: undefined },
+): ChainCheck {
+  const blocks = blocksOf(tx, shard, stretch);
   let block: BlockRow | undefined;
-  let previous: BlockRow | undefined;
+  let previous = stretch.from;
   let held: ChainedRecord[] = [];
   let started = false;
   let uncovered = false;
@@ -92,7 +109,13 @@ export function createChainCheck(tx: pg.ClientBase, shard: number, collector: Co
     block = value ?? undefined;
   }
 
+  async function finishAll(): Promise<void> {
+    if (!started) await next();
+    while (block) await next();
+  }
+
   return {
+    pause: finishAll,
     async record(record) {
       if (!started) await next();
       while (block && side(record, block) > 0) await next();
@@ -112,8 +135,7 @@ export function createChainCheck(tx: pg.ClientBase, shard: number, collector: Co
       });
     },
     async end(positionHash) {
-      if (!started) await next();
-      while (block) await next();
+      await finishAll();
       if (!positionHash.equals(previous?.hash ?? firstHash)) {
         collector.found({
           check: 'blocks',

@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { z } from 'zod';
+import { parseStreamId } from '#src/journal.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { operationStateOf } from '#src/wallet/operation-state.ts';
@@ -45,13 +46,16 @@ export interface HotComparison {
   /** Not at rest long enough, or not written in time. */
   readonly skipped: number;
   readonly differences: readonly Difference[];
-  /** Names whose state cannot even be read. */
+  /** Names whose state cannot even be read, or says that its last record is one that the journal never had. */
   readonly unreadable: readonly string[];
 }
 
-interface Progress {
+interface Numbered {
   readonly epoch: number;
   readonly seq: number;
+}
+
+interface Progress extends Numbered {
   readonly coldBelow: number;
 }
 
@@ -85,7 +89,13 @@ async function progressOf(connection: pg.ClientBase, shard: number): Promise<Pro
   return { epoch: row?.epoch ?? 0, seq: row?.seq ?? 0, coldBelow: row?.cold_below ?? 0 };
 }
 
-function isWritten(progress: Progress, [epoch, seq]: readonly [number, number, ...unknown[]]): boolean {
+/** The last record of a shard's journal; undefined where there is none. */
+async function newestOf(redis: Redis, shard: number): Promise<Numbered | undefined> {
+  const [found] = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
+  return found && parseStreamId(found[0]);
+}
+
+function isWritten(progress: Numbered, [epoch, seq]: readonly [number, number, ...unknown[]]): boolean {
   return progress.epoch > epoch || (progress.epoch === epoch && progress.seq >= seq);
 }
 
@@ -146,12 +156,16 @@ async function compareHot<
   /** One reading of both sides; answers what must be read again. */
   async function attempt(): Promise<Name[]> {
     const before = await textsOf(open);
+    const newest = await newestOf(redis, shard);
     const { coldBelow } = await progressOf(connection, shard);
     const states = new Map<Name, State>();
     open.forEach((name, i) => {
       const text = before[i];
       const state = text ? parse(name, text) : undefined;
-      if (state && state[0] >= coldBelow) states.set(name, state);
+      if (!state || state[0] < coldBelow) return;
+      // The journal was read later, so it has every record that a state can name.
+      if (newest && !isWritten(newest, state)) unreadable.push(String(name));
+      else states.set(name, state);
     });
     if (states.size === 0) return [];
     await untilWritten(stores, shard, states.values());

@@ -78,7 +78,12 @@ function collect(
   for (const name of unreadable) {
     const where =
       check === 'hot members' ? { shard, member: Number(name) as MemberNumber } : { shard, operation: name };
-    collector.found({ check, where, detail: 'the state in Redis cannot be read', points: 0 });
+    collector.found({
+      check,
+      where,
+      detail: 'the state in Redis cannot be read, or names a record that never was',
+      points: 0,
+    });
   }
 }
 

@@ -35,6 +35,9 @@ export interface Posting {
   readonly entries: readonly EntryRow[];
 }
 
+/** A reason is read in a table; what a schema says of a union can be pages. */
+const reasonMax = 300;
+
 export class UnbalancedRecord extends Error {
   constructor(reason: string) {
     super(reason);
@@ -66,8 +69,9 @@ export function postingOf(record: JournalRecord): Posting {
     effect = parseEffect(record.effectText);
     if (!isObjectText(record.request)) throw new Error('the request is not an object');
   } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
     throw new UnbalancedRecord(
-      `effect or request cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      `effect or request cannot be read: ${why.replaceAll(/\s+/g, ' ').slice(0, reasonMax)}`,
     );
   }
   const sums = new Map<number, number>();
@@ -85,7 +89,7 @@ export function postingOf(record: JournalRecord): Posting {
 function objectOrEmpty(request: string): string {
   try {
     const value: unknown = JSON.parse(request);
-    return typeof value === 'object' && value !== null ? request : '{}';
+    return typeof value === 'object' && value !== null && isObjectText(request) ? request : '{}';
   } catch {
     return '{}';
   }
@@ -97,7 +101,8 @@ function objectOrEmpty(request: string): string {
  */
 export function suspendedPosting(record: JournalRecord): Posting {
   const empty: Effect = { legs: [], balances: [] };
-  const quarantined = { ...record, request: '{}', effectText: JSON.stringify(empty) };
+  // Nothing follows from a record without legs: the hold that it may have settled is still open in the books.
+  const quarantined = { ...record, origins: [], request: '{}', effectText: JSON.stringify(empty) };
   let effect: Effect;
   try {
     effect = parseEffect(record.effectText);
@@ -229,6 +234,8 @@ function holdParts(effect: Effect): string {
 export function holdChanges({ record, effect }: Posting): HoldChange[] {
   switch (record.kind) {
     case 'hold':
+      // A quarantined record may hold nothing.
+      if (heldLegs(effect).length === 0) return [];
       return [
         {
           hold: record.operation,

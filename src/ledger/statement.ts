@@ -32,6 +32,7 @@ const statementKind = {
   transfer_refusal: 'transfer',
   transfer_return: 'transfer',
   expiry: 'expiry',
+  correction: 'adjustment',
   // The only status change that moves points is closing, which releases the holds.
   status: 'release',
   // What a restore of PostgreSQL left unexplained.

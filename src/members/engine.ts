@@ -10,7 +10,7 @@ import { randomUUID } from 'node:crypto';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
-import type { Operations, Recorded } from '#src/wallet/operations.ts';
+import type { Attempt, Operations, Recorded } from '#src/wallet/operations.ts';
 import { checkBooks } from '#src/wallet/perform.ts';
 import type { MovementScript } from '#src/wallet/scripts.ts';
 
@@ -43,12 +43,12 @@ export async function stepTaken(operations: Operations, step: Step): Promise<Rec
   return (await operations.known(questionOf(operations, step))).performed?.recorded;
 }
 
-/** Runs a step, or answers what it did the first time. A refusal of the wallet is thrown: no step has one in its plan. */
-export async function takeStep(operations: Operations, step: Step): Promise<Recorded> {
+/** Runs a step, or answers what it did the first time. */
+export async function tryStep(operations: Operations, step: Step): Promise<Attempt> {
   const question = questionOf(operations, step);
   const lookedUpAt = Date.now();
   const known = await operations.known(question);
-  if (known.performed) return known.performed.recorded;
+  if (known.performed) return { status: 'performed', ...known.performed };
   checkBooks(operations, known.behind, step.member);
   const at = programNow(step.program);
   const { script, member, input, origins = [] } = step;
@@ -63,7 +63,12 @@ export async function takeStep(operations: Operations, step: Step): Promise<Reco
     isAwaited: true,
     input,
   };
-  const outcome = await operations.attempt(draft, lookedUpAt);
+  return operations.attempt(draft, lookedUpAt);
+}
+
+/** Runs a step, or answers what it did the first time. A refusal of the wallet is thrown: no step has one in its plan. */
+export async function takeStep(operations: Operations, step: Step): Promise<Recorded> {
+  const outcome = await tryStep(operations, step);
   if (outcome.status === 'performed') return outcome.recorded;
   const why = outcome.status === 'refused' ? outcome.code : outcome.status;
   throw new Problem(

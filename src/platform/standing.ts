@@ -63,6 +63,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   const note = createAcknowledgedNote(pool, options.processId, options.noteFolder);
   let faults: Fault[] = [{ reason: 'starting', detail: 'the first checks have not run' }];
   let full = false;
+  /** Where the books stood when they were last asked, which is longer ago while PostgreSQL is away. */
+  let books: readonly BooksRow[] = [];
+  let booksReadAt = Date.now();
+  let ofPostgres: Fault[] = [];
+  let ofRedis: Fault[] = [];
 
   async function checkPostgres(): Promise<Fault[]> {
     const settings = await durabilityFaults(pool);
@@ -84,8 +89,8 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return found;
   }
 
-  /** Measures journals and books; answers how many seconds the freshest shard of the books is behind. */
-  async function measureJournals(): Promise<number> {
+  /** Measures the journals, whether PostgreSQL is there or not: their limit is what bounds its absence. */
+  async function measureJournals(): Promise<void> {
     const pipeline = redis.pipeline();
     for (const key of journalKeys) pipeline.memory('USAGE', key, 'SAMPLES', 2);
     for (const key of journalKeys) pipeline.xrevrange(key, '+', '-', 'COUNT', 1);
@@ -93,32 +98,31 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const bytes = replies.slice(0, journalKeys.length).reduce((sum, [, size]) => sum + Number(size ?? 0), 0);
     options.journalSize(bytes);
     full = bytes > options.journalLimitBytes * admittedShare;
-    const books = await pool.query<BooksRow>(
-      'select shard, epoch, seq, extract(epoch from clock_timestamp() - written_through_at)::float8 as behind from position order by shard',
-    );
+    const sinceSeconds = (Date.now() - booksReadAt) / 1_000;
     options.lag(
-      books.rows.map((row) => {
+      books.map((row) => {
         const last = replies[journalKeys.length + row.shard]?.[1] as [string, unknown][] | undefined;
         const [epoch, seq] = (last?.[0]?.[0] ?? '0-0').split('-').map(Number) as [number, number];
         const records = epoch === row.epoch ? Math.max(0, seq - row.seq) : 0;
-        return { shard: row.shard, records, seconds: records === 0 ? 0 : row.behind };
+        return { shard: row.shard, records, seconds: records === 0 ? 0 : row.behind + sinceSeconds };
       }),
     );
-    return books.rows.length === 0 ? 0 : Math.min(...books.rows.map((row) => row.behind));
   }
 
-  async function checkBooks(): Promise<Fault[]> {
+  async function readBooks(): Promise<void> {
+    const found = await pool.query<BooksRow>(
+      'select shard, epoch, seq, extract(epoch from clock_timestamp() - written_through_at)::float8 as behind from position order by shard',
+    );
+    books = found.rows;
+    booksReadAt = Date.now();
+  }
+
+  function booksFaults(): Fault[] {
     // The freshest shard counts: one that is stopped is an alarm, not a reason to refuse everybody.
-    const seconds = await measureJournals();
-    const found: Fault[] = [];
-    if (seconds > booksBehindSecondsMax) {
-      found.push({
-        reason: 'books_behind',
-        detail: `the books are ${Math.round(seconds)} s behind; is a ledger writer running?`,
-      });
-    }
-    if (full) found.push({ reason: 'journal_full', detail: 'the journals have reached their limit' });
-    return found;
+    const seconds = books.length === 0 ? 0 : Math.min(...books.map((row) => row.behind));
+    if (seconds <= booksBehindSecondsMax) return [];
+    const detail = `the books are ${Math.round(seconds)} s behind; is a ledger writer running?`;
+    return [{ reason: 'books_behind', detail }];
   }
 
   /** Shards that only a person can open again. */
@@ -132,25 +136,26 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     }));
   }
 
-  async function round(): Promise<void> {
-    // Beside the checks, which may wait for a Redis that is away: recovery counts on a note every second.
-    const noted = note
-      .write()
-      .catch((error: unknown) => log.warn({ err: error }, 'acknowledged positions cannot be noted'));
-    const unreachable = (store: string) => (error: unknown) => [
-      { reason: `${store}_unreachable`, detail: error instanceof Error ? error.message : String(error) },
-    ];
-    const [postgres, redisState] = await Promise.all([
-      checkPostgres().catch(unreachable('postgres')),
-      checkRedis().catch(unreachable('redis')),
-    ]);
-    const found = [...postgres, ...redisState];
-    if (found.every((fault) => !fault.reason.endsWith('_unreachable'))) {
-      found.push(...(await checkBooks().catch(unreachable('books'))));
-      found.push(...(await checkShards().catch(unreachable('books'))));
-    }
-    await noted;
+  const unreachable = (store: string) => (error: unknown) => [
+    { reason: `${store}_unreachable`, detail: error instanceof Error ? error.message : String(error) },
+  ];
+
+  async function askPostgres(): Promise<Fault[]> {
+    const found = await checkPostgres();
+    await readBooks();
+    return [...found, ...booksFaults(), ...(await checkShards())];
+  }
+
+  async function askRedis(): Promise<Fault[]> {
+    const found = await checkRedis();
+    await measureJournals();
+    if (full) found.push({ reason: 'journal_full', detail: 'the journals have reached their limit' });
+    return found;
+  }
+
+  function publish(): void {
     const closed = options.closedShards();
+    const found = [...ofPostgres, ...ofRedis];
     if (closed.length > 0)
       found.push({ reason: 'shards_closed', detail: `shards ${closed.join(', ')} are not open yet` });
     for (const fault of found) {
@@ -159,13 +164,44 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     faults = found;
   }
 
+  // Each store has rounds of its own: a PostgreSQL that does not answer must not keep the journals from being measured.
+  async function roundOfPostgres(): Promise<void> {
+    ofPostgres = await askPostgres().catch(unreachable('postgres'));
+    publish();
+  }
+  async function roundOfRedis(): Promise<void> {
+    ofRedis = await askRedis().catch(unreachable('redis'));
+    publish();
+  }
+
+  // Beside the checks, which may wait for a store that is away: recovery counts on a note every second.
+  async function roundOfNote(): Promise<void> {
+    await note
+      .write()
+      .catch((error: unknown) => log.warn({ err: error }, 'acknowledged positions cannot be noted'));
+  }
+
   let stopped = false;
-  let running = round();
-  await running;
-  const timer = setInterval(() => {
-    running = running.then(() => (stopped ? undefined : round())).catch(() => {});
-  }, everyMs);
-  timer.unref();
+  await roundOfPostgres();
+  await roundOfRedis();
+  /** One round after the other, at most one a second. */
+  function again(round: () => Promise<void>): () => Promise<void> {
+    let running: Promise<void> | undefined;
+    const timer = setInterval(() => {
+      if (running || stopped) return;
+      running = round()
+        .catch(() => {})
+        .finally(() => {
+          running = undefined;
+        });
+    }, everyMs);
+    timer.unref();
+    return async () => {
+      clearInterval(timer);
+      await running;
+    };
+  }
+  const ends = [again(roundOfPostgres), again(roundOfRedis), again(roundOfNote)];
 
   return {
     faults: () => faults,
@@ -173,8 +209,7 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     acknowledged: note.acknowledged,
     async stop() {
       stopped = true;
-      clearInterval(timer);
-      await running;
+      for (const end of ends) await end();
       await note.write().catch(() => {});
     },
   };

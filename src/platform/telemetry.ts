@@ -126,6 +126,11 @@ function pointMetrics(registers: Registry[]) {
       help: 'Members that left Redis.',
       registers,
     }),
+    redisMemoryRatio: new Gauge({
+      name: 'loyalty_redis_memory_ratio',
+      help: 'Memory that Redis uses, of the maxmemory it may; 0 where it has no limit.',
+      registers,
+    }),
     transfersOpen: new Gauge({
       name: 'loyalty_transfers_open',
       help: 'Transfers that are debited and have no end yet.',
@@ -174,11 +179,6 @@ function ledgerMetrics(registers: Registry[]) {
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       registers,
     }),
-    ledgerDrift: new Gauge({
-      name: 'loyalty_ledger_drift_points',
-      help: 'Points by which balances and books differed in the last audit; anything but 0 is an alarm.',
-      registers,
-    }),
     shardState: new Gauge({
       name: 'loyalty_shard_state',
       help: '1 for the state that the shard is in.',
@@ -194,9 +194,50 @@ function ledgerMetrics(registers: Registry[]) {
   };
 }
 
+function auditMetrics(registers: Registry[]) {
+  return {
+    ledgerDrift: new Gauge({
+      name: 'loyalty_ledger_drift_points',
+      help: 'Points of members whose balance and books differ, or did within ten minutes; anything but 0 is an alarm.',
+      registers,
+    }),
+    auditMismatches: new Counter({
+      name: 'loyalty_audit_mismatches_total',
+      help: 'Members whose balance and books were found to differ, by which side was at fault.',
+      labelNames: ['fault'],
+      registers,
+    }),
+    auditCompared: new Counter({
+      name: 'loyalty_audit_compared_total',
+      help: 'What the continuous audit has compared: states in Redis, operations, members, transfers.',
+      labelNames: ['part'],
+      registers,
+    }),
+    auditPassSeconds: new Gauge({
+      name: 'loyalty_audit_pass_seconds',
+      help: 'How long the last whole pass of a part of the audit took.',
+      labelNames: ['part'],
+      registers,
+    }),
+    auditPassAge: new Gauge({
+      name: 'loyalty_audit_pass_age_seconds',
+      help: 'How long the present pass of a part of the audit has been going on.',
+      labelNames: ['part'],
+      registers,
+    }),
+    auditFindings: new Gauge({
+      name: 'loyalty_audit_findings',
+      help: 'Findings of the present pass of a part of the audit, or of the one before where that has more.',
+      labelNames: ['part'],
+      registers,
+    }),
+  };
+}
+
 export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof pointMetrics> &
-  ReturnType<typeof ledgerMetrics>;
+  ReturnType<typeof ledgerMetrics> &
+  ReturnType<typeof auditMetrics>;
 
 /** One finished request: what is counted, and what is logged when it failed or was slow. */
 export interface FinishedRequest {
@@ -281,6 +322,7 @@ export function createTelemetry(options: {
     ...httpMetrics(registers, load),
     ...pointMetrics(registers),
     ...ledgerMetrics(registers),
+    ...auditMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

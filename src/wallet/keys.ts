@@ -24,6 +24,8 @@ export const keys = {
   evictedThrough: (shard: number) => `${shardPrefix(shard)}evictedThrough`,
   /** Points that a key has moved on a day of its program; in one slot of its own, because a key acts in every shard. */
   dailyPoints: (keyId: string, day: string) => `{${keyId}}:points:${day}`,
+  /** A key of a shard by what scripts are given of its name: `m:7`, `o:<operation>`. */
+  ofSuffix: (shard: number, suffix: string) => `${shardPrefix(shard)}${suffix}`,
   /** Match of all hot members of a shard, for SCAN. */
   memberPattern: (shard: number) => `${shardPrefix(shard)}m:*`,
 } as const;

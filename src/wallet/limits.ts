@@ -10,3 +10,8 @@ export const itemsPerCallMax = 64;
 export const lotsMax = 120;
 export const openHoldsMax = 200;
 export const rememberedRefusalsMax = 8;
+/**
+ * For statements on the path of a request. A PostgreSQL that stands still says nothing at all; whoever waits for it is told
+ * so (503) after this time instead of waiting out the pool's own limit of 35 s.
+ */
+export const requestQuery = { query_timeout: 5_000 } as const;

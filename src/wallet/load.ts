@@ -10,6 +10,7 @@ import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
+import { requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
 
 export type Loaded = 'loaded' | 'not_found' | 'fenced';
@@ -137,6 +138,7 @@ export function createLoader(
     let open = batch;
     for (let attempt = 0; open.length > 0 && attempt < attemptsMax; attempt += 1) {
       const result = await pool.query<MemberRow>({
+        ...requestQuery,
         name: 'load-members',
         text: memberQuery,
         values: [open.map((w) => w.member), shardCount],
@@ -184,7 +186,7 @@ export function createLoader(
         epoch: number;
         seq: number;
         operations: OperationInBooks[];
-      }>({ name: 'load-operation', text: operationQuery, values: [operation, shard] });
+      }>({ ...requestQuery, name: 'load-operation', text: operationQuery, values: [operation, shard] });
       const row = result.rows[0];
       if (!row) return 'not_found';
       const state = operationStateOf(operation, row.operations);

@@ -10,7 +10,7 @@ import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import type { MemberNumber, OperationHex, Soon } from '#src/values.ts';
-import { idempotencyWindowMs } from './limits.ts';
+import { idempotencyWindowMs, requestQuery } from './limits.ts';
 
 /** What a process remembers of a member. */
 export interface MemberFacts {
@@ -96,6 +96,7 @@ export function createLookup(pool: pg.Pool): Lookup {
     ];
     const wanted = keysOf('identifier').map((key) => key.split(':') as [string, string, string]);
     const result = await pool.query<AnswerRow>({
+      ...requestQuery,
       name: 'lookup',
       text: query,
       values: [

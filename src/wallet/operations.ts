@@ -14,6 +14,7 @@ import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
+import { requestQuery } from './limits.ts';
 import type { Lookup } from './lookup.ts';
 import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.ts';
 import type { MovementScript } from './scripts.ts';
@@ -154,6 +155,7 @@ export function createOperations(
 ): Operations {
   async function inBooks(operations: readonly OperationHex[]): Promise<Recorded[]> {
     const result = await pool.query<OperationRow>({
+      ...requestQuery,
       name: 'operations',
       text: operationQuery,
       values: [operations],

@@ -24,6 +24,7 @@ const parts = {
   undo: [...wallet, 'undo'],
   receive: [...wallet, 'receive'],
   status: [...wallet, 'status'],
+  correct: [...wallet, 'correct'],
   expire: [...wallet, 'expire'],
   balance: ['prelude', 'member', 'balance'],
   load: ['prelude', 'load'],
@@ -41,6 +42,7 @@ export type MovementScript =
   | 'undo'
   | 'receive'
   | 'status'
+  | 'correct'
   | 'expire';
 export const scriptNames = Object.keys(parts) as ScriptName[];
 

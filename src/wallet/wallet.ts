@@ -131,7 +131,7 @@ export interface WalletOptions {
 }
 
 /** Scripts that resolve what was promised before; the last part of the journal is kept for them. */
-const resolving: ReadonlySet<MovementScript> = new Set(['settle', 'undo', 'status', 'expire']);
+const resolving: ReadonlySet<MovementScript> = new Set(['settle', 'undo', 'status', 'correct', 'expire']);
 
 export function createWallet({
   redis,

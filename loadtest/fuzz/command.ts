@@ -1,0 +1,82 @@
+/** `npm run fuzz`: throws valid, broken and random calls at a service of its own and judges answers and books. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { startFuzzEngine } from './engine.ts';
+import { fuzz } from './run.ts';
+
+const help = `npm run fuzz -- [--seconds N] [--seed S] [--steps N]
+
+Starts PostgreSQL, Redis, API, ledger writer and upkeep in a folder of its own and calls every route of the OpenAPI document
+with valid, broken and random bodies, headers, ids and sequences. A finding is a 5xx other than outcome_unknown, a reply
+that is no problem document, no reply, a change that nobody was answered, a quarantined record, drift, or a dead process.
+
+  --seconds N  how long (default 60)
+  --seed S     the same seed makes the same calls (default 1)
+  --steps N    ends after so many calls: the step of a finding and one more shows it again
+
+The last line is one JSON object; exit 1 on any finding.
+`;
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+const checkout = fileURLToPath(new URL('../../', import.meta.url));
+
+function wholeNumber(text: string | undefined, otherwise: number, name: string): number {
+  if (text === undefined) return otherwise;
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name} takes a whole number`);
+  return Number(text);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string' },
+      seed: { type: 'string' },
+      steps: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) {
+    print(help);
+    return 0;
+  }
+  const settings = {
+    seconds: wholeNumber(values.seconds, 60, 'seconds'),
+    seed: wholeNumber(values.seed, 1, 'seed'),
+    stepsMax: wholeNumber(values.steps, 1_000_000_000, 'steps'),
+  };
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
+  const base = join(checkout, '.data');
+  await mkdir(base, { recursive: true });
+  const folder = await mkdtemp(join(base, 'fuzz-'));
+  try {
+    const engine = await startFuzzEngine({
+      folder,
+      checkout,
+      cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
+      members: 0,
+      isQuick: true,
+      abort: interrupt.signal,
+      print,
+    });
+    try {
+      const report = await fuzz(engine, settings, interrupt.signal);
+      for (const { step, what, call } of report.findings) print(`step ${step}: ${what}\n  ${call}`);
+      print(JSON.stringify(report));
+      return report.findings.length === 0 ? 0 : 1;
+    } finally {
+      await engine.stop();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  print(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exitCode = 2;
+}

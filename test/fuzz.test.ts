@@ -1,0 +1,28 @@
+/** Twenty seconds of the fuzzer with a fixed seed; `npm run fuzz` runs longer and with other seeds. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import type { FuzzReport } from '../loadtest/fuzz/run.ts';
+
+test('valid, broken and random calls at every route: no 5xx, no change without an answer, no death, no drift', async () => {
+  const command = fileURLToPath(new URL('../loadtest/fuzz/command.ts', import.meta.url));
+  const { code, text } = await new Promise<{ code: number; text: string }>((resolve) => {
+    execFile(
+      process.execPath,
+      [command, '--seconds', '20', '--seed', '7'],
+      { timeout: 150_000, maxBuffer: 16_777_216 },
+      (error, stdout, stderr) =>
+        resolve({ code: error ? Number(error.code ?? -1) : 0, text: stdout + stderr }),
+    );
+  });
+  const last = text.trim().split('\n').at(-1)!;
+  expect(last, text.slice(-4_000)).toMatch(/^\{.*\}$/);
+  const report = JSON.parse(last) as FuzzReport;
+  expect(report.findings).toEqual([]);
+  expect(code).toBe(0);
+  expect(report.drift).toBe(0);
+  // It got past the schemas: most routes have answered with a success, and points have moved.
+  expect(report.routesReached).toBeGreaterThan(report.routes / 2);
+  expect(report.operations).toBeGreaterThan(100);
+  expect(report.steps).toBeGreaterThan(300);
+}, 180_000);
