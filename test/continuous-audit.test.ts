@@ -87,7 +87,7 @@ test('a member whose balance in Redis is wrong is frozen with a record, alarmed,
 
 test('a state that nobody can read, or that names a record that never was, is dropped and loaded again', async () => {
   const [unreadable, ahead] = [await withPoints(30), await withPoints(30)];
-  await damage(unreadable.key, 's = {}');
+  await damage(unreadable.key, 's = { 1 }');
   await damage(ahead.key, 's[2] = s[2] + 1000000 s[8][1][4][1][2] = 9');
   await wholePass('hot');
   await publishAudit(app);
