@@ -13,7 +13,7 @@ import { parseStreamId } from '#src/journal.ts';
 import { identityOf } from '#src/platform/redis.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { openingFields, openingOf, readEntry } from './journal-entry.ts';
-import { BrokenLineage, type ShardProgress } from './writer.ts';
+import { BrokenLineage, LostLease, type ShardProgress } from './writer.ts';
 
 /** What recovery works on. */
 export interface RecoveryStores {
@@ -24,13 +24,17 @@ export interface RecoveryStores {
   readonly log: Logger;
   /** Called whenever a long recovery has come a step further, so that the writer is not taken for stuck. */
   alive(): void;
+  /** Told the term that the lease has from now on. */
+  raised(term: number): void;
 }
 
 export interface Fence {
   /** Everything in the journal below this epoch is at rest. */
   readonly epoch: number;
-  /** The epoch that recovery opens next. */
+  /** The epoch that recovery opens next; nobody else can open one of this number. */
   readonly opensAt: number;
+  /** The shard's progress under the raised term. */
+  readonly progress: ShardProgress;
 }
 
 async function installationId(connection: Pick<pg.ClientBase, 'query'>): Promise<string> {
@@ -81,11 +85,8 @@ async function highestKnownEpoch(
   return rows[0]!;
 }
 
-/** The number of an epoch above every number seen anywhere: the books, the processes' notes, the stream itself. */
-export async function nextEpoch(
-  { connection, redis }: RecoveryStores,
-  progress: ShardProgress,
-): Promise<number> {
+/** A number above every epoch seen anywhere: the books, the processes' notes, the stream itself. */
+async function epochAbove({ connection, redis }: RecoveryStores, progress: ShardProgress): Promise<number> {
   const key = keys.journal(progress.shard);
   const { opened, acknowledged } = await highestKnownEpoch(connection, progress.shard);
   const exists = (await redis.exists(key)) === 1;
@@ -93,7 +94,24 @@ export async function nextEpoch(
   const generated = String(info[info.indexOf('last-generated-id') + 1] ?? '0-0');
   const noted = Number((await redis.hget(keys.opened(progress.shard), 'epoch')) ?? 0);
   const inStream = exists ? parseStreamId(generated).epoch : 0;
-  return Math.max(opened, acknowledged, noted, inStream, progress.epoch) + 1;
+  return Math.max(opened, acknowledged, noted, inStream, progress.epoch);
+}
+
+/**
+ * Reserves a number for the fence and the one after it for the epoch, by raising the lease's own term to that. A writer
+ * that has lost its lease gets none, and one that stood still since holds numbers that nobody else has used: its late
+ * opening record cannot pass for another one's. (What goes wrong otherwise: test/protocol.)
+ */
+async function reserve(stores: RecoveryStores, progress: ShardProgress): Promise<Fence> {
+  const { shard, term } = progress;
+  const { rows } = await stores.connection.query<{ term: number }>(
+    `update lease set term = greatest(term, $4::bigint) + 2 where shard = $1 and owner = $2 and term = $3 returning term`,
+    [shard, stores.owner, term, await epochAbove(stores, progress)],
+  );
+  const raised = rows[0]?.term;
+  if (raised === undefined) throw new LostLease(`shard ${shard} has another writer`);
+  stores.raised(raised);
+  return { epoch: raised - 1, opensAt: raised, progress: { ...progress, term: raised } };
 }
 
 /** Fences the shard. A fence that stands already, because a recovery was interrupted, is used again. */
@@ -104,13 +122,11 @@ export async function fenceOff(stores: RecoveryStores, progress: ShardProgress):
   const key = keys.journal(shard);
   const last = (await redis.xrevrange(key, '+', '-', 'COUNT', 1))[0];
   // Without a journal every script answers `fenced` by itself: only recovery creates one.
-  if (!last && (await redis.exists(key)) === 0) {
-    const epoch = await nextEpoch(stores, progress);
-    return { epoch, opensAt: epoch };
-  }
+  const reserved = await reserve(stores, progress);
+  if (!last && (await redis.exists(key)) === 0) return reserved;
   const standing = last && openingOf(last[0], last[1]);
-  if (standing?.isFence) return { epoch: standing.epoch, opensAt: await nextEpoch(stores, progress) };
-  const epoch = await nextEpoch(stores, progress);
+  if (standing?.isFence) return { ...reserved, epoch: standing.epoch };
+  const { epoch } = reserved;
   const fields = openingFields({
     previousEpoch: progress.epoch,
     previousLastSeq: progress.seq,
@@ -120,7 +136,7 @@ export async function fenceOff(stores: RecoveryStores, progress: ShardProgress):
     isFence: true,
   });
   await redis.xadd(key, `${epoch}-0`, ...fields);
-  return { epoch, opensAt: epoch + 1 };
+  return reserved;
 }
 
 /** An epoch as a writer serves it: which Redis it was opened on, and one of its scripts as the mark of them all. */

@@ -6,7 +6,7 @@ import type { ShardProgress } from './writer.ts';
 import type { ShardState } from './writer-options.ts';
 
 export interface HeldShard {
-  readonly lease: Lease;
+  lease: Lease;
   progress: ShardProgress | undefined;
   state: ShardState;
   /** The shard's epoch as Redis serves it, as long as nobody restarted or replaced it. */

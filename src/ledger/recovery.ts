@@ -170,9 +170,13 @@ async function letServe(
 ): Promise<void> {
   const { redis } = stores;
   const isWritten = await drainEpoch(stores, progress);
-  if (!isWritten || (await identityOf(redis)) !== identity)
-    throw new Error(`shard ${progress.shard}: another Redis answers than at the beginning of its recovery`);
+  const isOurs = async () => (await identityOf(redis)) === identity;
+  const replaced = () =>
+    new Error(`shard ${progress.shard}: another Redis answers than at the beginning of its recovery`);
+  if (!isWritten || !(await isOurs())) throw replaced();
   await loadScripts(redis, { shard: progress.shard, epoch: opened.epoch, coldBelow: opened.coldBelow });
+  // A Redis that was replaced while the scripts were on their way has them, and has lost the opening record.
+  if (!(await isOurs())) throw replaced();
   await redis.publish(changedChannel, 'epoch');
   await rewriteFile(redis, identity);
 }
@@ -215,12 +219,13 @@ async function compare(stores: RecoveryStores, progress: ShardProgress, fence: F
  */
 export async function recover(
   stores: RecoveryStores,
-  progress: ShardProgress,
+  before: ShardProgress,
   lossSeenAt: number,
 ): Promise<ShardProgress> {
-  const { shard } = progress;
+  const { shard } = before;
   const identity = await identityOf(stores.redis);
-  const fence = await fenceOff(stores, progress);
+  const fence = await fenceOff(stores, before);
+  const { progress } = fence;
   const notesAt = lossSeenAt + notesMs;
   if (progress.epoch > 0 && Date.now() < notesAt) throw new NotesPending(notesAt);
   const { entries, isWarm, lostTo, restoration } = await compare(stores, progress, fence);

@@ -164,7 +164,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
   async function recoverShard(client: pg.Client, shard: HeldShard): Promise<void> {
     const [progress] = await readProgress(client, [shard.lease]);
     const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
-    const stores = { connection: client, owner, redis, log, alive };
+    const raised = (term: number) => {
+      shard.lease = { shard: shard.lease.shard, term };
+    };
+    const stores = { connection: client, owner, redis, log, alive, raised };
     shard.progress = isOpen ? progress! : await recover(stores, progress!, shard.lossSeenAt);
     shard.open = await openEpoch(client, redis, shard.progress);
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
@@ -193,6 +196,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
         else if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
           wait(shard.lease.shard, 'stopped', error);
         else if (error instanceof LedgerBehind) wait(shard.lease.shard, 'ledger_behind', error);
+        else if (error instanceof LostLease) drop(shard.lease.shard);
         else failed(shard, error, 'recovery failed');
       }
     }
