@@ -165,7 +165,7 @@ export function thisEngine(around: Surroundings): Contestant[] {
   let prepared: Promise<void> | undefined;
   const of = (own: Pick<Contestant, 'name' | 'title' | 'durability' | 'request'>): Contestant => ({
     ...own,
-    connections: 64,
+    connections: 128,
     isAccrual: own.request === accrual || own.request === accrualInBooks,
     prepare: async () => {
       prepared ??= start().then((standing) => standing.stop());

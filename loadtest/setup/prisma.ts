@@ -11,6 +11,7 @@ import { runLoad } from '../load.ts';
 import { accrual } from '../requests.ts';
 
 const poolSizes = [5, 10, 20] as const;
+/** With the 128 of the others it is slower: 448 requests/s beside 479 (2026-11-22). */
 const connections = 64;
 
 /** Generates the client below the checkout, where `@prisma/client` is found; inside node_modules Node strips no types. */

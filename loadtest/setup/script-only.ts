@@ -39,7 +39,7 @@ export function scriptOnly(around: Surroundings): Contestant {
     name: 'script-only',
     title: 'Express that only calls a script',
     durability: 'journal in Redis, appendfsync always; nobody drains it',
-    connections: 64,
+    connections: 128,
     isAccrual: true,
     request: accrual,
     prepare: () => Promise.resolve('one connection with automatic pipelining'),
