@@ -16,7 +16,7 @@ import { waitUntil } from '#src/platform/local/processes.ts';
 import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
 import type { LocalServer } from '#src/platform/local/server.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
-import { type MemberProcess, processOf, type Role } from './member-process.ts';
+import { type MemberProcess, type ProcessPlan, processOf, type Role } from './member-process.ts';
 import { startProxy } from './proxy.ts';
 
 export const shardCount = 8;
@@ -97,9 +97,57 @@ function throughLink(url: string, port: number): string {
   return linked.href;
 }
 
+interface Surroundings {
+  readonly redis: LocalRedis;
+  readonly postgres: LocalServer;
+  readonly identityKey: string;
+}
+
+/** How a process is started, and the links that are its own; the stack closes them. */
+async function planOf(
+  role: Role,
+  name: string,
+  { folder, root }: HouseOptions,
+  { redis, postgres, identityKey }: Surroundings,
+  logs: string,
+  stack: AsyncDisposableStack,
+): Promise<ProcessPlan> {
+  const redisLink = await startProxy(`${name} → Redis`, redis.port);
+  const postgresLink = await startProxy(`${name} → PostgreSQL`, postgres.port);
+  const port = await freeLoopbackPort();
+  const httpLink = role === 'api' ? await startProxy(`callers → ${name}`, port) : undefined;
+  for (const link of [redisLink, postgresLink, httpLink]) if (link) stack.defer(() => link.close());
+  const clockFile = join(folder, `${name}.clock`);
+  const preload = new URL('./shifted-clock.ts', import.meta.url);
+  preload.searchParams.set('file', clockFile);
+  return {
+    role,
+    name,
+    root,
+    script: scripts[role],
+    dataDir: folder,
+    logPath: join(logs, `${name}.log`),
+    env: {
+      DATABASE_URL: throughLink(postgres.url, postgresLink.port),
+      REDIS_URL: throughLink(redis.url, redisLink.port),
+      DATA_DIR: folder,
+      IDENTITY_KEY: identityKey,
+      SHARD_COUNT: String(shardCount),
+      LISTEN_HOST: '127.0.0.1',
+      PORT: String(port),
+      LOG_LEVEL: 'info',
+    },
+    redisLink,
+    postgresLink,
+    httpLink,
+    clockFile,
+    preload: role === 'api' ? preload.href : undefined,
+  };
+}
+
 /** Brings the house up; the caller waits until it serves. */
 export async function openHouse(options: HouseOptions): Promise<House> {
-  const { folder, cacheDir, root, abort } = options;
+  const { folder, cacheDir, abort } = options;
   await using stack = new AsyncDisposableStack();
   const logs = join(folder, 'logs');
   await mkdir(logs, { recursive: true });
@@ -111,41 +159,12 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   let redis = await startLocalRedis(redisOptions);
   stack.defer(() => redis.stop());
   const tenant = await settle(postgres.url);
-  const preload = new URL('./shifted-clock.ts', import.meta.url);
   const identityKey = randomBytes(32).toString('base64');
   const processes: MemberProcess[] = [];
 
   for (const [role, name] of roster) {
-    const redisLink = await startProxy(`${name} → Redis`, redis.port);
-    const postgresLink = await startProxy(`${name} → PostgreSQL`, postgres.port);
-    const port = await freeLoopbackPort();
-    const httpLink = role === 'api' ? await startProxy(`callers → ${name}`, port) : undefined;
-    for (const link of [redisLink, postgresLink, httpLink]) if (link) stack.defer(() => link.close());
-    const clockFile = join(folder, `${name}.clock`);
-    if (role === 'api') preload.searchParams.set('file', clockFile);
-    const member = processOf({
-      role,
-      name,
-      root,
-      script: scripts[role],
-      dataDir: folder,
-      logPath: join(logs, `${name}.log`),
-      env: {
-        DATABASE_URL: throughLink(postgres.url, postgresLink.port),
-        REDIS_URL: throughLink(redis.url, redisLink.port),
-        DATA_DIR: folder,
-        IDENTITY_KEY: identityKey,
-        SHARD_COUNT: String(shardCount),
-        LISTEN_HOST: '127.0.0.1',
-        PORT: String(port),
-        LOG_LEVEL: 'info',
-      },
-      redisLink,
-      postgresLink,
-      httpLink,
-      clockFile,
-      preload: role === 'api' ? preload.href : undefined,
-    });
+    const plan = await planOf(role, name, options, { redis, postgres, identityKey }, logs, stack);
+    const member = processOf(plan);
     processes.push(member);
     await member.start();
     stack.defer(async () => void (await member.stop()));

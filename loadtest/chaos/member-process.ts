@@ -1,18 +1,18 @@
 /** One process of the service as the house runs it: with links of its own to the stores, each of them breakable. */
 import { readFile } from 'node:fs/promises';
 import { endProcess, launch, type Running, waitUntil } from '#src/platform/local/processes.ts';
-import type { Proxy } from './proxy.ts';
+import type { Link } from './proxy.ts';
 
 export type Role = 'api' | 'writer' | 'upkeep' | 'evictor';
 
 export interface MemberProcess {
   readonly role: Role;
   readonly name: string;
-  readonly links: readonly Proxy[];
-  readonly redisLink: Proxy;
-  readonly postgresLink: Proxy;
+  readonly links: readonly Link[];
+  readonly redisLink: Link;
+  readonly postgresLink: Link;
   /** Where callers reach it, through a link too; only APIs have one. */
-  readonly httpLink: Proxy | undefined;
+  readonly httpLink: Link | undefined;
   readonly clockFile: string;
   readonly logPath: string;
   pid(): number;
@@ -34,9 +34,9 @@ export interface ProcessPlan {
   readonly dataDir: string;
   readonly logPath: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly redisLink: Proxy;
-  readonly postgresLink: Proxy;
-  readonly httpLink: Proxy | undefined;
+  readonly redisLink: Link;
+  readonly postgresLink: Link;
+  readonly httpLink: Link | undefined;
   readonly clockFile: string;
   readonly preload: string | undefined;
 }

@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-export interface Proxy {
+export interface Link {
   readonly name: string;
   readonly port: number;
   /** Replies that were cut off before, or in the middle of, their delivery. */
@@ -40,7 +40,7 @@ interface Moods {
 }
 
 /** Starts a proxy on a free port of 127.0.0.1. */
-export async function startProxy(name: string, target: number, port = 0): Promise<Proxy> {
+export async function startProxy(name: string, target: number, port = 0): Promise<Link> {
   const moods: Moods = { drops: 0, halves: 0, delayMs: 0, isFrozen: false, watched: undefined };
   const pairs = new Set<{ cut(): void; isFrozen: boolean }>();
   let [cuts, held] = [0, 0];

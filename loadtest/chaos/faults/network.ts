@@ -1,11 +1,11 @@
 /** The network between any two processes: replies dropped, halved, late, or nothing at all any more. */
 import { waitUntil } from '#src/platform/local/processes.ts';
-import type { Proxy } from '../proxy.ts';
+import type { Link } from '../proxy.ts';
 import type { Random } from '../random.ts';
 import { type Bite, type Fault, NoBite, type Stage } from './fault.ts';
 
 /** One link, or all links of a process, or all links to one kind of server: a cable, a host, a switch. */
-function linksOf({ house, random }: Stage): readonly Proxy[] {
+function linksOf({ house, random }: Stage): readonly Link[] {
   const links = house.processes.flatMap((member) => member.links);
   if (random.chance(0.5)) return [random.pick(links)];
   if (random.chance(0.5)) return random.pick(house.processes).links;
@@ -19,7 +19,7 @@ type Count = 'cuts' | 'held';
 async function misbehave(
   stage: Stage,
   count: Count,
-  apply: (link: Proxy) => void,
+  apply: (link: Link) => void,
   holdMs: number,
 ): Promise<Bite> {
   const links = linksOf(stage);

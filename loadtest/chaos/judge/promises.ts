@@ -102,6 +102,34 @@ function byReferenceKey(records: readonly BookRecord[]): Map<string, BookRecord[
   return found;
 }
 
+/** What is wrong between one attempt and the records of its reference. */
+function faultsOf(attempt: Attempt, all: readonly BookRecord[], undone: ReadonlySet<string>): Finding[] {
+  const name = `${attempt.kind} ${attempt.reference}`;
+  const found = standing(all, undone);
+  const faults: Finding[] = [];
+  if (found.length > 1) {
+    faults.push({ charge: 'duplicated', detail: `${name} stands at ${found.map(placeOf).join(' and ')}` });
+  }
+  const [told] = attempt.told;
+  const [refused] = attempt.refused;
+  if (refused && told) {
+    faults.push({
+      charge: 'lost',
+      detail: `${name} was told ${told.position} and refused (${refused.code})`,
+    });
+  } else if (refused && found[0]) {
+    const detail = `${name} was refused (${refused.code}), but stands at ${placeOf(found[0])}`;
+    faults.push({ charge: 'lost', detail });
+  }
+  for (const answer of found.length === 0 ? [] : attempt.told) {
+    // A repeat that was booked and taken back was answered with its own number.
+    const record = all.find(({ operation }) => operation === answer.operation) ?? found[0]!;
+    const fault = difference(answer, record);
+    if (fault) faults.push({ charge: 'lost', detail: `${name} ${fault}` });
+  }
+  return faults;
+}
+
 /** Holds the books to what callers were told. */
 export function checkPromises({ attempts, books, destructions }: Evidence): Promises {
   const findings: Finding[] = [];
@@ -112,50 +140,19 @@ export function checkPromises({ attempts, books, destructions }: Evidence): Prom
   );
   const asked = new Set<string>();
   let [acknowledged, unknown, forfeited] = [0, 0, 0];
-
   for (const attempt of attempts) {
     const key = referenceKeyIn(books.program, attempt);
     asked.add(key);
-    const found = standing(records.get(key) ?? [], undone);
-    const name = `${attempt.kind} ${attempt.reference}`;
-    if (found.length > 1) {
-      findings.push({
-        charge: 'duplicated',
-        detail: `${name} stands at ${found.map(placeOf).join(' and ')}`,
-      });
-    }
+    const all = records.get(key) ?? [];
+    findings.push(...faultsOf(attempt, all, undone));
     const [told] = attempt.told;
-    if (!told) {
-      if (attempt.refused.length === 0) unknown += 1;
-      else if (found.length > 0) {
-        const { code } = attempt.refused[0]!;
-        findings.push({
-          charge: 'lost',
-          detail: `${name} was refused (${code}), but stands at ${placeOf(found[0]!)}`,
-        });
-      }
-      continue;
-    }
-    acknowledged += 1;
-    if (attempt.refused.length > 0) {
-      findings.push({
-        charge: 'lost',
-        detail: `${name} was told ${told.position} and refused (${attempt.refused[0]!.code})`,
-      });
-    }
-    if (found.length === 0) {
-      const answers = attempt.told.every((each) => isForfeited(each, ranges, destructions));
-      if (answers) forfeited += 1;
-      else
-        findings.push({
-          charge: 'lost',
-          detail: `${name}, told ${told.position} at ${told.reached}, is not in the books`,
-        });
-      continue;
-    }
-    for (const answer of attempt.told) {
-      const fault = difference(answer, found[0]!);
-      if (fault) findings.push({ charge: 'lost', detail: `${name} ${fault}` });
+    if (told) acknowledged += 1;
+    else if (attempt.refused.length === 0) unknown += 1;
+    if (!told || all.length > 0) continue;
+    if (attempt.told.every((each) => isForfeited(each, ranges, destructions))) forfeited += 1;
+    else {
+      const detail = `${attempt.kind} ${attempt.reference}, told ${told.position} at ${told.reached}, is not in the books`;
+      findings.push({ charge: 'lost', detail });
     }
   }
   for (const [key, [record]] of records) {
