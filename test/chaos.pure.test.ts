@@ -270,7 +270,7 @@ describe('what a caller was told', () => {
   ] as const)('an answer $where is lost', ({ range, reached, destructions }) => {
     const { counts, forfeited } = verdictAfter((evidence) => {
       cutLast(evidence);
-      nameLoss(evidence, ...range);
+      nameLoss(evidence, range[0], range[1]);
       evidence.attempts[5]!.told[0]!.reached = reached;
       evidence.destructions.push(...destructions);
     });

@@ -9,6 +9,7 @@ import { keys } from '#src/wallet/keys.ts';
 import { type House, shardCount, withRedis } from '../house.ts';
 import { isStopped, processState } from '../member-process.ts';
 import { startProxy } from '../proxy.ts';
+import type { Random } from '../random.ts';
 import { type Fault, seen } from './fault.ts';
 
 const healed = async (): Promise<void> => undefined;
@@ -81,16 +82,34 @@ async function scriptsKept(redis: { info(section: string): Promise<string> }): P
   return Number(/number_of_cached_scripts:(\d+)/.exec(await redis.info('memory'))?.[1] ?? 0);
 }
 
+/**
+ * Destroys while the books are behind: the writers' way to PostgreSQL is slow for a moment, so that there is something that
+ * only Redis knows, and somebody who waits for the books to have it.
+ */
+async function whileBooksAreBehind<T>(house: House, random: Random, destroy: () => Promise<T>): Promise<T> {
+  const links = house.of('writer').map(({ postgresLink }) => postgresLink);
+  const lateMs = random.pick([0, 150, 400]);
+  for (const link of links) link.delay(lateMs);
+  try {
+    await delay(lateMs);
+    return await destroy();
+  } finally {
+    for (const link of links) link.heal();
+  }
+}
+
 const flushAll: Fault = {
   name: 'redis-flushall',
   does: 'FLUSHALL: everything in Redis is gone, its scripts stay',
   destroys: true,
-  async inject({ house }) {
-    const [before, after] = await house.withRedis(async (redis) => {
-      const size = await redis.dbsize();
-      await redis.flushall();
-      return [size, await redis.dbsize()];
-    });
+  async inject({ house, random }) {
+    const flush = () =>
+      house.withRedis(async (redis) => {
+        const size = await redis.dbsize();
+        await redis.flushall();
+        return [size, await redis.dbsize()] as const;
+      });
+    const [before, after] = await whileBooksAreBehind(house, random, flush);
     seen(before > 0 && after < before, 'Redis is empty');
     return { evidence: `${before} keys before, ${after} after`, holdMs: 0, heal: healed };
   },
@@ -102,7 +121,8 @@ const journalDeleted: Fault = {
   destroys: true,
   async inject({ house, random }) {
     const shard = random.whole(0, shardCount - 1);
-    const deleted = await house.withRedis((redis) => redis.del(keys.journal(shard)));
+    const destroy = () => house.withRedis((redis) => redis.del(keys.journal(shard)));
+    const deleted = await whileBooksAreBehind(house, random, destroy);
     seen(deleted === 1, 'there was a journal to delete');
     return { evidence: `the journal of shard ${shard} is gone`, holdMs: 0, heal: healed };
   },
@@ -113,7 +133,7 @@ const truncated: Fault = {
   does: 'kill -9 of Redis, and the end of its append-only file is gone',
   destroys: true,
   async inject({ house, random }) {
-    await kill(house);
+    await whileBooksAreBehind(house, random, () => kill(house));
     const folder = join(house.redisFolder, 'redis', 'appendonlydir');
     const files = (await readdir(folder)).filter((name) => name.endsWith('.incr.aof')).toSorted();
     const path = join(folder, files.at(-1) ?? '');
