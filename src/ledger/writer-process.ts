@@ -186,6 +186,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
           ? progress!
           : await recover({ connection: client, owner, redis, log }, progress!);
         shard.scripts = open ?? (await openEpoch(client, redis, shard.progress));
+        // Redis restarted while they were loaded: a shard that serves without them would never be looked at again.
+        if (!shard.scripts) throw new Error('the scripts were forgotten while the shard recovered');
         shard.broken = false;
         shard.state = 'serving';
         shard.failures = 0;
