@@ -31,7 +31,10 @@ test('under faults that destroy no disk nothing that was acknowledged is lost, r
     print: (text) => said.push(text),
   });
   const all = [...said, ...sentences(result)].join('\n');
-  expect({ findings: result.verdict.findings, troubles: result.troubles }, all).toEqual({ findings: [], troubles: [] });
+  expect({ findings: result.verdict.findings, troubles: result.troubles }, all).toEqual({
+    findings: [],
+    troubles: [],
+  });
   expect(result.verdict.forfeited, all).toBe(0);
   expect(result.verdict.acknowledged, all).toBeGreaterThan(100);
   expect(result.runs.length, all).toBeGreaterThan(3);

@@ -214,6 +214,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   );
 
   async function figuresOf(member: string): Promise<Shown> {
+    const fromMs = Date.now();
     const { status, body } = await client.read(`/v1/members/${encodeURIComponent(member)}/balances`);
     if (status !== 200) throw new Error(`the balance of ${member} is not shown: ${JSON.stringify(body)}`);
     const { available, pending, held, debt } = (body.balances as { points?: Shown['figures'] }).points ?? {
@@ -224,6 +225,8 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     };
     return {
       member: Number.parseInt(String(body.member).slice(4), 36),
+      fromMs,
+      toMs: Date.now(),
       figures: { available, pending, held, debt },
     };
   }

@@ -132,7 +132,6 @@ export async function runChaos(options: ChaosOptions): Promise<RunResult> {
     const late = await drained(house, isWell ? drainMsMax : 10_000);
     if (late !== undefined) course.troubles.push(`not drained: ${late}`);
     let shown: Shown[] = [];
-    const shownAtMs = Date.now();
     try {
       shown = await load.show();
     } catch (error) {
@@ -142,7 +141,7 @@ export async function runChaos(options: ChaosOptions): Promise<RunResult> {
     await drained(house, 10_000);
     const books = await readBooks(house.postgres.url, house.tenant.program);
     const { attempts, acknowledgedAtMs } = load;
-    const verdict = judge({ attempts, books, shown, destructions: course.destructions }, shownAtMs);
+    const verdict = judge({ attempts, books, shown, destructions: course.destructions });
     return { seed, verdict, runs: course.runs, acknowledgedAtMs, troubles: course.troubles };
   } finally {
     await house.end();

@@ -174,8 +174,8 @@ export function soundEvidence(): Loose<Evidence> {
     quarantined: [],
   };
   const shown = [
-    { member: anna, figures: { available: 80, pending: 0, held: 0, debt: 0 } },
-    { member: ben, figures: { available: 10, pending: 0, held: 0, debt: 0 } },
+    { member: anna, fromMs: nowMs, toMs: nowMs, figures: { available: 80, pending: 0, held: 0, debt: 0 } },
+    { member: ben, fromMs: nowMs, toMs: nowMs, figures: { available: 10, pending: 0, held: 0, debt: 0 } },
   ];
   const evidence: Evidence = { attempts, books, shown, destructions: [] };
   return structuredClone(evidence) as Loose<Evidence>;

@@ -132,6 +132,9 @@ export interface Books {
 /** The balances that the service showed when all was over. */
 export interface Shown {
   readonly member: number;
+  /** When it was asked for and when it was answered: a hold may end in between. */
+  readonly fromMs: number;
+  readonly toMs: number;
   readonly figures: Figures;
 }
 

@@ -11,11 +11,17 @@ interface Lot {
   readonly availableAtMs: number;
 }
 
+interface Hold {
+  /** A hold that has ended counts as released, also before that is booked. */
+  readonly endsAtMs: number;
+  /** By `currency.lot`. */
+  readonly parts: Map<string, number>;
+}
+
 export interface MemberState {
   /** By `currency.lot`. */
   readonly lots: Map<string, Lot>;
-  /** By hold, then by `currency.lot`. */
-  readonly holds: Map<string, Map<string, number>>;
+  readonly holds: Map<string, Hold>;
   /** By currency. */
   readonly debts: Map<number, number>;
 }
@@ -41,8 +47,12 @@ export function figuresOf(state: MemberState, atMs: number, currency = 1): Figur
     if (lot.availableAtMs > atMs) pending += lot.points;
     else if (lot.expiresAtMs === 0 || lot.expiresAtMs > atMs) available += lot.points;
   }
-  for (const parts of state.holds.values()) {
-    for (const [key, points] of parts) if (key.startsWith(`${currency}.`)) held += points;
+  for (const { endsAtMs, parts } of state.holds.values()) {
+    for (const [key, points] of parts) {
+      if (!key.startsWith(`${currency}.`)) continue;
+      if (endsAtMs > atMs) held += points;
+      else available += points;
+    }
   }
   return { available, pending, held, debt: state.debts.get(currency) ?? 0 };
 }
@@ -98,9 +108,10 @@ export function replay(records: readonly BookRecord[]): Replayed {
       lot.points += entry.points;
       state.lots.set(key, lot);
     } else if (entry.account === 'held') {
-      const parts = state.holds.get(entry.hold ?? '') ?? new Map<string, number>();
-      parts.set(key, (parts.get(key) ?? 0) + entry.points);
-      state.holds.set(entry.hold ?? '', parts);
+      const endsAtMs = record.effect.expiresAt ?? never;
+      const hold = state.holds.get(entry.hold ?? '') ?? { endsAtMs, parts: new Map<string, number>() };
+      hold.parts.set(key, (hold.parts.get(key) ?? 0) + entry.points);
+      state.holds.set(entry.hold ?? '', hold);
     } else {
       state.debts.set(entry.currency, (state.debts.get(entry.currency) ?? 0) - entry.points);
     }
@@ -114,7 +125,7 @@ export function replay(records: readonly BookRecord[]): Replayed {
         account === 'wallet'
           ? state.lots.get(key)?.points
           : account === 'held'
-            ? state.holds.get(hold ?? '')?.get(key)
+            ? state.holds.get(hold ?? '')?.parts.get(key)
             : account === 'debt'
               ? state.debts.get(currency)
               : 0;
