@@ -49,7 +49,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   platform: [],
   'platform/local': ['src/platform/', 'src/config.ts'],
-  wallet: ['src/platform/redis.ts', ...programs, ...calls, memberRef],
+  wallet: ['src/platform/redis.ts', 'src/platform/clock.ts', ...programs, ...calls, memberRef],
   earning: ['src/wallet/', ...calls, memberRef],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
