@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { endRunning } from '#src/platform/local/processes.ts';
+import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
 import { faults } from './faults/all.ts';
 import { checkoutFolder } from './house.ts';
 import { exitCodeOf, lastLine, sentences } from './report.ts';
@@ -19,6 +20,7 @@ interface Options {
   readonly seed: number;
   readonly faults: readonly string[];
   readonly callers: number;
+  readonly broken: Broken | undefined;
   readonly wantsHelp: boolean;
   readonly keeps: boolean;
 }
@@ -29,6 +31,7 @@ const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--wit
   --seed S        which faults at which moments (default: a new one, which is printed)
   --fault NAME    only this fault; may be given several times
   --without NAME  all but this one; may be given several times
+  --broken NAME   runs a copy of the code with one guard taken out, under the faults that should show it
   --callers N     so many callers at once (default 12)
   --keep          keeps the folder with data and logs
 
@@ -50,6 +53,7 @@ function optionsOf(args: readonly string[]): Options {
       fault: { type: 'string', multiple: true, default: [] },
       without: { type: 'string', multiple: true, default: [] },
       callers: { type: 'string' },
+      broken: { type: 'string' },
       cluster: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -63,9 +67,14 @@ function optionsOf(args: readonly string[]): Options {
   const stranger = [...values.fault, ...values.without].find((name) => !names.includes(name));
   if (stranger !== undefined)
     throw new UsageFault(`there is no fault ${stranger}; there are ${names.join(', ')}`);
-  const wanted = values.fault.length > 0 ? values.fault : names;
+  const broken = brokenBuilds.find(({ name }) => name === values.broken);
+  if (values.broken !== undefined && !broken) {
+    throw new UsageFault(`--broken needs one of ${brokenBuilds.map(({ name }) => name).join(', ')}`);
+  }
+  const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? names);
   return {
-    seconds: wholeOf(values.seconds, 60, 'seconds', 86_400),
+    broken,
+    seconds: wholeOf(values.seconds, broken?.seconds ?? 60, 'seconds', 86_400),
     seed: wholeOf(values.seed, Date.now() % 1_000_000, 'seed', 4_294_967_295),
     faults: wanted.filter((name) => !values.without.includes(name)),
     callers: wholeOf(values.callers, 12, 'callers', 500),
@@ -83,7 +92,7 @@ async function chaos(options: Options, folder: string): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
   }
-  const { seconds, seed, faults: names, callers } = options;
+  const { seconds, seed, faults: names, callers, broken } = options;
   const run: ChaosOptions = {
     seconds,
     seed,
@@ -91,7 +100,7 @@ async function chaos(options: Options, folder: string): Promise<number> {
     callers,
     folder,
     cacheDir: join(checkoutFolder, 'node_modules/.cache/points-engine'),
-    root: checkoutFolder,
+    root: broken ? await buildBroken(broken, checkoutFolder, join(folder, 'broken')) : checkoutFolder,
     abort: interrupt.signal,
     print,
   };
@@ -105,7 +114,9 @@ async function chaos(options: Options, folder: string): Promise<number> {
 async function main(): Promise<number> {
   const options = optionsOf(process.argv.slice(2));
   if (options.wantsHelp) {
-    print(help + faults.map(({ name, does }) => `\n  ${name.padEnd(24)} ${does}`).join(''));
+    const listed = (items: readonly { name: string; does: string }[]) =>
+      items.map(({ name, does }) => `\n  ${name.padEnd(24)} ${does}`).join('');
+    print(`${help}${listed(faults)}\n\nBroken builds:${listed(brokenBuilds)}`);
     return 0;
   }
   const parent = join(checkoutFolder, '.data');

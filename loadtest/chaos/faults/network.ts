@@ -2,7 +2,7 @@
 import { waitUntil } from '#src/platform/local/processes.ts';
 import type { Link } from '../proxy.ts';
 import type { Random } from '../random.ts';
-import { type Bite, type Fault, NoBite, type Stage } from './fault.ts';
+import { type Bite, type Fault, NoBite, type Stage, seen } from './fault.ts';
 
 /** One link, or all links of a process, or all links to one kind of server: a cable, a host, a switch. */
 function linksOf({ house, random }: Stage): readonly Link[] {
@@ -65,6 +65,24 @@ export const networkFaults: readonly Fault[] = [
     inject: (stage) => {
       const ms = stage.random.pick([20, 150, 600, 2_500]);
       return misbehave(stage, 'held', (link) => link.delay(ms), stage.random.whole(1_500, 5_000));
+    },
+  },
+  {
+    name: 'network-late-loads',
+    does: 'one API reaches Redis late while everybody is evicted: what it read may be old when it arrives',
+    async inject({ house, random }) {
+      const link = random.pick(house.of('api')).redisLink;
+      const before = link.held();
+      const ms = random.whole(300, 900);
+      link.delay(ms);
+      const met = await waitUntil(() => link.held() > before, 8_000, 5);
+      if (!met) link.heal();
+      seen(met, `traffic on ${link.name}`);
+      return {
+        evidence: `${link.name} is ${ms} ms late`,
+        holdMs: random.whole(4_000, 7_000),
+        heal: async () => link.heal(),
+      };
     },
   },
   {
