@@ -213,7 +213,9 @@ export function createClient(options: ClientOptions): Client {
           if (reply.status !== 200) return isDefinite(reply);
           for (const row of reply.body.data as readonly BulkRow[]) {
             const item = { status: row.status, replayed: row.replayed, body: row.accrual ?? row.error ?? {} };
-            if (!open.has(row.index) || !isDefinite(item)) continue;
+            if (!isDefinite(item)) continue;
+            // The whole call is sent again for the sake of one item: the others are answered once more.
+            if (!open.has(row.index) && item.status >= 300) continue;
             open.delete(row.index);
             note(begunAttempts[row.index]!, item);
           }

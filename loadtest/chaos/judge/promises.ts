@@ -102,32 +102,41 @@ function byReferenceKey(records: readonly BookRecord[]): Map<string, BookRecord[
   return found;
 }
 
+interface Hearing {
+  readonly faults: Finding[];
+  readonly forfeited: boolean;
+}
+
 /** What is wrong between one attempt and the records of its reference. */
-function faultsOf(attempt: Attempt, all: readonly BookRecord[], undone: ReadonlySet<string>): Finding[] {
+function hear(
+  attempt: Attempt,
+  all: readonly BookRecord[],
+  undone: ReadonlySet<string>,
+  mayForfeit: (told: Told) => boolean,
+): Hearing {
   const name = `${attempt.kind} ${attempt.reference}`;
   const found = standing(all, undone);
   const faults: Finding[] = [];
+  const lose = (detail: string) => void faults.push({ charge: 'lost', detail: `${name} ${detail}` });
   if (found.length > 1) {
     faults.push({ charge: 'duplicated', detail: `${name} stands at ${found.map(placeOf).join(' and ')}` });
   }
   const [told] = attempt.told;
   const [refused] = attempt.refused;
-  if (refused && told) {
-    faults.push({
-      charge: 'lost',
-      detail: `${name} was told ${told.position} and refused (${refused.code})`,
-    });
-  } else if (refused && found[0]) {
-    const detail = `${name} was refused (${refused.code}), but stands at ${placeOf(found[0])}`;
-    faults.push({ charge: 'lost', detail });
+  if (refused && told) lose(`was told ${told.position} and refused (${refused.code})`);
+  else if (refused && found[0]) lose(`was refused (${refused.code}), but stands at ${placeOf(found[0])}`);
+  let forfeited = false;
+  for (const answer of attempt.told) {
+    // A repeat that was booked and taken back was answered with its own number; one after a loss was done anew.
+    const own = all.find(({ operation }) => operation === answer.operation);
+    const record = own ?? (answer.operation === undefined ? found[0] : undefined);
+    if (record) {
+      const fault = difference(answer, record);
+      if (fault) lose(fault);
+    } else if (mayForfeit(answer)) forfeited = true;
+    else lose(`was told ${answer.position} at ${answer.reached}, which is not in the books`);
   }
-  for (const answer of found.length === 0 ? [] : attempt.told) {
-    // A repeat that was booked and taken back was answered with its own number.
-    const record = all.find(({ operation }) => operation === answer.operation) ?? found[0]!;
-    const fault = difference(answer, record);
-    if (fault) faults.push({ charge: 'lost', detail: `${name} ${fault}` });
-  }
-  return faults;
+  return { faults, forfeited };
 }
 
 /** Holds the books to what callers were told. */
@@ -143,17 +152,13 @@ export function checkPromises({ attempts, books, destructions }: Evidence): Prom
   for (const attempt of attempts) {
     const key = referenceKeyIn(books.program, attempt);
     asked.add(key);
-    const all = records.get(key) ?? [];
-    findings.push(...faultsOf(attempt, all, undone));
-    const [told] = attempt.told;
-    if (told) acknowledged += 1;
+    const heard = hear(attempt, records.get(key) ?? [], undone, (told) =>
+      isForfeited(told, ranges, destructions),
+    );
+    findings.push(...heard.faults);
+    if (heard.forfeited) forfeited += 1;
+    if (attempt.told.length > 0) acknowledged += 1;
     else if (attempt.refused.length === 0) unknown += 1;
-    if (!told || all.length > 0) continue;
-    if (attempt.told.every((each) => isForfeited(each, ranges, destructions))) forfeited += 1;
-    else {
-      const detail = `${attempt.kind} ${attempt.reference}, told ${told.position} at ${told.reached}, is not in the books`;
-      findings.push({ charge: 'lost', detail });
-    }
   }
   for (const [key, [record]] of records) {
     if (asked.has(key)) continue;
