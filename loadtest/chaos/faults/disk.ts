@@ -1,8 +1,8 @@
 /** The journal's disk: every flush is slow, or there is no room left. Both need what only some machines have. */
-import { cp, mkdir, readFile, rename, rm, statfs, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readFile, rename, rm, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { endProcess, launch, run, waitUntil } from '#src/platform/local/processes.ts';
-import { untilServing } from '../house.ts';
+import { type House, untilServing } from '../house.ts';
 import { type Fault, seen } from './fault.ts';
 
 const traceMs = 5_000;
@@ -42,6 +42,36 @@ async function must(file: string, args: readonly string[]): Promise<void> {
   if (code !== 0) throw new Error(`${file} ${args.join(' ')}: ${stderr}`);
 }
 
+async function hasEnded(house: House): Promise<boolean> {
+  return Promise.race([house.redis.exited.then(() => true), Promise.resolve(false)]);
+}
+
+const pieceBytes = 1024 * 1024;
+
+/** Takes all the room there is; the journal grows beside it, so the end may come early. */
+async function fill(path: string, { bavail, bsize }: { bavail: number; bsize: number }): Promise<void> {
+  const piece = Buffer.alloc(pieceBytes);
+  try {
+    for (let left = bavail * bsize; left > 0; left -= pieceBytes) {
+      await appendFile(path, left < pieceBytes ? piece.subarray(0, left) : piece);
+    }
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
+  }
+}
+
+/** Room again, and the data back where it was. */
+async function restoreDisk(house: House, folder: string, aside: string): Promise<void> {
+  await truncate(join(folder, 'ballast')).catch(() => undefined);
+  await rm(join(folder, 'ballast'), { force: true });
+  await house.redis.stop();
+  await cp(folder, aside, { recursive: true });
+  await must('umount', [folder]);
+  await rm(folder, { recursive: true });
+  await rename(aside, folder);
+  await house.startRedis();
+}
+
 const fullDisk: Fault = {
   name: 'redis-full-disk',
   does: 'the file system of the journal has no room left, which ends Redis; then it has room again',
@@ -61,28 +91,19 @@ const fullDisk: Fault = {
     await cp(aside, folder, { recursive: true });
     await rm(aside, { recursive: true });
     await house.startRedis();
-    await untilServing(house, sinceMs, 60_000);
-    const { bavail, bsize } = await statfs(folder);
+    const heal = () => restoreDisk(house, folder, aside);
     const ballast = join(folder, 'ballast');
-    // All but a little, so that the journal runs into the end while it grows.
-    await writeFile(ballast, Buffer.alloc(Math.max(0, bavail * bsize - 64 * 1024)));
-    const ended = await waitUntil(async () => {
-      return Promise.race([house.redis.exited.then(() => true), Promise.resolve(false)]);
-    }, 20_000);
-    const log = await readFile(join(house.redisFolder, 'logs', 'redis.log'), 'utf8');
-    const heal = async () => {
-      await truncate(ballast);
-      await rm(ballast);
-      await house.redis.stop();
-      await cp(folder, aside, { recursive: true });
-      await must('umount', [folder]);
-      await rm(folder, { recursive: true });
-      await rename(aside, folder);
-      await house.startRedis();
-    };
-    const bitten = ended && log.includes('No space left on device');
-    if (!bitten) await heal();
-    seen(bitten, 'Redis met the end of its disk');
+    try {
+      await untilServing(house, sinceMs, 60_000);
+      await fill(ballast, await statfs(folder));
+      const ended = waitUntil(() => hasEnded(house), 20_000);
+      seen(await ended, 'Redis met the end of its disk');
+      const log = await readFile(join(house.redisFolder, 'logs', 'redis.log'), 'utf8');
+      seen(log.includes('No space left on device'), 'Redis says so');
+    } catch (error) {
+      await heal();
+      throw error;
+    }
     return { evidence: 'Redis ended: no space left on device', holdMs: 300, heal };
   },
 };
