@@ -1,4 +1,6 @@
 /** The judge of a chaos run can find things: sound books pass, and each kind of damage is named for what it is. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { Charge, Evidence } from '../loadtest/chaos/judge/evidence.ts';
 import { judge, type Verdict } from '../loadtest/chaos/judge/judge.ts';
@@ -299,6 +301,36 @@ describe('what a caller was told', () => {
       evidence.destructions.push(...destructions);
     });
     expect([counts.lost, forfeited]).toEqual([1, 0]);
+  });
+});
+
+describe('the proxy', () => {
+  test('delivers late what it delays, and in the order in which it came, also while the delay changes', async () => {
+    const echo = createServer((socket) => socket.pipe(socket));
+    echo.listen(0, '127.0.0.1');
+    await once(echo, 'listening');
+    const proxy = await startProxy('test', (echo.address() as AddressInfo).port);
+    const client = connect(proxy.port, '127.0.0.1');
+    await once(client, 'connect');
+    client.setNoDelay(true);
+    const heard = new Promise<string>((resolve) => {
+      let text = '';
+      client.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+        if (text.endsWith('end;')) resolve(text);
+      });
+    });
+    const words = Array.from({ length: 300 }, (_, i) => `${i};`);
+    for (const [i, word] of words.entries()) {
+      proxy.delay([0, 3, 1.5, 20, 0.4][i % 5]!);
+      await new Promise((resolve) => client.write(word, resolve));
+    }
+    client.write('end;');
+    expect(await heard).toBe(`${words.join('')}end;`);
+    expect(proxy.held()).toBeGreaterThan(0);
+    client.destroy();
+    await proxy.close();
+    echo.close();
   });
 });
 

@@ -39,6 +39,11 @@ interface Moods {
     | undefined;
 }
 
+interface Late {
+  readonly chunk: Buffer;
+  readonly atMs: number;
+}
+
 /** Starts a proxy on a free port of 127.0.0.1. */
 export async function startProxy(name: string, target: number, port = 0): Promise<Link> {
   const moods: Moods = { drops: 0, halves: 0, delayMs: 0, isFrozen: false, watched: undefined };
@@ -59,18 +64,24 @@ export async function startProxy(name: string, target: number, port = 0): Promis
     pairs.add(pair);
     // The reply to a watched request is never delivered.
     let isMute = false;
-    const later = { toServer: 0, toClient: 0 };
+    const lanes = { toServer: [] as Late[], toClient: [] as Late[] };
 
-    function pass(to: Socket, chunk: Buffer, way: keyof typeof later): void {
+    /** One timer a lane: timers that are due at the same moment fire in any order, and bytes may not. */
+    function deliver(to: Socket, lane: Late[]): void {
       const now = performance.now();
-      const at = Math.max(later[way], now + moods.delayMs);
-      if (at <= now) {
+      while (lane[0] && lane[0].atMs <= now) to.write(lane.shift()!.chunk);
+      if (lane[0]) setTimeout(deliver, Math.ceil(lane[0].atMs - now), to, lane).unref();
+    }
+
+    function pass(to: Socket, chunk: Buffer, lane: Late[]): void {
+      const last = lane.at(-1);
+      if (!last && moods.delayMs === 0) {
         to.write(chunk);
         return;
       }
       held += 1;
-      later[way] = at;
-      setTimeout(() => to.write(chunk), at - now).unref();
+      lane.push({ chunk, atMs: Math.max(last?.atMs ?? 0, performance.now() + moods.delayMs) });
+      if (!last) setTimeout(deliver, moods.delayMs, to, lane).unref();
     }
 
     function request(chunk: Buffer): void {
@@ -84,7 +95,7 @@ export async function startProxy(name: string, target: number, port = 0): Promis
       if (moods.isFrozen) {
         held += 1;
         pair.isFrozen = true;
-      } else pass(server, chunk, 'toServer');
+      } else pass(server, chunk, lanes.toServer);
     }
 
     function reply(chunk: Buffer): void {
@@ -99,7 +110,7 @@ export async function startProxy(name: string, target: number, port = 0): Promis
       } else if (moods.isFrozen) {
         held += 1;
         pair.isFrozen = true;
-      } else pass(client, chunk, 'toClient');
+      } else pass(client, chunk, lanes.toClient);
     }
 
     client.on('data', request);

@@ -134,7 +134,12 @@ function hear(
       const fault = difference(answer, record);
       if (fault) lose(fault);
     } else if (mayForfeit(answer)) forfeited = true;
-    else lose(`was told ${answer.position} at ${answer.reached}, which is not in the books`);
+    else {
+      const others = found.map((each) => `${each.operation} at ${placeOf(each)}`).join(' and ');
+      lose(
+        `was told ${answer.operation} at ${answer.position} (${answer.reached}); the books have ${others || 'nothing'}`,
+      );
+    }
   }
   return { faults, forfeited };
 }
