@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { Charge, Evidence } from '../loadtest/chaos/judge/evidence.ts';
 import { judge, type Verdict } from '../loadtest/chaos/judge/judge.ts';
+import { startProxy } from '../loadtest/chaos/proxy.ts';
 import { exitCodeOf, type FaultRun, lastLine, shareInside } from '../loadtest/chaos/report.ts';
 import { scheduleOf } from '../loadtest/chaos/schedule.ts';
 import { anna, type Loose, nowMs, operationOf, soundEvidence } from './house/ledger-books.ts';
