@@ -251,6 +251,24 @@ const servingQuery = `
           and written_through_at > to_timestamp($1::float8 / 1000) as good
         from lease join position using (shard)) as shards`;
 
+/** The members that everybody asks for; they live in all shards. */
+export const hotMembers: readonly string[] = Array.from({ length: 16 }, (_, i) => `hot-${i}`);
+
+/** Asks an API for a member of every shard. Answers the first that it cannot serve; before anybody is enrolled, none. */
+async function unserved(url: string, token: string): Promise<string | undefined> {
+  const answers = await Promise.all(
+    hotMembers.map(async (member) => {
+      const answer = await fetch(`${url}/v1/members/${member}/balances`, {
+        headers: { authorization: `Bearer ${token}` },
+        signal: AbortSignal.timeout(2_000),
+      });
+      const text = await answer.text();
+      return answer.status === 200 || answer.status === 404 ? undefined : `${member}: ${text}`;
+    }),
+  );
+  return answers.find((answer) => answer !== undefined);
+}
+
 /** What is not serving; undefined when all is. */
 export async function closedParts(house: House, sinceMs: number): Promise<string | undefined> {
   try {
@@ -264,6 +282,8 @@ export async function closedParts(house: House, sinceMs: number): Promise<string
       });
       if (answer.status !== 200) return `${name} is not ready: ${await answer.text()}`;
       await answer.arrayBuffer().catch(() => undefined);
+      const closed = await unserved(`http://127.0.0.1:${httpLink!.port}`, house.tenant.token);
+      if (closed !== undefined) return `${name} does not serve ${closed}`;
     }
     return undefined;
   } catch (error) {

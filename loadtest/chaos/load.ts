@@ -20,7 +20,7 @@ import {
   transfer,
   type World,
 } from './drafts.ts';
-import type { Tenant } from './house.ts';
+import { hotMembers, type Tenant } from './house.ts';
 import type { Attempt, Shown } from './judge/evidence.ts';
 import { createRandom, type Random } from './random.ts';
 
@@ -47,7 +47,6 @@ export interface Load {
   show(): Promise<Shown[]>;
 }
 
-const hotMembers = 16;
 const coldMembers = 120;
 const rememberedMax = 60;
 
@@ -76,7 +75,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   let gate: PromiseWithResolvers<void> | undefined;
   let [references, merges, busy] = [0, 0, 0];
   const world: World = {
-    hot: names('hot', hotMembers),
+    hot: hotMembers,
     cold: names('cold', coldMembers),
     accruals: [],
     redemptions: [],
