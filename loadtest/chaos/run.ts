@@ -1,5 +1,6 @@
 /** One run: bring the house up, load it, break it at the moments of the schedule, heal, drain, judge. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { logTail } from '#src/platform/local/processes.ts';
 import { drained } from './drain.ts';
 import { faults as allFaults } from './faults/all.ts';
 import { type Fault, NoBite, type Stage } from './faults/fault.ts';
@@ -70,6 +71,9 @@ async function oneFault(
   } catch (error) {
     serves = false;
     course.troubles.push(`after ${fault.name}: ${messageOf(error)}`);
+    for (const { name, isGone, logPath } of house.processes) {
+      if (isGone()) course.troubles.push(`${name} ended by itself: ${await logTail(logPath)}`);
+    }
   }
   const toMs = Date.now();
   if (bitten) course.runs.push({ name: fault.name, fromMs, toMs, recoverySeconds });
