@@ -1,7 +1,7 @@
 /** Who somebody is: enrolment, identifiers, look-up, the life of a member, merge, export, erasure, statement. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { createMembers } from '#src/members/members.ts';
-import { type Answer, reference, startEngine, waitFor } from './harness.ts';
+import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -265,6 +265,15 @@ describe('merge', () => {
       return (await shop.care('GET', `/v1/members/${begun.id}`)).body.mergedInto !== undefined;
     });
     expect((await shop.balances(stays)).available).toBe(40);
+    const again = await shop.admin('POST', `/v1/members/${gone}/merge`, body);
+    expect([again.status, again.body.status, again.replayed]).toEqual([200, 'merged', true]);
+  });
+
+  test('a merge that is through answers its repeat, also under a reference that says that it is young', async () => {
+    const [gone, stays] = [await shop.enrol('gone'), await shop.enrol('stays')];
+    const body = { reference: uuidV7(), reason: 'twice', into: stays };
+    const first = await shop.admin('POST', `/v1/members/${gone}/merge`, body);
+    expect(first.body.status).toBe('merged');
     const again = await shop.admin('POST', `/v1/members/${gone}/merge`, body);
     expect([again.status, again.body.status, again.replayed]).toEqual([200, 'merged', true]);
   });

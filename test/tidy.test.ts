@@ -49,7 +49,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   platform: [],
   'platform/local': ['src/platform/', 'src/config.ts'],
-  wallet: ['src/platform/redis.ts', ...programs, ...calls, memberRef],
+  wallet: ['src/platform/redis.ts', 'src/platform/clock.ts', ...programs, ...calls, memberRef],
   earning: ['src/wallet/', ...calls, memberRef],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
@@ -143,13 +143,28 @@ describe('imports', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('the judge of a chaos run knows nothing of the engine', () => {
+    const judges = loadtests.filter(({ path }) => path.startsWith('loadtest/chaos/judge/'));
+    const allowed = (target: string) =>
+      target.startsWith('loadtest/chaos/judge/') || target === 'pg' || target === 'node:crypto';
+    const wrong = judges.flatMap((file) =>
+      importsOf(file)
+        .filter(({ target }) => !allowed(target))
+        .map(({ target }) => `${file.path} imports ${target}`),
+    );
+    expect(wrong).toEqual([]);
+    expect(judges.length).toBeGreaterThan(0);
+  });
+
   test('every file is used by somebody', () => {
     const used = new Set(everything.flatMap((file) => importsOf(file).map(({ target }) => target)));
     const mentions = (path: string) =>
       everything.some(
-        (file) => file.path !== path && file.text.includes(path.replace(/^(src|loadtest|test)\//, '')),
+        (file) =>
+          file.path !== path &&
+          file.text.includes(path.replace(/^(src|loadtest\/chaos|loadtest|test)\//, '')),
       );
-    const lost = [...source, ...workers].filter(
+    const lost = [...source, ...workers, ...loadtests].filter(
       (file) => !isEntry(file) && !used.has(file.path) && !mentions(file.path),
     );
     expect(lost.map(({ path }) => path)).toEqual([]);
@@ -157,7 +172,9 @@ describe('imports', () => {
 });
 
 describe('purity', () => {
-  const pure = source.filter(({ text }) => /^(?:import[^\n]*\n|\s)*\/\*\*(?:\s|\*)*PURE\./.test(text));
+  const pure = [...source, ...loadtests].filter(({ text }) =>
+    /^(?:import[^\n]*\n|\s)*\/\*\*(?:\s|\*)*PURE\./.test(text),
+  );
 
   test('there are pure files, the rules and the postings among them', () => {
     const paths = pure.map(({ path }) => path);

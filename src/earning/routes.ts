@@ -65,7 +65,7 @@ export function earningRoutes(context: EarningContext): Route[] {
       roles: [...tills, 'care'],
       body: quoteSchema,
       replies: { 200: quoteReply },
-      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed'],
+      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed', 'clock_skew'],
       async handle({ caller, body }) {
         const { program } = caller;
         const at = body.occurredAt ?? programNow(program);

@@ -22,10 +22,17 @@ export async function startJobs(
   metrics: Metrics,
 ): Promise<Jobs> {
   const queue = new Queue(queueName, { connection: producer, prefix: queuePrefix });
-  for (const name of jobNames) {
-    const options = { removeOnComplete: { count: 100 }, removeOnFail: { count: keptFailed } };
-    await queue.upsertJobScheduler(name, { every: catalog[name].everyMs }, { name, data: {}, opts: options });
+  async function schedule(): Promise<void> {
+    for (const name of jobNames) {
+      const opts = { removeOnComplete: { count: 100 }, removeOnFail: { count: keptFailed } };
+      await queue.upsertJobScheduler(name, { every: catalog[name].everyMs }, { name, data: {}, opts });
+    }
   }
+  /** A Redis that lost its data has lost the timers too, and nobody else would set them again. */
+  async function scheduleAgain(): Promise<void> {
+    if ((await queue.getJobSchedulersCount()) < jobNames.length) await schedule();
+  }
+  await schedule();
   const worker = new Worker(
     queueName,
     async (job: Job) => {
@@ -39,6 +46,7 @@ export async function startJobs(
   worker.on('error', (error) => log.warn({ err: error }, 'the queue cannot be reached'));
   queue.on('error', () => {});
   const timer = setInterval(() => {
+    scheduleAgain().catch((error: unknown) => log.warn({ err: error }, 'the schedule cannot be looked at'));
     queue.getJobCounts('waiting', 'active', 'delayed', 'failed').then(
       (counts) => {
         for (const [state, count] of Object.entries(counts))

@@ -8,6 +8,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Position } from '#src/values.ts';
 import { createAcknowledgedNote } from './acknowledged.ts';
+import { noteSkew } from './clock.ts';
 import { durabilityFaults } from './postgres.ts';
 import { redisFaults } from './redis.ts';
 
@@ -80,6 +81,7 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const [seconds, micros] = await redis.time();
     const redisNow = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
     const skew = Math.max(before - redisNow, redisNow - Date.now(), 0);
+    noteSkew(skew, options.clockSkewMsMax);
     if (skew > options.clockSkewMsMax) {
       found.push({
         reason: 'clock_skew',

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller } from '#src/http/route.ts';
+import { clockIsBelieved } from '#src/platform/clock.ts';
 import { type EpochMs, type Points, pointsMax } from '#src/values.ts';
+import { clockSkewMsMax } from './limits.ts';
 import type { Durability } from './operations.ts';
 
 const controlFree = /^[^\p{Cc}\p{Cs}]*$/u;
@@ -92,16 +94,19 @@ const dayMs = 86_400_000;
 /** Refuses a time that lies ahead or further back than key and program allow. */
 export function checkOccurredAt(caller: Caller, occurredAt: EpochMs, pointer = '/occurredAt'): void {
   const now = programNow(caller.program);
-  if (occurredAt > now + aheadMsMax) {
-    throw new Problem('occurred_at_in_future', undefined, {
-      errors: [{ pointer, detail: 'lies more than five minutes ahead' }],
-    });
-  }
   const days = Math.min(
     caller.backdateDaysMax ?? Infinity,
     caller.program.definition.backdateDaysMax ?? Infinity,
   );
-  if (occurredAt < now - days * dayMs) {
+  const [isAhead, isTooOld] = [occurredAt > now + aheadMsMax, occurredAt < now - days * dayMs];
+  // A refusal is for good; by a wrong clock it would refuse receipts of now, and repeats of what was done.
+  if ((isAhead || isTooOld) && !clockIsBelieved(clockSkewMsMax)) throw new Problem('clock_skew');
+  if (isAhead) {
+    throw new Problem('occurred_at_in_future', undefined, {
+      errors: [{ pointer, detail: 'lies more than five minutes ahead' }],
+    });
+  }
+  if (isTooOld) {
     throw new Problem('occurred_at_too_old', undefined, {
       errors: [{ pointer, detail: `lies more than ${days} days back` }],
     });

@@ -230,7 +230,9 @@ export function createOperations(
 
   function known(draft: Parameters<Operations['known']>[0]): Soon<Known> {
     const now = Date.now();
-    return isFresh(draft.reference, now) && epochs.lookupUntil() < now ? unused : lookedUp(draft);
+    // After a merge the member's name stands for somebody in another shard, which has never heard of the reference.
+    const mayMove = draft.kind === 'status';
+    return !mayMove && isFresh(draft.reference, now) && epochs.lookupUntil() < now ? unused : lookedUp(draft);
   }
 
   async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {

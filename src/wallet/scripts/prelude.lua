@@ -47,8 +47,9 @@ local function append(base, kind, operation, at, effect)
   if kind == 'expiry' then
     named, kept = '\t', string.match(kept, '^%d+') .. '\t0\t\t\t' .. text(at) .. '\t\t{}'
   end
-  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, 'record', kind .. '\t' .. ARGV[base + MEMBER] .. '\t'
-    .. operation .. '\t' .. named .. '\t' .. text(at) .. '\t' .. kept .. '\t' .. effect)
+  local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. named .. '\t' .. text(at) .. '\t'
+    .. kept .. '\t' .. effect
+  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, 'record', record)
   if type(id) == 'string' then return id, tonumber(string.sub(id, #NEXT_ID)) end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'

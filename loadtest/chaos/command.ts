@@ -1,0 +1,145 @@
+/**
+ * `npm run chaos`: the real processes under load, broken again and again, and judged by somebody who knows nothing of them.
+ * The last line is one JSON object. Exit code 1 when anything was lost, doubled, below zero, adrift, unbalanced or unnamed,
+ * or when the run did not come to its end; 2 when the harness itself cannot go on.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { endRunning } from '#src/platform/local/processes.ts';
+import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
+import { faults } from './faults/all.ts';
+import { checkoutFolder } from './house.ts';
+import { exitCodeOf, lastLine, sentences } from './report.ts';
+import { type ChaosOptions, runChaos } from './run.ts';
+
+class UsageFault extends Error {}
+
+interface Options {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly faults: readonly string[];
+  readonly callers: number;
+  readonly broken: Broken | undefined;
+  readonly wantsHelp: boolean;
+  readonly keeps: boolean;
+}
+
+const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--without NAME]… [--callers N] [--keep]
+
+  --seconds N     breaks things for so long (default 60); healing, draining and judging come after
+  --seed S        which faults at which moments (default: a new one, which is printed)
+  --fault NAME    only this fault; may be given several times
+  --without NAME  all but this one; may be given several times
+  --broken NAME   runs a copy of the code with one guard taken out, under the faults that should show it
+  --callers N     so many callers at once (default 12)
+  --keep          keeps the folder with data and logs
+
+Faults:`;
+
+function wholeOf(text: string | undefined, otherwise: number, name: string, max: number): number {
+  const value = text === undefined ? otherwise : Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw new UsageFault(`--${name} needs a number up to ${max}`);
+  return value;
+}
+
+function optionsOf(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seconds: { type: 'string' },
+      seed: { type: 'string' },
+      fault: { type: 'string', multiple: true, default: [] },
+      without: { type: 'string', multiple: true, default: [] },
+      callers: { type: 'string' },
+      broken: { type: 'string' },
+      cluster: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.cluster)
+    throw new UsageFault(
+      '--cluster: the service has no client for Redis Cluster yet, so there is nothing to break',
+    );
+  const names = faults.map(({ name }) => name);
+  const stranger = [...values.fault, ...values.without].find((name) => !names.includes(name));
+  if (stranger !== undefined)
+    throw new UsageFault(`there is no fault ${stranger}; there are ${names.join(', ')}`);
+  const broken = brokenBuilds.find(({ name }) => name === values.broken);
+  if (values.broken !== undefined && !broken) {
+    throw new UsageFault(`--broken needs one of ${brokenBuilds.map(({ name }) => name).join(', ')}`);
+  }
+  const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? names);
+  return {
+    broken,
+    seconds: wholeOf(values.seconds, broken?.seconds ?? 60, 'seconds', 86_400),
+    seed: wholeOf(values.seed, Date.now() % 1_000_000, 'seed', 4_294_967_295),
+    faults: wanted.filter((name) => !values.without.includes(name)),
+    callers: wholeOf(values.callers, 12, 'callers', 500),
+    wantsHelp: values.help,
+    keeps: values.keep,
+  };
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+async function chaos(options: Options, folder: string): Promise<number> {
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
+  }
+  const { seconds, seed, faults: names, callers, broken } = options;
+  const run: ChaosOptions = {
+    seconds,
+    seed,
+    faults: names,
+    callers,
+    folder,
+    cacheDir: join(checkoutFolder, 'node_modules/.cache/points-engine'),
+    root: broken ? await buildBroken(broken, checkoutFolder, join(folder, 'broken')) : checkoutFolder,
+    abort: interrupt.signal,
+    print,
+  };
+  print(`seed ${seed}, ${seconds} s, data and logs in ${folder}`);
+  const result = await runChaos(run);
+  for (const sentence of sentences(result)) print(sentence);
+  print(lastLine(result));
+  return exitCodeOf(result);
+}
+
+async function main(): Promise<number> {
+  const options = optionsOf(process.argv.slice(2));
+  if (options.wantsHelp) {
+    const listed = (items: readonly { name: string; does: string }[]) =>
+      items.map(({ name, does }) => `\n  ${name.padEnd(24)} ${does}`).join('');
+    print(`${help}${listed(faults)}\n\nBroken builds:${listed(brokenBuilds)}`);
+    return 0;
+  }
+  const parent = join(checkoutFolder, '.data');
+  await mkdir(parent, { recursive: true });
+  // On the disk of the checkout: the folder for temporary files may be memory, where durability costs nothing.
+  const folder = await mkdtemp(join(parent, 'chaos-'));
+  try {
+    return await chaos(options, folder);
+  } finally {
+    // Whatever a fault left behind, such as a replica that was never promoted.
+    const steps = [
+      { signal: 'SIGINT' as const, waitMs: 10_000 },
+      { signal: 'SIGKILL' as const, waitMs: 5_000 },
+    ];
+    await endRunning([new RegExp(`${folder}/`)], steps);
+    if (!options.keeps) await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const isUsage = error instanceof UsageFault || (error instanceof TypeError && 'code' in error);
+  print(error instanceof Error ? (isUsage ? error.message : (error.stack ?? error.message)) : String(error));
+  process.exitCode = 2;
+}

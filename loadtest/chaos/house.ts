@@ -1,0 +1,311 @@
+/**
+ * The whole service on this machine, as it is shipped: PostgreSQL, Redis, two APIs, two ledger writers, upkeep, and one more
+ * process that evicts all the time. Every link between two of them is a proxy that can misbehave.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { createProgram } from '#src/earning/program.ts';
+import { createKey } from '#src/http/keys.ts';
+import { freeLoopbackPort } from '#src/platform/local/ports.ts';
+import { startLocalPostgres } from '#src/platform/local/postgres.ts';
+import { waitUntil } from '#src/platform/local/processes.ts';
+import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
+import type { LocalServer } from '#src/platform/local/server.ts';
+import { prepareDatabase } from '#src/platform/migrate.ts';
+import { type MemberProcess, type ProcessPlan, processOf, type Role } from './member-process.ts';
+import { startProxy } from './proxy.ts';
+
+export const shardCount = 8;
+
+export interface HouseOptions {
+  readonly folder: string;
+  readonly cacheDir: string;
+  /** The checkout whose code runs; another one than the harness's for a build that is broken on purpose. */
+  readonly root: string;
+  readonly abort: AbortSignal;
+}
+
+export interface Tenant {
+  readonly program: number;
+  readonly client: number;
+  readonly token: string;
+}
+
+export interface House {
+  readonly options: HouseOptions;
+  readonly tenant: Tenant;
+  readonly processes: readonly MemberProcess[];
+  of(role: Role): readonly MemberProcess[];
+  readonly postgres: LocalServer;
+  readonly redis: LocalRedis;
+  /** Another server takes the place of the one that was. */
+  replaceRedis(server: LocalRedis, dataDir: string): void;
+  /** Folder of the data of the Redis that serves. */
+  readonly redisFolder: string;
+  startRedis(): Promise<void>;
+  startPostgres(): Promise<void>;
+  /** As the user who may do everything, past all proxies. A connection of its own, because servers come and go. */
+  withRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T>;
+  withPostgres<T>(work: (client: pg.Client) => Promise<T>): Promise<T>;
+  end(): Promise<void>;
+}
+
+const scripts: Readonly<Record<Role, string>> = {
+  api: 'src/main.ts',
+  writer: 'workers/ledger-writer.ts',
+  upkeep: 'workers/upkeep.ts',
+  evictor: 'loadtest/chaos/evictor.ts',
+};
+const roster: readonly (readonly [Role, string])[] = [
+  ['writer', 'writer-1'],
+  ['writer', 'writer-2'],
+  ['api', 'api-1'],
+  ['api', 'api-2'],
+  ['upkeep', 'upkeep'],
+  ['evictor', 'evictor'],
+];
+
+/** Lots of many days, so that burn order means something; debt, so that taking back what was spent does too. */
+async function settle(databaseUrl: string): Promise<Tenant> {
+  await prepareDatabase(databaseUrl);
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  try {
+    const { number } = await createProgram(pool, {
+      name: 'chaos',
+      mode: 'live',
+      timeZone: 'Europe/Vienna',
+      definition: {
+        currencies: [{ number: 1, code: 'points' }],
+        rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100, expiresAfterDays: 400 }],
+      },
+    });
+    const draft = { program: number, client: 'chaos', role: 'admin' as const, actor: 'chaos' };
+    const { key, token } = await createKey(pool, draft);
+    return { program: number, client: key.client, token };
+  } finally {
+    await pool.end();
+  }
+}
+
+function throughLink(url: string, port: number): string {
+  const linked = new URL(url);
+  linked.port = String(port);
+  return linked.href;
+}
+
+interface Surroundings {
+  readonly redis: LocalRedis;
+  readonly postgres: LocalServer;
+  readonly identityKey: string;
+}
+
+/** How a process is started, and the links that are its own; the stack closes them. */
+async function planOf(
+  role: Role,
+  name: string,
+  { folder, root }: HouseOptions,
+  { redis, postgres, identityKey }: Surroundings,
+  logs: string,
+  stack: AsyncDisposableStack,
+): Promise<ProcessPlan> {
+  const redisLink = await startProxy(`${name} → Redis`, redis.port);
+  const postgresLink = await startProxy(`${name} → PostgreSQL`, postgres.port);
+  const port = await freeLoopbackPort();
+  const httpLink = role === 'api' ? await startProxy(`callers → ${name}`, port) : undefined;
+  for (const link of [redisLink, postgresLink, httpLink]) if (link) stack.defer(() => link.close());
+  const clockFile = join(folder, `${name}.clock`);
+  const preload = new URL('./shifted-clock.ts', import.meta.url);
+  preload.searchParams.set('file', clockFile);
+  return {
+    role,
+    name,
+    root,
+    script: scripts[role],
+    dataDir: folder,
+    logPath: join(logs, `${name}.log`),
+    env: {
+      DATABASE_URL: throughLink(postgres.url, postgresLink.port),
+      REDIS_URL: throughLink(redis.url, redisLink.port),
+      DATA_DIR: folder,
+      IDENTITY_KEY: identityKey,
+      SHARD_COUNT: String(shardCount),
+      LISTEN_HOST: '127.0.0.1',
+      PORT: String(port),
+      LOG_LEVEL: 'info',
+    },
+    redisLink,
+    postgresLink,
+    httpLink,
+    clockFile,
+    preload: role === 'api' ? preload.href : undefined,
+  };
+}
+
+/** Brings the house up; the caller waits until it serves. */
+export async function openHouse(options: HouseOptions): Promise<House> {
+  const { folder, cacheDir, abort } = options;
+  await using stack = new AsyncDisposableStack();
+  const logs = join(folder, 'logs');
+  await mkdir(logs, { recursive: true });
+  const servers = { dataDir: folder, cacheDir, abort };
+  const redisOptions = { ...servers, maxmemoryMb: 1_024 };
+  let postgres = await startLocalPostgres(servers);
+  stack.defer(() => postgres.stop());
+  let redisFolder = folder;
+  let redis = await startLocalRedis(redisOptions);
+  stack.defer(() => redis.stop());
+  const tenant = await settle(postgres.url);
+  const identityKey = randomBytes(32).toString('base64');
+  const processes: MemberProcess[] = [];
+
+  for (const [role, name] of roster) {
+    const plan = await planOf(role, name, options, { redis, postgres, identityKey }, logs, stack);
+    const member = processOf(plan);
+    processes.push(member);
+    await member.start();
+    stack.defer(async () => void (await member.stop()));
+  }
+
+  const standing = stack.move();
+  return {
+    options,
+    tenant,
+    processes,
+    of: (role) => processes.filter((each) => each.role === role),
+    get postgres() {
+      return postgres;
+    },
+    get redis() {
+      return redis;
+    },
+    get redisFolder() {
+      return redisFolder;
+    },
+    replaceRedis(server, dataDir) {
+      redis = server;
+      redisFolder = dataDir;
+      for (const { redisLink } of processes) redisLink.retarget(server.port);
+    },
+    async startRedis() {
+      const port = redis.port;
+      redis = await startLocalRedis({ ...redisOptions, dataDir: redisFolder });
+      if (redis.port !== port) for (const { redisLink } of processes) redisLink.retarget(redis.port);
+    },
+    async startPostgres() {
+      const { port } = postgres;
+      postgres = await startLocalPostgres(servers);
+      if (postgres.port !== port) throw new Error('PostgreSQL came back on another port');
+    },
+    withRedis: (work) => withRedis(redis.adminUrl, work),
+    withPostgres: (work) => withPostgres(postgres.url, work),
+    end: () => standing.disposeAsync(),
+  };
+}
+
+/** One connection for a few commands. */
+export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url, {
+    lazyConnect: true,
+    commandTimeout: 20_000,
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function withPostgres<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 20_000,
+  });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+interface ServingRow {
+  readonly open: number;
+  readonly detail: string | null;
+}
+
+/** Open: a living writer holds the shard and has said since `sinceMs` that the books hold everything. */
+const servingQuery = `
+  select count(*) filter (where good)::int as open, string_agg(shard::text, ',' order by shard) filter (where not good) as detail
+  from (select shard, owner is not null and heartbeat_at > clock_timestamp() - interval '1 second'
+          and written_through_at > to_timestamp($1::float8 / 1000) as good
+        from lease join position using (shard)) as shards`;
+
+/** The members that everybody asks for; they live in all shards. */
+export const hotMembers: readonly string[] = Array.from({ length: 16 }, (_, i) => `hot-${i}`);
+
+/** Asks an API for a member of every shard. Answers the first that it cannot serve; before anybody is enrolled, none. */
+async function unserved(url: string, token: string): Promise<string | undefined> {
+  const answers = await Promise.all(
+    hotMembers.map(async (member) => {
+      const answer = await fetch(`${url}/v1/members/${member}/balances`, {
+        headers: { authorization: `Bearer ${token}` },
+        signal: AbortSignal.timeout(2_000),
+      });
+      const text = await answer.text();
+      return answer.status === 200 || answer.status === 404 ? undefined : `${member}: ${text}`;
+    }),
+  );
+  return answers.find((answer) => answer !== undefined);
+}
+
+/** What is not serving; undefined when all is. */
+export async function closedParts(house: House, sinceMs: number): Promise<string | undefined> {
+  try {
+    const row = await house.withPostgres(
+      async (client) => (await client.query<ServingRow>(servingQuery, [sinceMs])).rows[0],
+    );
+    if (row?.open !== shardCount) return `shards ${row?.detail ?? 'all'} are not served`;
+    for (const { name, httpLink } of house.of('api')) {
+      const answer = await fetch(`http://127.0.0.1:${httpLink!.port}/readyz`, {
+        signal: AbortSignal.timeout(2_000),
+      });
+      if (answer.status !== 200) return `${name} is not ready: ${await answer.text()}`;
+      await answer.arrayBuffer().catch(() => undefined);
+      const closed = await unserved(`http://127.0.0.1:${httpLink!.port}`, house.tenant.token);
+      if (closed !== undefined) return `${name} does not serve ${closed}`;
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Waits until every shard and every API serves. Answers the seconds that took; throws with what does not. */
+export async function untilServing(house: House, sinceMs: number, timeoutMs: number): Promise<number> {
+  const startedAt = performance.now();
+  let closed: string | undefined = 'nothing was asked';
+  const serves = await waitUntil(
+    async () => {
+      house.options.abort.throwIfAborted();
+      closed = await closedParts(house, sinceMs);
+      return closed === undefined;
+    },
+    timeoutMs,
+    50,
+  );
+  if (!serves) throw new Error(`not serving after ${timeoutMs / 1_000} s: ${closed}`);
+  return (performance.now() - startedAt) / 1_000;
+}
+
+export const checkoutFolder = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');

@@ -1,0 +1,90 @@
+/** One process of the service as the house runs it: with links of its own to the stores, each of them breakable. */
+import { readFile } from 'node:fs/promises';
+import { endProcess, launch, type Running, waitUntil } from '#src/platform/local/processes.ts';
+import type { Link } from './proxy.ts';
+
+export type Role = 'api' | 'writer' | 'upkeep' | 'evictor';
+
+export interface MemberProcess {
+  readonly role: Role;
+  readonly name: string;
+  readonly links: readonly Link[];
+  readonly redisLink: Link;
+  readonly postgresLink: Link;
+  /** Where callers reach it, through a link too; only APIs have one. */
+  readonly httpLink: Link | undefined;
+  readonly clockFile: string;
+  readonly logPath: string;
+  pid(): number;
+  isGone(): boolean;
+  start(): Promise<void>;
+  /** Sends a signal that does not end it. */
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGUSR2'): void;
+  kill(): Promise<void>;
+  /** SIGTERM, and waits for its drain. Answers how it ended. */
+  stop(): Promise<string>;
+}
+
+export interface ProcessPlan {
+  readonly role: Role;
+  readonly name: string;
+  /** The checkout whose code runs. */
+  readonly root: string;
+  readonly script: string;
+  readonly dataDir: string;
+  readonly logPath: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly redisLink: Link;
+  readonly postgresLink: Link;
+  readonly httpLink: Link | undefined;
+  readonly clockFile: string;
+  readonly preload: string | undefined;
+}
+
+const drainMs = 25_000;
+const killMs = 5_000;
+
+/** The process of a plan; it is not started yet. */
+export function processOf(plan: ProcessPlan): MemberProcess {
+  let running: Running | undefined;
+  const links = [plan.redisLink, plan.postgresLink, ...(plan.httpLink ? [plan.httpLink] : [])];
+  const isGone = () => running === undefined || running.hasExited();
+  const pid = () => {
+    if (running?.pid === undefined) throw new Error(`${plan.name} was never started`);
+    return running.pid;
+  };
+  return {
+    ...plan,
+    links,
+    pid,
+    isGone,
+    async start() {
+      const preload = plan.preload === undefined ? [] : ['--import', plan.preload];
+      const args = [...preload, `${plan.root}/${plan.script}`, plan.dataDir];
+      running = launch({ file: process.execPath, args, cwd: plan.root, env: plan.env }, plan.logPath, 'ipc');
+    },
+    signal: (name) => void process.kill(pid(), name),
+    async kill() {
+      await endProcess(pid(), isGone, [{ signal: 'SIGKILL', waitMs: killMs }]);
+    },
+    async stop() {
+      if (isGone()) return 'gone before';
+      await endProcess(pid(), isGone, [
+        { signal: 'SIGTERM', waitMs: drainMs },
+        { signal: 'SIGKILL', waitMs: killMs },
+      ]);
+      return running!.exited;
+    },
+  };
+}
+
+/** The kernel's word for what a process is doing: `T` stopped, `Z` dead; undefined when there is none. Linux only. */
+export async function processState(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return /\) ([A-Za-z]) /.exec(stat)?.[1];
+}
+
+/** Waits until a process is stopped. */
+export function isStopped(pid: number): Promise<boolean> {
+  return waitUntil(async () => (await processState(pid)) === 'T', 3_000, 5);
+}
