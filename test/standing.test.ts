@@ -2,9 +2,10 @@
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { createEviction } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
-import { newOperation } from '#src/values.ts';
+import type { MemberNumber } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { type Answer, type Http, reference, startEngine, waitFor } from './harness.ts';
+import { forge } from './house/journal.ts';
 
 const shardCount = 4;
 const engine = await startEngine({ shardCount });
@@ -140,25 +141,7 @@ test('a record that cannot be booked goes into quarantine under its number: its 
   const { id } = await shop.pos('POST', '/v1/members/lookup', { type: 'id', value: member });
   const number = Number.parseInt(id.slice(4), 36);
   const shard = number % shardCount;
-  const [last] = await engine.redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
-  const operation = newOperation(shard, Date.now());
-  const now = Date.now();
-  const columns = [
-    'accrual',
-    shop.program.number,
-    0,
-    number,
-    operation,
-    '',
-    '',
-    '',
-    '',
-    now,
-    now,
-    '{}',
-    '{"legs":[["wallet",1,',
-  ];
-  await engine.redis.xadd(keys.journal(shard), `${last![0].split('-')[0]}-*`, 'record', columns.join('\t'));
+  await forge(engine.redis, shard, number as MemberNumber, '{"legs":[["wallet",1,');
   await engine.drained();
   const { rows } = await engine.pool.query('select member, reason from quarantine');
   expect(rows).toMatchObject([{ member: number, reason: expect.stringContaining('cannot be read') }]);

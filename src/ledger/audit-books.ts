@@ -376,10 +376,8 @@ export async function auditShardBooksFrom(
   operationsMax: number,
   collector: Collector,
 ): Promise<BlockRow | undefined> {
-  const found = await tx.query<PositionRow>('select epoch, seq, hash from position where shard = $1', [
-    shard,
-  ]);
-  const position = found.rows[0];
+  const query = 'select epoch, seq, hash from position where shard = $1';
+  const [position] = (await tx.query<PositionRow>(query, [shard])).rows;
   if (!position) {
     collector.found({ check: 'density', where: { shard }, detail: 'the shard has no position', points: 0 });
     return undefined;
