@@ -1,6 +1,7 @@
 /** `npm run audit`: prints what was compared and the drift; exit 1 on any finding, 2 when it could not run. */
 import { parseArgs } from 'node:util';
 import { loadConfig } from '#src/config.ts';
+import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createRedis } from '#src/platform/redis.ts';
 import { audit, auditConnection } from './audit.ts';
 import { renderReport } from './audit-report.ts';
@@ -15,16 +16,16 @@ Redis with the books at the same sequence. Reads only; the service may run meanw
   --help     this text
 `;
 
-async function run(): Promise<number> {
-  const { values } = parseArgs({
-    options: { shard: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
-  });
+const options = { shard: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } } as const;
+
+async function main(args: readonly string[]): Promise<number> {
+  const { values } = typed(() => parseArgs({ args: [...args], options }));
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   if (values.shard !== undefined && !/^\d{1,4}$/.test(values.shard))
-    throw new Error('--shard takes a number');
+    throw new UsageFault('--shard takes a number');
   const { databaseUrl, redisUrl } = loadConfig();
   const connection = auditConnection(databaseUrl);
   const redis = createRedis(redisUrl, 30_000);
@@ -39,7 +40,7 @@ async function run(): Promise<number> {
     });
     if (showProgress) process.stderr.write('\r\x1b[K');
     const text = values.json ? JSON.stringify({ object: 'audit', ...report }) : renderReport(report);
-    process.stdout.write(`${text}\n`);
+    print(text);
     return report.clean ? 0 : 1;
   } finally {
     redis.disconnect();
@@ -47,9 +48,4 @@ async function run(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await run();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
-}
+await runCommand('audit', main, 2);

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { createApp } from '#src/app.ts';
 import { loadConfig } from '#src/config.ts';
 import { NotResolved, resolveQuarantined } from '#src/jobs/resolve.ts';
+import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import {
   listQuarantine,
@@ -32,10 +33,6 @@ Journal records that could not be booked. Each stands in the books under its num
 ID is shard, epoch and number: 3-1-17. Commands may be repeated: a record is settled once, and the first word counts.
 `;
 
-class UsageFault extends Error {}
-
-const print = (text: string) => void process.stdout.write(`${text}\n`);
-
 async function settle(row: QuarantinedRow, verb: string, by: string, json: boolean): Promise<void> {
   const app = await createApp({ ...loadConfig(), logLevel: 'silent' }, 'quarantine');
   try {
@@ -50,16 +47,17 @@ async function settle(row: QuarantinedRow, verb: string, by: string, json: boole
   }
 }
 
-async function run(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      all: { type: 'boolean' },
-      by: { type: 'string' },
-      json: { type: 'boolean' },
-      help: { type: 'boolean' },
-    },
-  });
+const options = {
+  all: { type: 'boolean' },
+  by: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const;
+
+async function main(args: readonly string[]): Promise<void> {
+  const { values, positionals } = typed(() =>
+    parseArgs({ args: [...args], options, allowPositionals: true }),
+  );
   const [verb, text, ...rest] = positionals;
   const json = values.json ?? false;
   if (values.help || verb === undefined) return print(help);
@@ -90,10 +88,4 @@ async function run(): Promise<void> {
   );
 }
 
-process.stdout.on('error', () => {});
-try {
-  await run();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof NotResolved ? 1 : 2;
-}
+await runCommand('quarantine', main);

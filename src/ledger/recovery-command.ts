@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { loadConfig } from '#src/config.ts';
+import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createRedis } from '#src/platform/redis.ts';
 import { renderRestoration, renderStatuses, shardStatuses } from './recovery-status.ts';
 import type { Restoration } from './restore.ts';
@@ -26,13 +27,13 @@ and lost (epoch-from…to).
 const waitMsMax = 120_000;
 const pollMs = 200;
 
-interface Flags {
-  readonly status?: boolean;
-  readonly 'accept-restore'?: boolean;
-  readonly shard?: string;
-  readonly json?: boolean;
-  readonly help?: boolean;
-}
+const options = {
+  status: { type: 'boolean' },
+  'accept-restore': { type: 'boolean' },
+  shard: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const;
 
 async function accept(connection: pg.Client, shard: number | null): Promise<number[]> {
   const { rows } = await connection.query<{ shard: number }>(
@@ -71,22 +72,15 @@ async function acceptRestore(connection: pg.Client, shard: number | null): Promi
   return 1;
 }
 
-async function run(): Promise<number> {
-  const { values }: { values: Flags } = parseArgs({
-    options: {
-      status: { type: 'boolean' },
-      'accept-restore': { type: 'boolean' },
-      shard: { type: 'string' },
-      json: { type: 'boolean' },
-      help: { type: 'boolean' },
-    },
-  });
-  if (values.help || (!values.status && !values['accept-restore'])) {
-    process.stdout.write(help);
-    return values.help ? 0 : 2;
+async function main(args: readonly string[]): Promise<number> {
+  const { values } = typed(() => parseArgs({ args: [...args], options }));
+  if (values.help) {
+    print(help);
+    return 0;
   }
+  if (!values.status && !values['accept-restore']) throw new UsageFault('--status or --accept-restore?');
   if (values.shard !== undefined && !/^\d{1,4}$/.test(values.shard))
-    throw new Error('--shard takes a number');
+    throw new UsageFault('--shard takes a number');
   const shard = values.shard === undefined ? null : Number(values.shard);
   const { databaseUrl, redisUrl } = loadConfig();
   const connection = new pg.Client({
@@ -104,7 +98,7 @@ async function run(): Promise<number> {
     const text = values.json
       ? JSON.stringify({ object: 'recovery', shards: asked })
       : renderStatuses(asked, process.stdout.isTTY);
-    process.stdout.write(`${text}\n`);
+    print(text);
     return 0;
   } finally {
     redis.disconnect();
@@ -112,10 +106,4 @@ async function run(): Promise<number> {
   }
 }
 
-process.stdout.on('error', () => {});
-try {
-  process.exitCode = await run();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
-}
+await runCommand('recover', main, 2);

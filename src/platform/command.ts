@@ -16,19 +16,24 @@ export function typed<Parsed>(parse: () => Parsed): Parsed {
   }
 }
 
-/** Runs `npm run NAME -- …` with what was typed: exit code 2 and a hint where that was wrong, 1 for every other error. */
+/**
+ * Runs `npm run NAME -- …` with what was typed; `main` may answer an exit code. Code 2 and a hint where the
+ * command was typed wrongly, `failedCode` for every other error.
+ */
 export async function runCommand(
   name: string,
-  main: (args: readonly string[]) => Promise<void>,
+  main: (args: readonly string[]) => Promise<unknown>,
+  failedCode = 1,
 ): Promise<void> {
   // A reader such as `head` may close the pipe before everything is printed.
   process.stdout.on('error', () => {});
   try {
-    await main(process.argv.slice(2));
+    const answered = await main(process.argv.slice(2));
+    process.exitCode = typeof answered === 'number' ? answered : 0;
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     const isUsage = error instanceof UsageFault;
     process.stderr.write(isUsage ? `${text}\n\nnpm run ${name} -- --help shows how.\n` : `${text}\n`);
-    process.exitCode = isUsage ? 2 : 1;
+    process.exitCode = isUsage ? 2 : failedCode;
   }
 }
