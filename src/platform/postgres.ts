@@ -19,6 +19,8 @@ export function createPool(databaseUrl: string, connectionsMax = 10): pg.Pool {
   });
   // An idle connection that the server ended is replaced at the next use; without a listener it would end the process.
   pool.on('error', () => {});
+  // The pool listens to idle ones only. One that ends in the hands of somebody fails the next statement; that is enough.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
