@@ -1,8 +1,9 @@
 /** A reference names one attempt of one movement: exactly once, for ever, whatever is sent again and when. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
+import { createMembers } from '#src/members/members.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { reference, startEngine, uuidV7 } from './harness.ts';
+import { reference, startEngine, uuidV7, waitFor } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -214,6 +215,28 @@ describe('one reference that reached two members before either was in the books'
     const loser = answers[left.indexOf(0)]!;
     const shown = await shop.admin('GET', `/v1/operations/${loser.id}`);
     expect(shown.body.conflictWith).toBe(answers[left.indexOf(10)]!.id);
+  });
+
+  test('is a transfer once: the second one’s points go back where they came from', async () => {
+    const sources = [await shop.enrol('card'), await shop.enrol('rekeyed')] as const;
+    const to = await shop.enrol('friend');
+    for (const source of sources) await shop.accrue(source, 100, { durability: 'ledger' });
+    const body = { to, reference: reference(), points: 30 };
+    const atOnce = { headers: { prefer: 'wait=0' } };
+    const { relay } = createMembers(engine.app);
+    const answers = await engine.withoutWriter(async () => [
+      await shop.admin('POST', '/v1/transfers', { ...body, from: sources[0] }, atOnce),
+      await shop.admin('POST', '/v1/transfers', { ...body, from: sources[1] }, atOnce),
+    ]);
+    expect(answers.map((answer) => answer.status)).toEqual([202, 202]);
+    await waitFor('both transfers have come to their end', async () => {
+      await relay.relayOpen(50);
+      await engine.drained();
+      const balances = await Promise.all([...sources, to].map((member) => shop.balances(member)));
+      return balances.reduce((sum, { available }) => sum + available, 0) === 200;
+    });
+    const left = await Promise.all(sources.map(async (member) => (await shop.balances(member)).available));
+    expect([left.toSorted(), (await shop.balances(to)).available]).toEqual([[100, 70], 30]);
   });
 });
 

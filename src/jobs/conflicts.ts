@@ -1,7 +1,8 @@
 /**
  * Takes back what was acknowledged twice under one reference. That happens only where one reference reached two shards
  * within the writer's lag (a card that was re-keyed between two tries). The first stays, the second is undone by the
- * engine itself, once: its reference is made from the operation that it undoes.
+ * engine itself, once: its reference is made from the operation that it undoes. (A repeated transfer never arrives: its
+ * relay sends the points back.)
  */
 import type { App } from '#src/app.ts';
 import { keptAwards } from '#src/earning/accruals.ts';

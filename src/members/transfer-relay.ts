@@ -2,7 +2,7 @@
  * The second half of a transfer, from ledger rows alone, so that any process can finish what another began.
  *
  *   debited ──► credited                       the destination took it
- *      └──────► refused ──► returned           it is closed or merged; the points went back
+ *      └──────► refused ──► returned           it is closed or merged, or the reference was used before; the points went back
  *
  * Invariant: the credit is tried only after the debit is in the ledger, and points go back only after the refusal is.
  * Credit and refusal are the same attempt under one reference in the destination's shard, so one of them happens, once.
@@ -33,9 +33,11 @@ interface TransferRow {
   from_member: MemberNumber;
   to_member: MemberNumber;
   effect: Effect;
+  /** Its reference had been used in another shard. The writer says so with the debit, so nothing was credited yet. */
+  is_repeated: boolean;
 }
 
-const transferQuery = `select t.program, t.from_member, t.to_member, o.effect
+const transferQuery = `select t.program, t.from_member, t.to_member, o.effect, o.conflict_with is not null as is_repeated
   from transfer t join operation o on o.operation = t.transfer where t.transfer = $1`;
 
 const openQuery = `select replace(transfer::text, '-', '') as transfer from transfer
@@ -73,7 +75,7 @@ export function createTransferRelay(
       script: 'receive',
       kind: back ? 'transfer_return' : 'transfer_credit',
       reference: transfer,
-      input: { ...travelling(row.effect.legs), back },
+      input: { ...travelling(row.effect.legs), back, refused: row.is_repeated },
       request: { body: { transfer } },
       origins: [transfer],
     });

@@ -1,12 +1,13 @@
 -- Second half of a transfer: credits what left another member's lots, with its terms, out of clearing.
--- input   {lots = [[currency, points, expiresAt, availableAt, party], …], debts = [[currency, points], …], back = bool}
+-- input   {lots = [[currency, points, expiresAt, availableAt, party], …], debts = [[currency, points], …], back = bool,
+--          refused = bool}
 --         back = true returns a refused transfer to its source, whatever the status there; a closed source's points
---         go to `unclaimed`
+--         go to `unclaimed`; refused = true resolves the transfer as one that must not arrive
 -- record  transfer_credit or transfer_return: clearing -, wallet +; or transfer_refusal (no legs), which resolves the
 --         transfer for ever: only from that record is it ever returned
 local function decide(m, item)
   local input, legs = item.input, {}
-  local refusable = not input.back and (m.status == 'closed' or m.status == 'merged')
+  local refusable = not input.back and (input.refused or m.status == 'closed' or m.status == 'merged')
   if refusable then return { legs = legs, kind = 'transfer_refusal' } end
   local lost = input.back and m.status == 'closed'
   for _, lot in ipairs(input.lots) do
