@@ -1,0 +1,220 @@
+/**
+ * The guards of the protocol: how each is left out of the real code (a change of its source text, which must fit exactly
+ * once), and the smallest bounds within which the search finds what goes wrong without it.
+ */
+import type { Guard, Protocol } from './protocol.ts';
+import type { Fault } from './search.ts';
+import type { Bounds } from './state.ts';
+
+/** A change of a source file; `find` must stand in it exactly once. */
+export interface Edit {
+  readonly file: string;
+  readonly find: string;
+  readonly put: string;
+}
+
+export interface GuardCase {
+  readonly guard: Guard;
+  readonly bounds: Partial<Bounds>;
+  readonly kind: Fault['kind'];
+  readonly edits: readonly Edit[];
+}
+
+const nothing: Bounds = {
+  operations: 0,
+  loads: 0,
+  evictions: 0,
+  takeovers: 0,
+  restarts: 0,
+  wipes: 0,
+  copies: 0,
+  returns: 0,
+  resyncs: 0,
+  trims: 0,
+};
+
+export function boundsOf(bounds: Partial<Bounds>): Bounds {
+  return { ...nothing, ...bounds };
+}
+
+const writer = 'src/ledger/writer.ts';
+const recovery = 'src/ledger/recovery.ts';
+const lua = (name: string) => `src/wallet/scripts/${name}.lua`;
+
+const newestEpochOfJournal =
+  "tonumber(string.match((redis.call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', 1)[1] or { '0-0' })[1], '^(%d+)-'))";
+
+const lookedFor = {
+  file: recovery,
+  find: 'if (opening.length === 0)',
+  put: 'if (opening.length < 0)',
+};
+const leaseAtCommit = {
+  file: recovery,
+  find: 'p.shard = $1 and l.owner = $2 and l.term = $3 and p.epoch = $4 and p.seq = $5 for update of p',
+  put: 'p.shard = $1 and $2::text <> $3::text || $4::text || $5::text for update of p',
+};
+
+export const guardCases: readonly GuardCase[] = [
+  {
+    guard: 'position check',
+    bounds: { operations: 1, loads: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [
+      {
+        file: writer,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
+        find: '      `${epoch}-${seq}`,\n',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
+        put: '      `(${epoch}-${seq}`,\n',
+      },
+      {
+        file: writer,
+        find: '  const first = entries[0];\n  if (!first) throw',
+        put: '  entries = [["", []], ...entries];\n  const first = undefined;\n  if (first) throw',
+      },
+      {
+        file: writer,
+        find: '  const witness = parseRecord(first[0], first[1]);\n  if (witness.epoch !== epoch || witness.seq !== seq)',
+        put: '  const witness = { kind: "opened" };\n  if (first)',
+      },
+      { file: writer, find: 'if (operation !== progress.operation)', put: 'if (first)' },
+    ],
+  },
+  {
+    guard: 'evictedThrough',
+    bounds: { operations: 1, loads: 2, evictions: 1 },
+    kind: 'operations',
+    edits: [{ file: lua('load'), find: 'if evicted then', put: 'if false then' }],
+  },
+  {
+    guard: 'fence',
+    bounds: { operations: 1, loads: 2, wipes: 1 },
+    kind: 'operations',
+    edits: [
+      {
+        file: lua('prelude'),
+        find: "EPOCH .. '-*'",
+        put: `math.max(EPOCH, ${newestEpochOfJournal}) .. '-*'`,
+      },
+    ],
+  },
+  {
+    guard: 'opening record',
+    bounds: { operations: 1, loads: 1, restarts: 1 },
+    kind: 'operations',
+    edits: [
+      {
+        file: recovery,
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
+        find: 'await redis.xadd(key, `${epoch}-0`, ...Object.entries(fields).flat());',
+        put: 'void [key, epoch, fields];',
+      },
+      lookedFor,
+    ],
+  },
+  {
+    guard: 'drained check',
+    bounds: { operations: 1, loads: 1, evictions: 1 },
+    kind: 'service',
+    edits: [{ file: lua('evict'), find: 'if seq <= written then', put: 'if true then' }],
+  },
+  {
+    guard: 'lease term',
+    bounds: { operations: 1, loads: 1, takeovers: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [
+      {
+        file: writer,
+        find: 'if (row?.owner !== owner || row.term !== progress.term)',
+        put: 'if (row === undefined || owner === "")',
+      },
+      {
+        file: recovery,
+        find: 'where shard = $1 and owner = $2 and term = $3 returning term',
+        put: 'where shard = $1 and $2::text <> $3::text returning term',
+      },
+      leaseAtCommit,
+    ],
+  },
+  {
+    guard: 'same epoch',
+    bounds: { operations: 1, loads: 1, returns: 1 },
+    kind: 'operations',
+    edits: [
+      {
+        file: 'src/wallet/written.ts',
+        find: "if (now.epoch > position.epoch) return 'moved';",
+        put: "if (now.epoch > position.epoch) return 'written';",
+      },
+    ],
+  },
+  {
+    guard: 'reserved number',
+    bounds: { operations: 1, loads: 1, takeovers: 1, restarts: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [
+      { file: recovery, find: 'update lease set term = greatest(term, $4,', put: 'select greatest($4::int,' },
+      {
+        file: recovery,
+        find: '+ 1\n     where shard = $1 and owner = $2 and term = $3 returning term',
+        put: '+ 1 as term from lease where shard = $1 and owner = $2 and term = $3',
+      },
+      { file: recovery, find: 'books.raised?.(epoch);', put: '' },
+      { file: recovery, find: '{ ...progress, term: epoch } };', put: 'progress };' },
+    ],
+  },
+  {
+    guard: 'opening looked for',
+    bounds: { operations: 1, loads: 1, restarts: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [lookedFor],
+  },
+  {
+    guard: 'lease at the commit',
+    bounds: { operations: 1, loads: 1, takeovers: 1, restarts: 1 },
+    kind: 'service',
+    edits: [leaseAtCommit],
+  },
+];
+
+/**
+ * The bounds within which the whole protocol is searched to the end. Together they contain those of every guard, so a
+ * guard's absence is the only difference between a search that finds nothing and one that does.
+ */
+export const scopes: Readonly<Record<string, Bounds>> = {
+  'loads and evictions': boundsOf({ operations: 3, loads: 3, evictions: 2, takeovers: 1, trims: 1 }),
+  'a restart and a takeover': boundsOf({
+    operations: 2,
+    loads: 2,
+    evictions: 1,
+    takeovers: 1,
+    restarts: 1,
+    trims: 1,
+  }),
+  'a lost Redis': boundsOf({ operations: 2, loads: 2, takeovers: 1, wipes: 1, trims: 1 }),
+  'Redis lost twice': boundsOf({ operations: 1, loads: 2, takeovers: 1, wipes: 2 }),
+  'an older Redis': boundsOf({ operations: 2, loads: 2, takeovers: 1, copies: 1, returns: 1 }),
+  'an older Redis in a recovery': boundsOf({
+    operations: 1,
+    loads: 1,
+    takeovers: 1,
+    restarts: 1,
+    copies: 1,
+    returns: 1,
+  }),
+  'an older Redis twice': boundsOf({ operations: 1, loads: 1, takeovers: 1, copies: 2, returns: 2 }),
+};
+
+/**
+ * What the protocol as built does not withstand: Redis becomes an older copy of itself and keeps its script cache, so
+ * nothing fences it, and numbers that were given are given again. Nobody watches `run_id` and `master_replid` yet.
+ */
+export const openHole: Protocol = {
+  without: undefined,
+  bounds: boundsOf({ operations: 2, loads: 1, copies: 1, resyncs: 1 }),
+};
+
+export function isFalselyWritten({ text }: Fault): boolean {
+  return text.includes('acknowledged as written');
+}
