@@ -1,5 +1,5 @@
 /** What a step is, what can be left out of the protocol, and the few changes of a state that all steps are made of. */
-import type { Bounds, Memory, State, Used, Writer } from './state.ts';
+import { type Bounds, identityOf, type Memory, type State, type Used, type Writer } from './state.ts';
 
 /** What can be left out of the protocol. */
 export type Guard =
@@ -11,8 +11,9 @@ export type Guard =
   | 'lease term'
   | 'same epoch'
   | 'lease at the commit'
-  | 'opening looked for'
-  | 'reserved number';
+  | 'reserved number'
+  | 'fence record'
+  | 'identity';
 
 export type Verb =
   | 'accrue'
@@ -25,10 +26,13 @@ export type Verb =
   | 'trim'
   | 'take'
   | 'look'
+  | 'fence'
+  | 'compare'
   | 'open'
-  | 'drain'
   | 'commit'
+  | 'book'
   | 'script'
+  | 'serve'
   | 'restart'
   | 'wipe'
   | 'copy'
@@ -66,6 +70,11 @@ export function withWriter(state: State, who: number, change: Partial<Writer>): 
 export function counted(state: State, what: keyof Used, { bounds }: Protocol): State | undefined {
   if (state.used[what] >= bounds[what]) return undefined;
   return { ...state, used: { ...state.used, [what]: state.used[what] + 1 } };
+}
+
+/** Whether the Redis that answers is the one that an epoch was opened on. */
+export function isOurs({ identity, books }: State, epoch: number, { without }: Protocol): boolean {
+  return without === 'identity' || identityOf(books, epoch) === identity;
 }
 
 /** prelude.lua, fenced(): the journal's last record must be of the script's epoch. */

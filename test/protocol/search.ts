@@ -17,6 +17,7 @@ import {
   lossesOf,
   type State,
 } from './state.ts';
+import { isOpen } from './writing.ts';
 
 /** `operations`: one is lost, repeated, wrongly acknowledged or missing in a balance; `service`: somebody is not served. */
 export interface Fault {
@@ -48,7 +49,7 @@ function movesOf(verbs: readonly Verb[], whos: number, members: number): Move[] 
   return moves;
 }
 
-const recovery: readonly Verb[] = ['look', 'open', 'drain', 'script', 'commit'];
+const recovery: readonly Verb[] = ['look', 'fence', 'compare', 'open', 'commit', 'book', 'script', 'serve'];
 export const allMoves: readonly Move[] = [
   ...movesOf(['accrue', 'snapshot', 'evict'], 2, 2),
   ...movesOf(['install', 'refresh', 'read', 'write', 'trim', 'take', ...recovery], 2, 1),
@@ -76,8 +77,8 @@ export function falselyWritten({ books, issued }: State, { without }: Protocol):
   return found < 0 ? undefined : found;
 }
 
-const roundsMax = 4;
-const healing: readonly Verb[] = ['take', 'look', 'open', 'drain', 'script', 'commit', 'read', 'write'];
+const roundsMax = 6;
+const healing: readonly Verb[] = ['take', ...recovery, 'read', 'write'];
 
 export interface Healed {
   readonly end: State;
@@ -125,28 +126,22 @@ function faultNow(state: State, protocol: Protocol): Fault | undefined {
   return undefined;
 }
 
-/** Whether the shard serves once it has healed. */
-function faultOfShard(end: State): Fault | undefined {
-  const { memory, books, scripts, writers } = end;
-  if (writers[books.owner]!.phase === 'stopped') {
-    // What a recovery named as lost can come back with a copy of Redis: then a person decides.
-    const strangers =
-      memory.journal?.filter(({ operation }) => operation >= 0 && !isWritten(books, operation)) ?? [];
-    const isExpected = strangers.every(({ operation }) => isNamed(end, operation));
-    return isExpected ? undefined : unserved('the shard stops: its journal contradicts the books');
-  }
-  const isServed = memory.journal?.at(-1)?.epoch === books.epoch && ((scripts >> books.epoch) & 1) === 1;
-  return isServed ? undefined : unserved('the shard is never served again');
+/** Whether the shard serves once it has healed; PostgreSQL never goes back here, so nothing may wait for a person. */
+function faultOfShard(end: State, protocol: Protocol): Fault | undefined {
+  const { books, writers } = end;
+  if (writers[books.owner]!.phase === 'stopped')
+    return unserved('the shard waits for a person: its journal seems newer than the books');
+  return isOpen(end, books.epoch, protocol) ? undefined : unserved('the shard is never served again');
 }
 
 /** What is wrong once everything is drained and recovered. */
 function faultHealed(end: State, protocol: Protocol): Fault | undefined {
-  const { books, memory, issued, used, writers } = end;
+  const { books, memory, issued, used } = end;
   const late = falselyWritten(end, protocol);
   if (late !== undefined)
     return broken(`operation ${late} is acknowledged as written, and the books never get it`);
-  const unserving = faultOfShard(end);
-  if (unserving || writers[books.owner]!.phase === 'stopped') return unserving;
+  const unserving = faultOfShard(end, protocol);
+  if (unserving) return unserving;
   const isLossy = lossesOf(used) > 0;
   for (const operation of issued.keys()) {
     const times = books.rows.filter((row) => row.operation === operation).length;
@@ -240,11 +235,14 @@ const sentences: Readonly<Record<Verb, (who: number, member: number) => string>>
   write: (writer) => `writer ${writer} writes to the books`,
   trim: (writer) => `writer ${writer} trims the journal`,
   take: (writer) => `writer ${writer} takes the lease`,
-  look: (writer) => `writer ${writer} begins a recovery: it reserves the number of the epoch`,
-  open: (writer) => `writer ${writer} appends the opening record`,
-  drain: (writer) => `writer ${writer} drains the journal and decides whether members stay`,
-  script: (writer) => `writer ${writer} loads the scripts`,
+  look: (writer) => `writer ${writer} begins a recovery: it reserves the numbers of a fence and an epoch`,
+  fence: (writer) => `writer ${writer} appends the fence`,
+  compare: (writer) => `writer ${writer} writes what the journal holds, and decides whether members stay`,
+  open: (writer) => `writer ${writer} appends the opening record and what is booked again`,
   commit: (writer) => `writer ${writer} commits the epoch`,
+  book: (writer) => `writer ${writer} writes what stands in the epoch`,
+  script: (writer) => `writer ${writer} loads the scripts`,
+  serve: (writer) => `writer ${writer} serves`,
   restart: () => 'Redis restarts on its data',
   wipe: () => 'Redis loses everything (FLUSHALL)',
   copy: () => 'a copy of Redis is made (a replica falls behind here)',

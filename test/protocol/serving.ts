@@ -1,6 +1,12 @@
 /** What the APIs and the scripts they call do. */
-import { counted, fenced, type Make, replaced, withMemory } from './protocol.ts';
-import { coldBelow, hasScripts, inBooks, type Memory } from './state.ts';
+import { counted, fenced, isOurs, type Make, type Protocol, replaced, withMemory } from './protocol.ts';
+import { coldBelow, hasScripts, inBooks, type Memory, type State } from './state.ts';
+
+/** epochs.ts, of(): an API calls the scripts of an epoch only on the Redis that it was opened on. */
+function mayCall(state: State, epoch: number, protocol: Protocol): boolean {
+  if (!hasScripts(state, epoch)) return false;
+  return protocol.bounds.unnoticed > 0 || isOurs(state, epoch, protocol);
+}
 
 /** XADD NOMKSTREAM <epoch>-*: the number that Redis gives, undefined where it refuses. */
 function appended(
@@ -17,10 +23,11 @@ function appended(
 }
 
 /** accrue.lua by the scripts of the epoch that the API knows. A cold member or a fence change nothing. */
-export const accrue: Make = (state, { who, member }, { without, bounds }) => {
+export const accrue: Make = (state, { who, member }, protocol) => {
+  const { without, bounds } = protocol;
   const { epoch } = state.apis[who]!;
   const hot = state.memory.members[member];
-  if (state.issued.length >= bounds.operations || !hasScripts(state, epoch)) return undefined;
+  if (state.issued.length >= bounds.operations || !mayCall(state, epoch, protocol)) return undefined;
   if (!hot || hot.epoch < coldBelow(state.books, epoch)) return undefined;
   const operation = state.issued.length;
   const into = without === 'fence' ? Math.max(epoch, state.memory.journal?.at(-1)?.epoch ?? 0) : epoch;
@@ -32,11 +39,11 @@ export const accrue: Make = (state, { who, member }, { without, bounds }) => {
     seq,
     operations: hot.operations | (1 << operation),
   });
-  const noted = replaced(state.books.noted, epoch, Math.max(state.books.noted[epoch] ?? 0, seq));
+  const noted = replaced(state.books.noted, into, Math.max(state.books.noted[into] ?? 0, seq));
   return {
     ...withMemory(state, { ...change, members }),
     books: { ...state.books, noted },
-    issued: [...state.issued, { member, epoch, seq }],
+    issued: [...state.issued, { member, epoch: into, seq }],
   };
 };
 
@@ -44,7 +51,7 @@ export const accrue: Make = (state, { who, member }, { without, bounds }) => {
 export const snapshot: Make = (state, { who, member }, protocol) => {
   const api = state.apis[who]!;
   const hot = state.memory.members[member];
-  if (api.load || !hasScripts(state, api.epoch)) return undefined;
+  if (api.load || !mayCall(state, api.epoch, protocol)) return undefined;
   if (hot && hot.epoch >= coldBelow(state.books, api.epoch)) return undefined;
   const { epoch, seq } = state.books;
   const load = { member, epoch, seq, operations: inBooks(state, member) };
@@ -52,18 +59,18 @@ export const snapshot: Make = (state, { who, member }, protocol) => {
 };
 
 /** load.lua: installs a snapshot by the scripts of the epoch that the API knows now. */
-export const install: Make = (state, { who }, { without }) => {
+export const install: Make = (state, { who }, protocol) => {
   const api = state.apis[who]!;
   const { load, epoch } = api;
   if (!load) return undefined;
   const given = { ...state, apis: replaced(state.apis, who, { epoch, load: undefined }) };
   const { memory, books } = state;
-  if (!hasScripts(state, epoch) || fenced(memory, epoch)) return given;
+  if (!mayCall(state, epoch, protocol) || fenced(memory, epoch)) return given;
   const hot = memory.members[load.member];
   if (hot && hot.epoch >= coldBelow(books, epoch)) return given;
   if (load.epoch !== epoch) return given;
   const isOld = memory.evictedEpoch === epoch && load.seq < memory.evictedSeq;
-  if (isOld && without !== 'evictedThrough') return given;
+  if (isOld && protocol.without !== 'evictedThrough') return given;
   const installed = { epoch, seq: 0, operations: load.operations };
   return withMemory(given, { members: replaced(memory.members, load.member, installed) });
 };
@@ -73,7 +80,8 @@ export const evict: Make = (state, { who, member }, protocol) => {
   const { epoch } = state.apis[who]!;
   const { memory, books } = state;
   const hot = memory.members[member];
-  if (!hot || books.epoch !== epoch || !hasScripts(state, epoch) || fenced(memory, epoch)) return undefined;
+  if (!hot || books.epoch !== epoch || !mayCall(state, epoch, protocol)) return undefined;
+  if (fenced(memory, epoch)) return undefined;
   const seq = hot.epoch === epoch ? hot.seq : 0;
   if (seq > books.seq && protocol.without !== 'drained check') return undefined;
   const before = memory.evictedEpoch === epoch ? memory.evictedSeq : 0;

@@ -8,9 +8,17 @@
 export interface Entry {
   readonly epoch: number;
   readonly seq: number;
-  /** -1 is an opening record. */
+  /** From 0 on an operation; else one of the marks below. */
   readonly operation: number;
+  /** What an opening record says. */
+  readonly says?: EpochRow;
 }
+
+export const opened = -1;
+/** The record that only fences: its epoch never serves. */
+export const fence = -2;
+/** The freeze of a member that follows what was booked again; nobody asked for it. */
+export const freeze = 13;
 
 /** A member in Redis: last record and the operations in the balance. */
 export interface Hot {
@@ -33,9 +41,12 @@ export interface Memory {
 export interface EpochRow {
   readonly epoch: number;
   readonly previous: number;
+  readonly previousLastSeq: number;
   readonly coldBelow: number;
   readonly lostFrom: number;
   readonly lostTo: number;
+  /** The Redis that the epoch was opened on; 0 where a recovery only passed through it. */
+  readonly identity: number;
 }
 
 export interface Books {
@@ -51,15 +62,18 @@ export interface Books {
 
 /**
  * `away` has no lease, or crashed: what it held is gone and its next step is to take the lease. The phases from `looked`
- * to `loaded` are the places inside a recovery at which a process can stand still.
+ * to `loaded` are the places inside a recovery at which a process can stand still. `stopped` waits for a person.
  */
 export type Phase =
   | 'away'
   | 'serving'
   | 'recovering'
   | 'looked'
+  | 'fenced'
+  | 'compared'
   | 'opened'
-  | 'drained'
+  | 'committed'
+  | 'booked'
   | 'loaded'
   | 'stopped';
 
@@ -75,7 +89,14 @@ export interface Writer {
   readonly broken: boolean;
   /** The number of the epoch that it opens. */
   readonly opening: number;
-  readonly warm: boolean;
+  /** The Redis that answered at the beginning of the recovery. */
+  readonly identity: number;
+  /** Everything in the journal below this epoch is at rest. */
+  readonly fence: number;
+  /** Operations that it books again in the epoch that it opens, and the freeze of their members. */
+  readonly again: readonly number[];
+  readonly coldBelow: number;
+  readonly lostTo: number;
 }
 
 export interface Snapshot {
@@ -108,12 +129,19 @@ export interface Used {
   readonly returns: number;
   readonly resyncs: number;
 }
-export type Bounds = Used & { readonly operations: number; readonly trims: number };
+export type Bounds = Used & {
+  readonly operations: number;
+  readonly trims: number;
+  /** 1: an API may still call a Redis that it has not noticed to be another one. */
+  readonly unnoticed: number;
+};
 
 export interface State {
   readonly memory: Memory;
   /** One bit an epoch whose scripts Redis knows. */
   readonly scripts: number;
+  /** Which Redis answers: `run_id` and `master_replid`. */
+  readonly identity: number;
   /** An older state that Redis can come back to. */
   readonly copy: Memory;
   readonly books: Books;
@@ -132,7 +160,11 @@ export const nobody: Writer = {
   turn: [],
   broken: false,
   opening: 0,
-  warm: false,
+  identity: 0,
+  fence: 0,
+  again: [],
+  coldBelow: 0,
+  lostTo: 0,
 };
 
 const unused: Used = {
@@ -148,8 +180,9 @@ const unused: Used = {
 
 /** A shard in its first epoch: the first writer serves it, both APIs know it, nobody is hot, nothing was acknowledged. */
 export function firstState(): State {
+  const row = { epoch: 1, previous: 0, previousLastSeq: 0, coldBelow: 1, lostFrom: 0, lostTo: 0, identity: 1 };
   const memory: Memory = {
-    journal: [{ epoch: 1, seq: 0, operation: -1 }],
+    journal: [{ epoch: 1, seq: 0, operation: opened, says: { ...row, identity: 0 } }],
     lastEpoch: 1,
     lastSeq: 0,
     members: [undefined, undefined],
@@ -159,12 +192,13 @@ export function firstState(): State {
   return {
     memory,
     scripts: 1 << 1,
+    identity: 1,
     copy: memory,
     books: {
       epoch: 1,
       seq: 0,
       rows: [],
-      epochs: [{ epoch: 1, previous: 0, coldBelow: 1, lostFrom: 0, lostTo: 0 }],
+      epochs: [row],
       owner: 0,
       term: 1,
       noted: [0, 0],
@@ -187,12 +221,16 @@ export function isWritten(books: Books, operation: number): boolean {
 export function inBooks({ books, issued }: State, member: number): number {
   let operations = 0;
   for (const { operation } of books.rows)
-    if (issued[operation]!.member === member) operations |= 1 << operation;
+    if (issued[operation]?.member === member) operations |= 1 << operation;
   return operations;
 }
 
 export function coldBelow(books: Books, epoch: number): number {
   return books.epochs.find((row) => row.epoch === epoch)?.coldBelow ?? Number.POSITIVE_INFINITY;
+}
+
+export function identityOf(books: Books, epoch: number): number | undefined {
+  return books.epochs.find((row) => row.epoch === epoch)?.identity;
 }
 
 export function hasScripts(state: State, epoch: number): boolean {
@@ -206,12 +244,20 @@ export function lossesOf({ wipes, returns, resyncs }: Used): number {
 
 /** Three small numbers in one character: within the bounds of a search no epoch is above 120, no number above 31. */
 function packed(epoch: number, seq: number, operation: number): number {
-  return (epoch << 9) | (seq << 4) | (operation + 1);
+  return (epoch << 9) | (seq << 4) | (operation + 2);
+}
+
+function putRow(out: number[], row: EpochRow): void {
+  out.push(packed(row.epoch, row.lostFrom, row.identity), packed(row.previous, row.lostTo, 0));
+  out.push(packed(row.coldBelow, row.previousLastSeq, 0));
 }
 
 function putEntries(out: number[], entries: readonly Entry[]): void {
   out.push(entries.length);
-  for (const { epoch, seq, operation } of entries) out.push(packed(epoch, seq, operation));
+  for (const { epoch, seq, operation, says } of entries) {
+    out.push(packed(epoch, seq, operation));
+    if (says) putRow(out, says);
+  }
 }
 
 function putMemory(out: number[], memory: Memory): void {
@@ -227,8 +273,7 @@ function putBooks(out: number[], books: Books): void {
   out.push(packed(epoch, seq, owner), term);
   putEntries(out, rows);
   out.push(epochs.length);
-  for (const row of epochs)
-    out.push(packed(row.epoch, row.lostFrom, 0), packed(row.previous, row.lostTo, 0), row.coldBelow);
+  for (const row of epochs) putRow(out, row);
   out.push(noted.length);
   // An epoch in which nothing was noted leaves a hole.
   for (let i = 0; i < noted.length; i += 1) out.push(noted[i] ?? 0);
@@ -239,16 +284,20 @@ const phases: readonly Phase[] = [
   'serving',
   'recovering',
   'looked',
+  'fenced',
+  'compared',
   'opened',
-  'drained',
+  'committed',
+  'booked',
   'loaded',
   'stopped',
 ];
 
 function putWriter(out: number[], writer: Writer): void {
-  const { phase, term, epoch, seq, operation, turn, broken, opening, warm } = writer;
-  out.push(phases.indexOf(phase), term, packed(epoch, seq, operation), opening);
-  out.push((broken ? 1 : 0) + (warm ? 2 : 0), turn.length, ...turn);
+  const { phase, term, epoch, seq, operation, turn, broken, again } = writer;
+  out.push(phases.indexOf(phase), term, packed(epoch, seq, operation), writer.opening);
+  out.push(broken ? 1 : 0, turn.length, ...turn, again.length, ...again);
+  out.push(packed(writer.fence, writer.lostTo, writer.identity), writer.coldBelow);
 }
 
 function putIssued(out: number[], issued: readonly Issued[]): void {
@@ -258,8 +307,8 @@ function putIssued(out: number[], issued: readonly Issued[]): void {
 
 /** A text that two states share only when they are the same state. */
 export function encoded(state: State): string {
-  const { memory, scripts, copy, books, writers, apis, issued, used } = state;
-  const out: number[] = [scripts & 0xffff, scripts >> 16];
+  const { memory, scripts, identity, copy, books, writers, apis, issued, used } = state;
+  const out: number[] = [scripts & 0xffff, scripts >>> 16, identity];
   putMemory(out, memory);
   putMemory(out, copy);
   putBooks(out, books);
@@ -274,8 +323,8 @@ export function encoded(state: State): string {
 }
 
 /** What decides how a state heals: everything but what APIs and the writer without the lease hold. */
-export function encodedCore({ memory, scripts, books, writers, issued, used }: State): string {
-  const out: number[] = [scripts & 0xffff, scripts >> 16, lossesOf(used)];
+export function encodedCore({ memory, scripts, identity, books, writers, issued, used }: State): string {
+  const out: number[] = [scripts & 0xffff, scripts >>> 16, identity, lossesOf(used)];
   putMemory(out, memory);
   putBooks(out, books);
   putWriter(out, writers[books.owner]!);

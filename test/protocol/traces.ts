@@ -109,7 +109,7 @@ export const traces: Readonly<Record<Guard, string>> = {
 => the balance of member 0 is not the sum of its operations
 `.trim(),
 
-  'opening looked for': `
+  'identity': `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
 3. Redis restarts on its data

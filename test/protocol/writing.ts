@@ -1,24 +1,33 @@
 /** What a ledger writer does while its shard is served: leases, turns, trimming. */
-import { counted, fenced, type Make, type Protocol, withMemory, withWriter } from './protocol.ts';
+import { counted, fenced, isOurs, type Make, type Protocol, withMemory, withWriter } from './protocol.ts';
 import {
   type Books,
   type Entry,
+  fence,
+  freeze,
   hasScripts,
   isWritten,
   type Memory,
   nobody,
+  opened,
   type State,
   type Writer,
 } from './state.ts';
 
 export function operationAt({ rows }: Books, epoch: number, seq: number): number {
-  return rows.find((row) => row.epoch === epoch && row.seq === seq)?.operation ?? -1;
+  return rows.find((row) => row.epoch === epoch && row.seq === seq)?.operation ?? opened;
 }
 
 /** turnOf(): what the journal holds beyond a writer's position; undefined where it does not continue the books. */
-export function turnOf(memory: Memory, writer: Writer, { without }: Protocol): number[] | undefined {
-  const { epoch, seq, operation } = writer;
-  const entries = memory.journal?.filter((entry) => entry.epoch === epoch && entry.seq >= seq) ?? [];
+export function turnOf(
+  memory: Memory,
+  { epoch, seq, operation }: Pick<Writer, 'epoch' | 'seq' | 'operation'>,
+  { without }: Protocol,
+  lastSeq = Number.POSITIVE_INFINITY,
+): number[] | undefined {
+  const entries = (memory.journal ?? []).filter(
+    (entry) => entry.epoch === epoch && entry.seq >= seq && entry.seq <= lastSeq,
+  );
   if (without === 'position check') {
     if (entries[0]?.seq === seq) entries.shift();
   } else {
@@ -55,7 +64,7 @@ export function written(
   if (!holdsLease(books, who, writer) && without !== 'lease term') return undefined;
   if (books.epoch !== writer.epoch || books.seq !== writer.seq) return undefined;
   // The primary key of `operation` refuses a repeat.
-  if (turn.some((operation) => isWritten(books, operation))) return undefined;
+  if (turn.some((operation) => operation !== freeze && isWritten(books, operation))) return undefined;
   const rows: Entry[] = turn.map((operation, i) => ({
     epoch: books.epoch,
     seq: books.seq + 1 + i,
@@ -78,18 +87,19 @@ export const trim: Make = (state, { who }, { bounds }) => {
   const { memory } = state;
   if (bounds.trims === 0 || phase !== 'serving' || seq === 0) return undefined;
   if (!hasScripts(state, epoch) || fenced(memory, epoch)) return undefined;
+  if (memory.journal!.at(-1)!.seq < seq) return undefined;
   const kept = memory.journal!.filter(
     (entry) => entry.epoch > epoch || (entry.epoch === epoch && entry.seq >= seq),
   );
   return kept.length === memory.journal!.length ? undefined : withMemory(state, { journal: kept });
 };
 
-/** openEpoch(): whether the shard can be served as it stands. */
-function isOpen({ memory, books, scripts }: State): boolean {
-  const newest = Math.max(...books.epochs.map((row) => row.epoch));
-  return (
-    newest === books.epoch && memory.journal?.at(-1)?.epoch === newest && ((scripts >> newest) & 1) === 1
-  );
+/** openEpoch(): whether an epoch can be served as it stands. */
+export function isOpen(state: State, epoch: number, protocol: Protocol): boolean {
+  const last = state.memory.journal?.at(-1);
+  const newest = Math.max(...state.books.epochs.map((row) => row.epoch));
+  if (newest !== epoch || last?.epoch !== epoch || last.operation === fence) return false;
+  return isOurs(state, epoch, protocol) && hasScripts(state, epoch);
 }
 
 /** A writer takes the lease and reads where the books stand. That the other's connection is ended is not relied on. */
@@ -98,7 +108,7 @@ export const take: Make = (state, { who }, protocol) => {
   const isMine = books.owner === who;
   if (isMine && state.writers[who]!.phase !== 'away') return undefined;
   const term = isMine ? books.term : books.term + 1;
-  const phase = isOpen(state) ? 'serving' : 'recovering';
+  const phase = isOpen(state, books.epoch, protocol) ? 'serving' : 'recovering';
   const { epoch, seq } = books;
   const operation = operationAt(books, epoch, seq);
   const taken = withWriter({ ...state, books: { ...books, owner: who, term } }, who, {
