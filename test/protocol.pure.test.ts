@@ -1,8 +1,8 @@
 /** The protocol, searched: every order of steps within the bounds, with all guards and without each of them. */
 import { describe, expect, test } from 'vitest';
-import { boundsOf, guardCases, isFalselyWritten, openHole, scopes } from './protocol/guards.ts';
+import { boundsOf, guardCases, isFalselyWritten, scopes, unnoticed } from './protocol/guards.ts';
 import { type Fault, printed, search } from './protocol/search.ts';
-import { openHoleTrace, traces } from './protocol/traces.ts';
+import { traces, unnamedTrace, unnoticedTrace } from './protocol/traces.ts';
 
 const statesMax = 150_000;
 
@@ -34,7 +34,12 @@ describe('without one of them the search finds a counter-example, and none withi
   );
 });
 
-test('a Redis that becomes an older copy of itself with its scripts is not noticed: still open', () => {
-  const { found } = search(openHole, statesMax, isFalselyWritten);
-  expect(found && printed(found)).toBe(openHoleTrace);
+test('an API that has not noticed an older copy with its scripts says `ledger` too early: still open, for a second at most', () => {
+  const { found } = search(unnoticed, statesMax, isFalselyWritten);
+  expect(found && printed(found)).toBe(unnoticedTrace);
+});
+
+test('and what was only at `journal` can lose its number to it: the loss is not named', () => {
+  const { found } = search(unnoticed, statesMax, (fault) => fault.text.endsWith('no recovery named it'));
+  expect(found && printed(found)).toBe(unnamedTrace);
 });

@@ -120,11 +120,10 @@ export const guardCases: readonly GuardCase[] = [
     edits: [
       {
         file: recovery,
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
-        find: 'redis.multi().xadd(keys.journal(shard), `${opened.epoch}-0`, ...fields);',
-        put: 'redis.multi(); void fields;',
+        find: "redis.call('XADD', KEYS[1], ARGV[1] .. '-0', unpack(ARGV, 4))",
+        put: '',
       },
-      { file: recovery, find: 'if (!isWritten || !(await isOurs()))', put: 'if (!(await isOurs()))' },
+      { file: recovery, find: 'if (!isWritten) throw', put: 'if (isWritten === undefined) throw' },
     ],
   },
   {
@@ -189,11 +188,31 @@ export const guardCases: readonly GuardCase[] = [
       },
       {
         file: recovery,
-        find: 'const isOurs = async () => (await identityOf(redis)) === identity;',
-        put: 'const isOurs = async () => true;',
+        find: 'if ((await identityOf(redis)) !== identity)',
+        put: 'if (identity === "")',
       },
       { file: recovery, find: 'if (row.redis_identity !== identity) return undefined;', put: '' },
     ],
+  },
+  {
+    guard: 'identity at the opening',
+    bounds: { operations: 1, loads: 1, restarts: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [{ file: recovery, find: 'await checkIdentity(stores.redis, shard, identity);', put: '' }],
+  },
+  {
+    guard: 'witness of an opening',
+    bounds: { operations: 1, loads: 1, restarts: 1, copies: 1, returns: 1 },
+    kind: 'operations',
+    edits: [
+      { file: lineage, find: 'if (!isCold) {', put: 'if (!isCold && !isAtEnd) {' },
+    ],
+  },
+  {
+    guard: 'loads behind what is booked again',
+    bounds: { operations: 1, loads: 2, takeovers: 1, wipes: 2 },
+    kind: 'operations',
+    edits: [{ file: recovery, find: 'if #entries > 0 then', put: 'if false then' }],
   },
   {
     guard: 'lease at the commit',

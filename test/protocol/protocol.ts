@@ -13,7 +13,10 @@ export type Guard =
   | 'lease at the commit'
   | 'reserved number'
   | 'fence record'
-  | 'identity';
+  | 'identity'
+  | 'identity at the opening'
+  | 'witness of an opening'
+  | 'loads behind what is booked again';
 
 export type Verb =
   | 'accrue'

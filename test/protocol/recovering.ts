@@ -125,8 +125,9 @@ function walkOn(walk: Walk, who: number, protocol: Protocol): Walk | { readonly 
   if (isCold && !isAtEnd) return end('behind');
   const isPassed = isCut || openings.length > 0;
   let at = walk;
-  if (!isCold && !(isAtEnd && next)) {
+  if (!isCold && !(isAtEnd && protocol.without === 'witness of an opening')) {
     const found = witness(memory, walk, protocol);
+    if (isAtEnd && found !== 'same') return end('diverged');
     if (found === 'trimmed') return end('behind');
     if (found === 'other') return end('diverged');
     if (found === 'none') return end(isPassed ? 'behind' : 'lost');
@@ -189,8 +190,16 @@ function rowOf({ opening, epoch, seq, coldBelow, lostTo, identity }: Writer): Ep
   return { epoch: opening, previous: epoch, previousLastSeq: seq, coldBelow, lostFrom, lostTo, identity };
 }
 
-/** openEpochInJournal(): the opening record and what is booked again behind it, in one MULTI. */
-export const open: Make = (state, { who }, { without }) => {
+function isReplaced({ identity }: State, begun: number, { without }: Protocol): boolean {
+  return identity !== begun && without !== 'identity';
+}
+
+/**
+ * openEpochInJournal(): the opening record and what is booked again behind it, in one script; then the identity is looked
+ * at. (One that changes in between is the same as one that changes before.)
+ */
+export const open: Make = (state, { who }, protocol) => {
+  const { without } = protocol;
   const writer = state.writers[who]!;
   if (writer.phase !== 'compared') return undefined;
   const { opening: epoch, again } = writer;
@@ -199,15 +208,20 @@ export const open: Make = (state, { who }, { without }) => {
     ...(without === 'opening record' ? [] : [first]),
     ...again.map((operation, i) => ({ epoch, seq: i + 1, operation })),
   ];
-  // Each XADD is refused for itself.
   const { lastEpoch, lastSeq, journal } = state.memory;
-  const added = all.filter((each) => epoch > lastEpoch || (epoch === lastEpoch && each.seq > lastSeq));
-  const last = added.at(-1);
+  const head = all[0];
+  if (head && (epoch < lastEpoch || (epoch === lastEpoch && head.seq <= lastSeq)))
+    return withWriter(state, who, nobody);
+  const last = all.at(-1);
   const change = last
-    ? { journal: [...(journal ?? []), ...added], lastEpoch: last.epoch, lastSeq: last.seq }
+    ? { journal: [...(journal ?? []), ...all], lastEpoch: last.epoch, lastSeq: last.seq }
     : {};
-  const isRefused = added.length < all.length;
-  return withMemory(withWriter(state, who, isRefused ? nobody : { phase: 'opened' }), change);
+  const isRefused = without !== 'identity at the opening' && isReplaced(state, writer.identity, protocol);
+  // A member that was read in the books before what is booked again is in them must not be installed.
+  const isLate = again.length > 0 && without !== 'loads behind what is booked again';
+  const evicted = isLate ? { evictedEpoch: epoch, evictedSeq: again.length } : {};
+  const opening = withWriter(state, who, isRefused ? nobody : { phase: 'opened' });
+  return withMemory(opening, { ...change, ...evicted });
 };
 
 /** openEpochInBooks(): the epoch's row and the position commit together, where lease and position are still these. */
@@ -223,10 +237,6 @@ export const commit: Make = (state, { who }, { without }) => {
   const position = { epoch: opening, seq: 0, operation: opened };
   return withWriter({ ...state, books: begun }, who, { phase: 'committed', ...position });
 };
-
-function isReplaced({ identity }: State, begun: number, { without }: Protocol): boolean {
-  return identity !== begun && without !== 'identity';
-}
 
 /** letServe(): what recovery put into the epoch is written, behind its own opening record and no other. */
 export const book: Make = (state, { who }, protocol) => {

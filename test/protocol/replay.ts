@@ -1,7 +1,8 @@
 /**
  * Takes the steps of a trace with the real scripts, the real writer and real stores. A process that stands still inside a
  * recovery or a load is that code, held at a call to Redis or PostgreSQL; a Redis that restarts on its data is one whose
- * script cache was emptied, an older one is the dump of an earlier moment.
+ * script cache was emptied, an older one is the dump of an earlier moment, and another identity is that of a master
+ * that was a replica for a moment.
  */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
@@ -11,7 +12,7 @@ import { ensureInstallation } from '#src/ledger/installation.ts';
 import { recover } from '#src/ledger/recovery.ts';
 import type { ShardProgress, ShardTurn } from '#src/ledger/writer.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createRedis } from '#src/platform/redis.ts';
+import { createRedis, identityOf } from '#src/platform/redis.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
 import { type MemberNumber, newOperation, type OperationHex } from '#src/values.ts';
 import type { Epochs } from '#src/wallet/epochs.ts';
@@ -35,13 +36,15 @@ interface Process {
 
 interface Caller {
   readonly epochs: Epochs;
+  /** Which Redis it believes to answer. */
+  identity: string | undefined;
   readonly wallet: Wallet;
   loading: Stepping<Loaded> | undefined;
 }
 
 export interface Replay {
-  /** Takes a step, after which the model is in `state`. */
-  take(step: Step, state: State): Promise<void>;
+  /** Takes a step, after which the model is in `state`; `isUnnoticed` where APIs may miss that Redis is another one. */
+  take(step: Step, state: State, isUnnoticed: boolean): Promise<void>;
   seen(): Promise<Seen>;
   /** What a caller is told who waits for an operation at the level `ledger`. */
   waited(position: { epoch: number; seq: number }): Promise<string>;
@@ -49,6 +52,12 @@ export interface Replay {
   loaded(member: number): Promise<Loaded>;
   end(): Promise<void>;
 }
+
+const ofWriters: readonly Verb[] = [
+  'read',
+  'write',
+  ...(['look', 'fence', 'compare', 'open', 'commit', 'book', 'script', 'serve'] as const),
+];
 
 const log = createLogger('silent', 'replay');
 
@@ -63,39 +72,62 @@ function withFunctions<T extends object>(target: T, changed: Readonly<Record<str
   });
 }
 
-/** Redis as a recovery sees it that may be held before it reads the journal, loads scripts, or looks for its opening. */
+/** Redis as a recovery sees it that is held before the opening record, before the new epoch is read, and around the scripts. */
 function heldRedis(redis: Redis, pause: () => Promise<void>): Redis {
+  let pipelines = -1;
   return withFunctions(redis, {
+    async eval(...args: [string, number, ...string[]]) {
+      await pause();
+      const answer = await redis.eval(...args);
+      pipelines = 0;
+      return answer;
+    },
     pipeline() {
       const pipeline = redis.pipeline();
       const exec = pipeline.exec.bind(pipeline);
-      return Object.assign(pipeline, { exec: () => pause().then(() => exec()) });
+      async function held(): ReturnType<typeof exec> {
+        if (pipelines < 0) return exec();
+        pipelines += 1;
+        // The first reads what stands in the new epoch, the second loads its scripts.
+        await pause();
+        const answer = await exec();
+        if (pipelines === 2) await pause();
+        return answer;
+      }
+      return Object.assign(pipeline, { exec: held });
     },
-    xrange: (...args: [string, string, string]) => pause().then(() => redis.xrange(...args)),
+    // Rewriting the file changes nothing that is compared here.
+    bgrewriteaof: () => Promise.resolve('OK'),
   });
 }
 
-/** A connection or pool that is held after its first answer, or after every one. */
-function heldQueries<T extends { query: unknown }>(
-  target: T,
-  pause: () => Promise<void>,
-  which: 'first' | 'every',
-): T {
-  const query = (target.query as (...args: unknown[]) => unknown).bind(target);
-  let isHeld = false;
-  async function hold(args: unknown[]): Promise<unknown> {
+/** How the comparison and the commit of the epoch begin. */
+const places = ['previous_last_seq as seq from epoch', 'select 1 from position p join lease l'];
+const reservation = /greatest\(term|\$4::bigint \+ 2/;
+
+/** A connection as a recovery sees it that is held after the reservation, before the comparison and before the commit. */
+function heldConnection(connection: pg.Client, pause: () => Promise<void>): pg.Client {
+  const query = (connection.query as (...args: unknown[]) => unknown).bind(connection);
+  async function held(args: unknown[]): Promise<unknown> {
+    const text = String(args[0]);
+    if (places.some((place) => text.includes(place))) await pause();
     const answer = (await query(...args)) as pg.QueryResult;
-    // An answer without rows ends the work here.
-    if (answer.rowCount !== 0) await pause();
+    // A reservation without an answer ends the work here.
+    if (reservation.test(text) && answer.rowCount !== 0) await pause();
     return answer;
   }
-  return withFunctions(target, {
-    query(...args: unknown[]) {
-      if (isHeld && which === 'first') return query(...args);
-      isHeld = true;
-      return hold(args);
-    },
-  });
+  return withFunctions(connection, { query: (...args: unknown[]) => held(args) });
+}
+
+/** A pool that is held after every answer. */
+function heldPool(pool: pg.Pool, pause: () => Promise<void>): pg.Pool {
+  const query = (pool.query as (...args: unknown[]) => unknown).bind(pool);
+  async function held(args: unknown[]): Promise<unknown> {
+    const answer = await query(...args);
+    await pause();
+    return answer;
+  }
+  return withFunctions(pool, { query: (...args: unknown[]) => held(args) });
 }
 
 async function enrol(pool: pg.Pool): Promise<{ program: number; members: MemberNumber[] }> {
@@ -135,7 +167,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
   }
 
   function caller(): Caller {
-    const epochs = variant.epochs.createEpochs(pool, 1);
+    const epochs = variant.epochs.createEpochs(pool, 1, () => self.identity);
     const loader = {
       member: () => Promise.reject(new Error('the member should have been hot')),
       operation: () => Promise.reject(new Error('nothing is undone')),
@@ -150,7 +182,8 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       decided: () => {},
       journalFull: () => false,
     });
-    return { epochs, wallet, loading: undefined };
+    const self: Caller = { epochs, identity: undefined, wallet, loading: undefined };
+    return self;
   }
 
   const writers = [await writerProcess(), await writerProcess()] as const;
@@ -186,12 +219,15 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     process.recovery = stepwise((pause) =>
       variant.recovery.recover(
         {
-          connection: heldQueries(process.connection, pause, 'first'),
+          connection: heldConnection(process.connection, pause),
           owner: process.owner,
           redis: heldRedis(redis, pause),
           log,
+          alive: () => {},
+          raised: () => {},
         },
         progress!,
+        0,
       ),
     );
     await process.recovery.next();
@@ -231,6 +267,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       fingerprint: '',
       occurredAt: Date.now(),
       at: Date.now(),
+      isAwaited: false,
       lookedUpAt: Date.now(),
       input: JSON.stringify({ awards: [[1, 2 ** operations.length, 0, 0, 0]] }),
       request: '{}',
@@ -247,7 +284,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
 
   async function snapshot(api: Caller, member: number): Promise<void> {
     api.loading = stepwise((pause) => {
-      const held = heldQueries(pool, pause, 'every');
+      const held = heldPool(pool, pause);
       return variant.load.createLoader(redis, held, api.epochs, 1, () => {}).member(members[member]!);
     });
     await api.loading.next();
@@ -290,13 +327,33 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     for (const [each, value] of dump) await admin.restore(each, 0, value);
   }
 
+  /** A master that was a replica for a moment has another history; there is nobody whose data it could take over. */
+  async function changeIdentity(): Promise<void> {
+    await admin.replicaof('127.0.0.1', 1);
+    await admin.replicaof('NO', 'ONE');
+  }
+
+  /** An API has noticed which Redis answers, or still believes in the one that its epoch was opened on. */
+  async function believe(api: Caller, isUnnoticed: boolean): Promise<void> {
+    api.identity = await identityOf(redis);
+    if (!isUnnoticed) return;
+    const rows = await pool.query<{ redis_identity: string }>(
+      'select redis_identity from epoch order by epoch desc',
+    );
+    api.identity = rows.rows.map((row) => row.redis_identity).find((each) => {
+      api.identity = each;
+      return api.epochs.of(shard) !== undefined;
+    });
+  }
+
   async function begin(): Promise<[string, Buffer][]> {
     const [first] = writers;
     await takeLease(first);
-    // The first epoch's number is the term after this one.
-    await pool.query('update lease set term = 0');
-    const books = { connection: first.connection, owner: first.owner, redis, log };
-    first.progress = { ...(await recover(books, { ...first.progress!, term: 0 })), term: 1 };
+    // The first epoch's number is two above this one.
+    await pool.query('update lease set term = -1');
+    const { connection, owner } = first;
+    const stores = { connection, owner, redis, log, alive: () => {}, raised: () => {} };
+    first.progress = { ...(await recover(stores, { ...first.progress!, term: -1 }, 0)), term: 1 };
     await admin.script('FLUSH');
     await variant.scripts.loadScripts(redis, { shard, epoch: 1, coldBelow: 1 });
     for (const { epochs } of callers) await epochs.refresh();
@@ -317,23 +374,31 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     take: ({ who }) => takeLease(writers[who]!),
     look: ({ who }) => lookAt(writers[who]!),
     open: ({ who }) => goOn(writers[who]!),
-    drain: ({ who }) => goOn(writers[who]!),
-    script: ({ who }) => goOn(writers[who]!),
+    fence: ({ who }) => goOn(writers[who]!),
+    compare: ({ who }) => goOn(writers[who]!),
     commit: ({ who }) => goOn(writers[who]!),
-    restart: () => admin.script('FLUSH'),
+    book: ({ who }) => goOn(writers[who]!),
+    script: ({ who }) => goOn(writers[who]!),
+    serve: ({ who }) => goOn(writers[who]!),
+    restart: () => admin.script('FLUSH').then(changeIdentity),
     wipe: () => admin.flushall(),
     copy: async () => {
       copy = await dumped();
     },
-    return: () => comeBackAs(copy).then(() => admin.script('FLUSH')),
-    resync: () => comeBackAs(copy),
+    return: () =>
+      comeBackAs(copy)
+        .then(() => admin.script('FLUSH'))
+        .then(changeIdentity),
+    resync: () => comeBackAs(copy).then(changeIdentity),
   };
 
   return {
-    async take(step, state) {
+    async take(step, state, isUnnoticed) {
       const writer = writers[step.who]!;
-      const isWriters = ['read', 'write', 'look', 'open', 'drain', 'script', 'commit'].includes(step.verb);
+      const isWriters = ofWriters.includes(step.verb);
       const fails = isWriters && ['away', 'stopped'].includes(state.writers[step.who]!.phase);
+      const api = callers[step.who];
+      if (api && !isWriters) await believe(api, isUnnoticed);
       const failure = await takers[step.verb](step).then(
         () => undefined,
         (error: unknown) => error,
@@ -342,12 +407,12 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       const isLateLoad = step.verb === 'install' && String(failure).includes('NOSCRIPT');
       if (failure && !fails && !isLateLoad) throw failure;
       if (fails && !failure) throw new Error(`${step.verb} should have been refused`);
-      const isStop = failure instanceof Error && failure.name === 'BrokenLineage';
+      const isStop = failure instanceof Error && failure.name === 'LedgerBehind';
       if (fails && isStop !== (state.writers[step.who]!.phase === 'stopped')) throw failure;
       if (fails) forget(writer);
     },
     seen: () => seenInStores(admin, pool, { members, operations, scriptsOf: variant.scripts.scriptsOf }),
-    waited: (position) => written.wait({ shard, ...position }, 2_000),
+    waited: async (position) => written.wait({ shard, ...position }, 2_000),
     loaded: (member) =>
       variant.load.createLoader(redis, pool, callers[0].epochs, 1, () => {}).member(members[member]!),
     async end() {

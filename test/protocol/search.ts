@@ -12,6 +12,7 @@ import {
   encoded,
   encodedCore,
   firstState,
+  hasScripts,
   inBooks,
   isWritten,
   lossesOf,
@@ -121,7 +122,8 @@ function faultNow(state: State, protocol: Protocol): Fault | undefined {
   if (early !== undefined)
     return broken(`operation ${early} is acknowledged as written, and the books do not have it`);
   const { books, memory } = state;
-  if (memory.evictedEpoch === books.epoch && memory.evictedSeq > books.seq)
+  const isServed = hasScripts(state, books.epoch);
+  if (isServed && memory.evictedEpoch === books.epoch && memory.evictedSeq > books.seq)
     return unserved('a member was evicted before its record was written: nobody can load it');
   return undefined;
 }

@@ -47,11 +47,14 @@ export const accrue: Make = (state, { who, member }, protocol) => {
   };
 };
 
-/** A script answered `cold`, and the books were read in one snapshot (load.ts). */
+/**
+ * The books are read in one snapshot (load.ts), after a script answered `cold`: some time after, so whether Redis still
+ * answers at all says nothing.
+ */
 export const snapshot: Make = (state, { who, member }, protocol) => {
   const api = state.apis[who]!;
   const hot = state.memory.members[member];
-  if (api.load || !mayCall(state, api.epoch, protocol)) return undefined;
+  if (api.load) return undefined;
   if (hot && hot.epoch >= coldBelow(state.books, api.epoch)) return undefined;
   const { epoch, seq } = state.books;
   const load = { member, epoch, seq, operations: inBooks(state, member) };

@@ -32,31 +32,57 @@ export const traces: Readonly<Record<Guard, string>> = {
   fence: `
 1. Redis loses everything (FLUSHALL)
 2. writer 0 reads the journal
-3. writer 0 begins a recovery: it reserves the number of the epoch
-4. writer 0 appends the opening record
-5. writer 0 drains the journal and decides whether members stay
-6. writer 0 loads the scripts
+3. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+4. writer 0 appends the fence
+5. writer 0 writes what the journal holds, and decides whether members stay
+6. writer 0 appends the opening record and what is booked again
 7. writer 0 commits the epoch
-8. API 0 hears that member 0 is cold, and reads it in the books
-9. API 0 learns the newest epoch
-10. API 0 installs what it has read
-11. API 1 accrues for member 0, and acknowledges
-12. API 0 hears that member 0 is cold, and reads it in the books
+8. writer 0 writes what stands in the epoch
+9. writer 0 loads the scripts
+10. writer 0 serves
+11. API 0 hears that member 0 is cold, and reads it in the books
+12. API 0 learns the newest epoch
 13. API 0 installs what it has read
+14. API 1 accrues for member 0, and acknowledges
+15. API 0 hears that member 0 is cold, and reads it in the books
+16. API 0 installs what it has read
 => the balance of member 0 is not the sum of its operations
+`.trim(),
+
+  'fence record': `
+1. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+2. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+3. writer 0 appends the fence
+4. writer 0 writes what the journal holds, and decides whether members stay
+5. writer 0 appends the opening record and what is booked again
+6. writer 0 commits the epoch
+7. API 0 hears that member 0 is cold, and reads it in the books
+8. API 0 learns the newest epoch
+9. writer 0 writes what stands in the epoch
+10. writer 1 takes the lease
+11. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+12. writer 1 appends the fence
+13. writer 1 writes what the journal holds, and decides whether members stay
+14. writer 0 loads the scripts
+15. API 0 installs what it has read
+16. API 0 accrues for member 0, and acknowledges
+=> operation 0 is lost, and no recovery named it
 `.trim(),
 
   'opening record': `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
 3. Redis restarts on its data
-4. writer 0 begins a recovery: it reserves the number of the epoch
-5. writer 0 appends the opening record
-6. writer 0 drains the journal and decides whether members stay
-7. writer 0 loads the scripts
+4. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+5. writer 0 appends the fence
+6. writer 0 writes what the journal holds, and decides whether members stay
+7. writer 0 appends the opening record and what is booked again
 8. writer 0 commits the epoch
-9. API 0 learns the newest epoch
-10. API 0 accrues for member 0, and acknowledges
+9. writer 0 writes what stands in the epoch
+10. writer 0 loads the scripts
+11. writer 0 serves
+12. API 0 learns the newest epoch
+13. API 0 accrues for member 0, and acknowledges
 => operation 0 is acknowledged as written, and the books do not have it
 `.trim(),
 
@@ -76,9 +102,9 @@ export const traces: Readonly<Record<Guard, string>> = {
 5. API 0 accrues for member 0, and acknowledges
 6. writer 0 reads the journal
 7. Redis comes back as the copy (a stale replica is promoted)
-8. writer 1 begins a recovery: it reserves the number of the epoch
-9. writer 1 appends the opening record
-10. writer 1 drains the journal and decides whether members stay
+8. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+9. writer 1 appends the fence
+10. writer 1 writes what the journal holds, and decides whether members stay
 11. writer 0 writes to the books
 => the balance of member 0 is not the sum of its operations
 `.trim(),
@@ -96,63 +122,132 @@ export const traces: Readonly<Record<Guard, string>> = {
 2. API 0 installs what it has read
 3. a copy of Redis is made (a replica falls behind here)
 4. API 0 accrues for member 0, and acknowledges
-5. Redis restarts on its data
-6. writer 0 begins a recovery: it reserves the number of the epoch
-7. writer 1 takes the lease
-8. writer 1 begins a recovery: it reserves the number of the epoch
-9. writer 1 appends the opening record
-10. writer 1 drains the journal and decides whether members stay
-11. writer 1 loads the scripts
-12. writer 1 commits the epoch
-13. Redis comes back as the copy (a stale replica is promoted)
-14. writer 0 appends the opening record
+5. writer 0 reads the journal
+6. writer 0 writes to the books
+7. Redis restarts on its data
+8. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+9. writer 1 takes the lease
+10. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+11. writer 1 appends the fence
+12. writer 1 writes what the journal holds, and decides whether members stay
+13. writer 1 appends the opening record and what is booked again
+14. writer 1 commits the epoch
+15. writer 1 writes what stands in the epoch
+16. writer 1 loads the scripts
+17. writer 1 serves
+18. Redis comes back as the copy (a stale replica is promoted)
+19. writer 0 appends the fence
+20. writer 0 writes what the journal holds, and decides whether members stay
+21. writer 0 appends the opening record and what is booked again
 => the balance of member 0 is not the sum of its operations
 `.trim(),
 
-  'identity': `
+  identity: `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
-3. Redis restarts on its data
-4. writer 0 begins a recovery: it reserves the number of the epoch
-5. a copy of Redis is made (a replica falls behind here)
-6. writer 0 appends the opening record
-7. writer 0 drains the journal and decides whether members stay
-8. Redis comes back as the copy (a stale replica is promoted)
-9. writer 0 loads the scripts
-10. writer 0 commits the epoch
-11. API 0 learns the newest epoch
-12. API 0 accrues for member 0, and acknowledges
-=> operation 0 is acknowledged as written, and the books do not have it
+3. API 0 accrues for member 0, and acknowledges
+4. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+=> operation 0 is lost, and no recovery named it
+`.trim(),
+
+  'identity at the opening': `
+1. API 0 hears that member 0 is cold, and reads it in the books
+2. API 0 installs what it has read
+3. a copy of Redis is made (a replica falls behind here)
+4. API 0 accrues for member 0, and acknowledges
+5. Redis restarts on its data
+6. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+7. writer 0 appends the fence
+8. writer 0 writes what the journal holds, and decides whether members stay
+9. Redis comes back as the copy (a stale replica is promoted)
+=> the balance of member 0 is not the sum of its operations
+`.trim(),
+
+  'witness of an opening': `
+1. API 0 hears that member 0 is cold, and reads it in the books
+2. API 0 installs what it has read
+3. a copy of Redis is made (a replica falls behind here)
+4. API 0 accrues for member 0, and acknowledges
+5. Redis restarts on its data
+6. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+7. writer 0 appends the fence
+8. writer 0 writes what the journal holds, and decides whether members stay
+9. Redis comes back as the copy (a stale replica is promoted)
+=> the balance of member 0 is not the sum of its operations
+`.trim(),
+
+  'loads behind what is booked again': `
+1. Redis loses everything (FLUSHALL)
+2. writer 0 reads the journal
+3. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+4. writer 1 takes the lease
+5. writer 0 appends the fence
+6. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+7. writer 1 appends the fence
+8. writer 1 writes what the journal holds, and decides whether members stay
+9. writer 1 appends the opening record and what is booked again
+10. writer 1 commits the epoch
+11. writer 1 writes what stands in the epoch
+12. writer 1 loads the scripts
+13. writer 1 serves
+14. API 0 hears that member 0 is cold, and reads it in the books
+15. API 0 learns the newest epoch
+16. API 0 installs what it has read
+17. API 0 accrues for member 0, and acknowledges
+18. writer 0 writes what the journal holds, and decides whether members stay
+19. Redis loses everything (FLUSHALL)
+20. writer 1 reads the journal
+21. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+22. writer 1 appends the fence
+23. writer 0 appends the opening record and what is booked again
+24. writer 1 writes what the journal holds, and decides whether members stay
+25. writer 1 appends the opening record and what is booked again
+26. writer 1 commits the epoch
+27. API 0 hears that member 0 is cold, and reads it in the books
+28. API 0 learns the newest epoch
+29. writer 1 writes what stands in the epoch
+30. writer 1 loads the scripts
+31. API 0 installs what it has read
+=> the balance of member 0 is not the sum of its operations
 `.trim(),
 
   'lease at the commit': `
-1. API 0 hears that member 0 is cold, and reads it in the books
-2. API 0 installs what it has read
-3. Redis restarts on its data
-4. writer 0 begins a recovery: it reserves the number of the epoch
-5. writer 0 appends the opening record
-6. writer 0 drains the journal and decides whether members stay
-7. writer 1 takes the lease
-8. writer 0 loads the scripts
-9. writer 1 begins a recovery: it reserves the number of the epoch
-10. writer 1 appends the opening record
-11. writer 1 drains the journal and decides whether members stay
-12. writer 1 loads the scripts
-13. writer 1 commits the epoch
-14. API 0 learns the newest epoch
-15. API 0 accrues for member 0, and acknowledges
-16. writer 0 commits the epoch
-=> the shard stops: its journal contradicts the books
+1. Redis restarts on its data
+2. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+3. writer 0 appends the fence
+4. writer 0 writes what the journal holds, and decides whether members stay
+5. writer 1 takes the lease
+6. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
+7. writer 1 appends the fence
+8. writer 1 writes what the journal holds, and decides whether members stay
+9. writer 0 appends the opening record and what is booked again
+10. writer 1 appends the opening record and what is booked again
+11. writer 1 commits the epoch
+12. writer 0 commits the epoch
+=> the shard waits for a person: its journal seems newer than the books
 `.trim(),
 };
 
-/** Nothing notices the older copy: the number of an operation that was written is given again. */
-export const openHoleTrace = `
+/** Recovery books the second one again, under a number of its own. */
+export const unnoticedTrace = `
+1. API 0 hears that member 0 is cold, and reads it in the books
+2. API 0 installs what it has read
+3. a copy of Redis is made (a replica falls behind here)
+4. API 0 accrues for member 0, and acknowledges
+5. writer 0 reads the journal
+6. writer 0 writes to the books
+7. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+8. API 0 accrues for member 0, and acknowledges
+=> operation 1 is acknowledged as written, and the books do not have it
+`.trim();
+
+/** The first one was only in Redis, and its number is taken. */
+export const unnamedTrace = `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
 3. a copy of Redis is made (a replica falls behind here)
 4. API 0 accrues for member 0, and acknowledges
 5. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
 6. API 0 accrues for member 0, and acknowledges
-=> operation 0 is acknowledged as written, and the books never get it
+=> operation 0 is lost, and no recovery named it
 `.trim();
