@@ -349,13 +349,13 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
   async function begin(): Promise<[string, Buffer][]> {
     const [first] = writers;
     await takeLease(first);
-    // The first epoch's number is two above this one.
-    await pool.query('update lease set term = -1');
     const { connection, owner } = first;
-    const stores = { connection, owner, redis, log, alive: () => {}, raised: () => {} };
-    first.progress = { ...(await recover(stores, { ...first.progress!, term: -1 }, 0)), term: 1 };
+    const recovering = { connection, owner, redis, log, alive: () => {}, raised: () => {} };
+    const progress = await recover(recovering, first.progress!, 0);
+    const { epoch } = progress;
+    first.progress = { ...progress, term: epoch };
     await admin.script('FLUSH');
-    await variant.scripts.loadScripts(redis, { shard, epoch: 1, coldBelow: 1 });
+    await variant.scripts.loadScripts(redis, { shard, epoch, coldBelow: epoch });
     for (const { epochs } of callers) await epochs.refresh();
     return dumped();
   }

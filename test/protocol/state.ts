@@ -178,12 +178,13 @@ const unused: Used = {
   resyncs: 0,
 };
 
-/** A shard in its first epoch: the first writer serves it, both APIs know it, nobody is hot, nothing was acknowledged. */
+/** A shard in its first epoch, two above the term of the first lease: the first writer serves it, both APIs know it, nobody is hot, nothing was acknowledged. */
 export function firstState(): State {
-  const row = { epoch: 1, previous: 0, previousLastSeq: 0, coldBelow: 1, lostFrom: 0, lostTo: 0, identity: 1 };
+  const epoch = 3;
+  const row = { epoch, previous: 0, previousLastSeq: 0, coldBelow: epoch, lostFrom: 0, lostTo: 0, identity: 1 };
   const memory: Memory = {
-    journal: [{ epoch: 1, seq: 0, operation: opened, says: { ...row, identity: 0 } }],
-    lastEpoch: 1,
+    journal: [{ epoch, seq: 0, operation: opened, says: { ...row, identity: 0 } }],
+    lastEpoch: epoch,
     lastSeq: 0,
     members: [undefined, undefined],
     evictedEpoch: 0,
@@ -191,22 +192,22 @@ export function firstState(): State {
   };
   return {
     memory,
-    scripts: 1 << 1,
+    scripts: 1 << epoch,
     identity: 1,
     copy: memory,
     books: {
-      epoch: 1,
+      epoch,
       seq: 0,
       rows: [],
       epochs: [row],
       owner: 0,
-      term: 1,
-      noted: [0, 0],
+      term: epoch,
+      noted: [],
     },
-    writers: [{ ...nobody, phase: 'serving', term: 1, epoch: 1 }, nobody],
+    writers: [{ ...nobody, phase: 'serving', term: epoch, epoch }, nobody],
     apis: [
-      { epoch: 1, load: undefined },
-      { epoch: 1, load: undefined },
+      { epoch, load: undefined },
+      { epoch, load: undefined },
     ],
     issued: [],
     used: unused,
