@@ -70,7 +70,7 @@ describe('without a guard the real code goes wrong the way the search says', () 
       const protocol = { without: guard, bounds: boundsOf({ ...bounds, takeovers: 100 }) };
       const { found } = search(
         { ...protocol, bounds: boundsOf(bounds) },
-        100_000,
+        600_000,
         (fault) => fault.kind === kind,
       );
       expect(found).toBeDefined();

@@ -108,15 +108,20 @@ const reservation = /greatest\(term|\$4::bigint \+ 2/;
 /** A connection as a recovery sees it that is held after the reservation, before the comparison and before the commit. */
 function heldConnection(connection: pg.Client, pause: () => Promise<void>): pg.Client {
   const query = (connection.query as (...args: unknown[]) => unknown).bind(connection);
-  async function held(args: unknown[]): Promise<unknown> {
-    const text = String(args[0]);
-    if (places.some((place) => text.includes(place))) await pause();
+  async function reserve(args: unknown[]): Promise<unknown> {
     const answer = (await query(...args)) as pg.QueryResult;
     // A reservation without an answer ends the work here.
-    if (reservation.test(text) && answer.rowCount !== 0) await pause();
+    if (answer.rowCount !== 0) await pause();
     return answer;
   }
-  return withFunctions(connection, { query: (...args: unknown[]) => held(args) });
+  return withFunctions(connection, {
+    query(...args: unknown[]) {
+      const text = String(args[0]);
+      if (reservation.test(text)) return reserve(args);
+      // Everything else goes as it is: a COPY answers with a stream.
+      return places.some((place) => text.includes(place)) ? pause().then(() => query(...args)) : query(...args);
+    },
+  });
 }
 
 /** A pool that is held after every answer. */
