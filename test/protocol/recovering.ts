@@ -40,6 +40,7 @@ export const look: Make = (state, { who }, protocol) => {
     opening,
     identity,
     // A fence that stands already is used again.
+    isEmpty: !memory.journal,
     fence: last?.operation === fenceMark ? last.epoch : opening - 1,
   });
 };
@@ -51,9 +52,9 @@ export const fence: Make = (state, { who }, { without }) => {
   if (writer.phase !== 'looked') return undefined;
   const fenced = withWriter(state, who, { phase: 'fenced' });
   const isStanding = writer.fence < writer.opening - 1;
-  if (!journal || isStanding || without === 'fence record') return fenced;
+  if ((!journal && writer.isEmpty) || isStanding || without === 'fence record') return fenced;
   if (lastEpoch >= writer.fence) return withWriter(state, who, nobody);
-  const entries = [...journal, { epoch: writer.fence, seq: 0, operation: fenceMark }];
+  const entries = [...(journal ?? []), { epoch: writer.fence, seq: 0, operation: fenceMark }];
   return withMemory(fenced, { journal: entries, lastEpoch: writer.fence, lastSeq: 0 });
 };
 
@@ -167,7 +168,9 @@ export const compare: Make = (state, { who }, protocol) => {
     at = 'end' in next ? next.end : next;
     if ('end' in next) break;
   }
-  if (at.lineage === 'behind') return withWriter(at.state, who, { ...nobody, phase: 'stopped' });
+  // An epoch of which somebody was acknowledged is newer than these books; a writer that stood still sees that too.
+  const isBehind = at.lineage === 'behind' || at.state.books.noted.length - 1 > at.epoch;
+  if (isBehind) return withWriter(at.state, who, { ...nobody, phase: 'stopped' });
   const isComplete = at.lineage === 'complete';
   const again = isComplete && !at.hasLeftovers ? [] : unknownOf(at.state);
   const isWarm = isComplete && again.length === 0;

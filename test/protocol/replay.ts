@@ -119,7 +119,9 @@ function heldConnection(connection: pg.Client, pause: () => Promise<void>): pg.C
       const text = String(args[0]);
       if (reservation.test(text)) return reserve(args);
       // Everything else goes as it is: a COPY answers with a stream.
-      return places.some((place) => text.includes(place)) ? pause().then(() => query(...args)) : query(...args);
+      return places.some((place) => text.includes(place))
+        ? pause().then(() => query(...args))
+        : query(...args);
     },
   });
 }
@@ -345,10 +347,12 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     const rows = await pool.query<{ redis_identity: string }>(
       'select redis_identity from epoch order by epoch desc',
     );
-    api.identity = rows.rows.map((row) => row.redis_identity).find((each) => {
-      api.identity = each;
-      return api.epochs.of(shard) !== undefined;
-    });
+    api.identity = rows.rows
+      .map((row) => row.redis_identity)
+      .find((each) => {
+        api.identity = each;
+        return api.epochs.of(shard) !== undefined;
+      });
   }
 
   async function begin(): Promise<[string, Buffer][]> {

@@ -93,6 +93,8 @@ export interface Writer {
   readonly identity: number;
   /** Everything in the journal below this epoch is at rest. */
   readonly fence: number;
+  /** There was no journal when the recovery began. */
+  readonly isEmpty: boolean;
   /** Operations that it books again in the epoch that it opens, and the freeze of their members. */
   readonly again: readonly number[];
   readonly coldBelow: number;
@@ -162,6 +164,7 @@ export const nobody: Writer = {
   opening: 0,
   identity: 0,
   fence: 0,
+  isEmpty: false,
   again: [],
   coldBelow: 0,
   lostTo: 0,
@@ -181,7 +184,15 @@ const unused: Used = {
 /** A shard in its first epoch, two above the term of the first lease: the first writer serves it, both APIs know it, nobody is hot, nothing was acknowledged. */
 export function firstState(): State {
   const epoch = 3;
-  const row = { epoch, previous: 0, previousLastSeq: 0, coldBelow: epoch, lostFrom: 0, lostTo: 0, identity: 1 };
+  const row = {
+    epoch,
+    previous: 0,
+    previousLastSeq: 0,
+    coldBelow: epoch,
+    lostFrom: 0,
+    lostTo: 0,
+    identity: 1,
+  };
   const memory: Memory = {
     journal: [{ epoch, seq: 0, operation: opened, says: { ...row, identity: 0 } }],
     lastEpoch: epoch,
@@ -297,7 +308,7 @@ const phases: readonly Phase[] = [
 function putWriter(out: number[], writer: Writer): void {
   const { phase, term, epoch, seq, operation, turn, broken, again } = writer;
   out.push(phases.indexOf(phase), term, packed(epoch, seq, operation), writer.opening);
-  out.push(broken ? 1 : 0, turn.length, ...turn, again.length, ...again);
+  out.push((broken ? 1 : 0) + (writer.isEmpty ? 2 : 0), turn.length, ...turn, again.length, ...again);
   out.push(packed(writer.fence, writer.lostTo, writer.identity), writer.coldBelow);
 }
 

@@ -176,41 +176,6 @@ export const traces: Readonly<Record<Guard, string>> = {
 => the balance of member 0 is not the sum of its operations
 `.trim(),
 
-  'loads behind what is booked again': `
-1. Redis loses everything (FLUSHALL)
-2. writer 0 reads the journal
-3. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
-4. writer 1 takes the lease
-5. writer 0 appends the fence
-6. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
-7. writer 1 appends the fence
-8. writer 1 writes what the journal holds, and decides whether members stay
-9. writer 1 appends the opening record and what is booked again
-10. writer 1 commits the epoch
-11. writer 1 writes what stands in the epoch
-12. writer 1 loads the scripts
-13. writer 1 serves
-14. API 0 hears that member 0 is cold, and reads it in the books
-15. API 0 learns the newest epoch
-16. API 0 installs what it has read
-17. API 0 accrues for member 0, and acknowledges
-18. writer 0 writes what the journal holds, and decides whether members stay
-19. Redis loses everything (FLUSHALL)
-20. writer 1 reads the journal
-21. writer 1 begins a recovery: it reserves the numbers of a fence and an epoch
-22. writer 1 appends the fence
-23. writer 0 appends the opening record and what is booked again
-24. writer 1 writes what the journal holds, and decides whether members stay
-25. writer 1 appends the opening record and what is booked again
-26. writer 1 commits the epoch
-27. API 0 hears that member 0 is cold, and reads it in the books
-28. API 0 learns the newest epoch
-29. writer 1 writes what stands in the epoch
-30. writer 1 loads the scripts
-31. API 0 installs what it has read
-=> the balance of member 0 is not the sum of its operations
-`.trim(),
-
   'lease at the commit': `
 1. Redis restarts on its data
 2. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
