@@ -17,6 +17,8 @@ export interface GuardCase {
   readonly guard: Guard;
   readonly bounds: Partial<Bounds>;
   readonly kind: Fault['kind'];
+  /** Only faults that say this count, where the bounds contain the open hole. */
+  readonly says?: string;
   readonly edits: readonly Edit[];
 }
 
@@ -54,6 +56,11 @@ const leaseAtCommit = {
 };
 const reserving =
   'update lease set term = greatest(term, $4::bigint) + 2 where shard = $1 and owner = $2 and term = $3 returning term';
+
+/** Whether a fault is one that a guard's absence is to show. */
+export function countsFor({ kind, says = '' }: Pick<GuardCase, 'kind' | 'says'>): (fault: Fault) => boolean {
+  return (fault) => fault.kind === kind && fault.text.includes(says);
+}
 
 export const guardCases: readonly GuardCase[] = [
   {
@@ -208,8 +215,9 @@ export const guardCases: readonly GuardCase[] = [
   },
   {
     guard: 'loads behind what is booked again',
-    bounds: { operations: 1, loads: 2, takeovers: 1, wipes: 2 },
+    bounds: { operations: 2, loads: 2, copies: 1, resyncs: 1, unnoticed: 1 },
     kind: 'operations',
+    says: 'the balance of member',
     edits: [{ file: recovery, find: 'if #entries > 0 then', put: 'if false then' }],
   },
   {

@@ -176,6 +176,28 @@ export const traces: Readonly<Record<Guard, string>> = {
 => the balance of member 0 is not the sum of its operations
 `.trim(),
 
+  'loads behind what is booked again': `
+1. API 0 hears that member 0 is cold, and reads it in the books
+2. API 0 installs what it has read
+3. a copy of Redis is made (a replica falls behind here)
+4. API 0 accrues for member 0, and acknowledges
+5. writer 0 reads the journal
+6. writer 0 writes to the books
+7. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+8. API 0 accrues for member 0, and acknowledges
+9. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+10. writer 0 appends the fence
+11. writer 0 writes what the journal holds, and decides whether members stay
+12. writer 0 appends the opening record and what is booked again
+13. writer 0 commits the epoch
+14. API 0 learns the newest epoch
+15. API 0 hears that member 0 is cold, and reads it in the books
+16. writer 0 writes what stands in the epoch
+17. writer 0 loads the scripts
+18. API 0 installs what it has read
+=> the balance of member 0 is not the sum of its operations
+`.trim(),
+
   'lease at the commit': `
 1. Redis restarts on its data
 2. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
