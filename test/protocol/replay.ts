@@ -20,6 +20,7 @@ import type { Loaded } from '#src/wallet/load.ts';
 import type { Wallet } from '#src/wallet/wallet.ts';
 import { onePointAUnit } from '../house/shop.ts';
 import type { Stores } from '../house/stores.ts';
+import { heldConnection, heldPool, heldRedis } from './held.ts';
 import type { Step, Verb } from './protocol.ts';
 import type { State } from './state.ts';
 import { type Stepping, stepwise } from './stepping.ts';
@@ -61,82 +62,6 @@ const ofWriters: readonly Verb[] = [
 
 const log = createLogger('silent', 'replay');
 
-/** The same object, with some of its functions replaced. */
-function withFunctions<T extends object>(target: T, changed: Readonly<Record<string, unknown>>): T {
-  return new Proxy(target, {
-    get(of, name) {
-      if (typeof name === 'string' && name in changed) return changed[name];
-      const value: unknown = Reflect.get(of, name);
-      return typeof value === 'function' ? value.bind(of) : value;
-    },
-  });
-}
-
-/** Redis as a recovery sees it that is held before the opening record, before the new epoch is read, and around the scripts. */
-function heldRedis(redis: Redis, pause: () => Promise<void>): Redis {
-  let pipelines = -1;
-  return withFunctions(redis, {
-    async eval(...args: [string, number, ...string[]]) {
-      await pause();
-      const answer = await redis.eval(...args);
-      pipelines = 0;
-      return answer;
-    },
-    pipeline() {
-      const pipeline = redis.pipeline();
-      const exec = pipeline.exec.bind(pipeline);
-      async function held(): ReturnType<typeof exec> {
-        if (pipelines < 0) return exec();
-        pipelines += 1;
-        // The first reads what stands in the new epoch, the second loads its scripts.
-        await pause();
-        const answer = await exec();
-        if (pipelines === 2) await pause();
-        return answer;
-      }
-      return Object.assign(pipeline, { exec: held });
-    },
-    // Rewriting the file changes nothing that is compared here.
-    bgrewriteaof: () => Promise.resolve('OK'),
-  });
-}
-
-/** How the comparison and the commit of the epoch begin. */
-const places = ['previous_last_seq as seq from epoch', 'select 1 from position p join lease l'];
-const reservation = /greatest\(term|\$4::bigint \+ 2/;
-
-/** A connection as a recovery sees it that is held after the reservation, before the comparison and before the commit. */
-function heldConnection(connection: pg.Client, pause: () => Promise<void>): pg.Client {
-  const query = (connection.query as (...args: unknown[]) => unknown).bind(connection);
-  async function reserve(args: unknown[]): Promise<unknown> {
-    const answer = (await query(...args)) as pg.QueryResult;
-    // A reservation without an answer ends the work here.
-    if (answer.rowCount !== 0) await pause();
-    return answer;
-  }
-  return withFunctions(connection, {
-    query(...args: unknown[]) {
-      const text = String(args[0]);
-      if (reservation.test(text)) return reserve(args);
-      // Everything else goes as it is: a COPY answers with a stream.
-      return places.some((place) => text.includes(place))
-        ? pause().then(() => query(...args))
-        : query(...args);
-    },
-  });
-}
-
-/** A pool that is held after every answer. */
-function heldPool(pool: pg.Pool, pause: () => Promise<void>): pg.Pool {
-  const query = (pool.query as (...args: unknown[]) => unknown).bind(pool);
-  async function held(args: unknown[]): Promise<unknown> {
-    const answer = await query(...args);
-    await pause();
-    return answer;
-  }
-  return withFunctions(pool, { query: (...args: unknown[]) => held(args) });
-}
-
 async function enrol(pool: pg.Pool): Promise<{ program: number; members: MemberNumber[] }> {
   const program = await createProgram(pool, {
     name: 'replay',
@@ -149,6 +74,39 @@ async function enrol(pool: pg.Pool): Promise<{ program: number; members: MemberN
     [program.number],
   );
   return { program: program.number, members: rows.rows.map((row) => row.number) };
+}
+
+async function dumped(admin: Redis): Promise<[string, Buffer][]> {
+  const found = await admin.keys('*');
+  return Promise.all(
+    found.map(async (each): Promise<[string, Buffer]> => [each, (await admin.dumpBuffer(each))!]),
+  );
+}
+
+async function comeBackAs(admin: Redis, dump: readonly [string, Buffer][]): Promise<void> {
+  await admin.flushall();
+  for (const [each, value] of dump) await admin.restore(each, 0, value);
+}
+
+/** A master that was a replica for a moment has another history; there is nobody whose data it could take over. */
+async function changeIdentity(admin: Redis): Promise<void> {
+  await admin.replicaof('127.0.0.1', 1);
+  await admin.replicaof('NO', 'ONE');
+}
+
+/** An API has noticed which Redis answers, or still believes in the one that its epoch was opened on. */
+async function believe(redis: Redis, pool: pg.Pool, api: Caller, isUnnoticed: boolean): Promise<void> {
+  api.identity = await identityOf(redis);
+  if (!isUnnoticed) return;
+  const rows = await pool.query<{ redis_identity: string }>(
+    'select redis_identity from epoch order by epoch desc',
+  );
+  api.identity = rows.rows
+    .map((row) => row.redis_identity)
+    .find((each) => {
+      api.identity = each;
+      return api.epochs.of(shard) !== undefined;
+    });
 }
 
 /** Stores in the model's first state, and the processes that act on them. */
@@ -322,39 +280,6 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     });
   }
 
-  async function dumped(): Promise<[string, Buffer][]> {
-    const found = await admin.keys('*');
-    return Promise.all(
-      found.map(async (each): Promise<[string, Buffer]> => [each, (await admin.dumpBuffer(each))!]),
-    );
-  }
-
-  async function comeBackAs(dump: readonly [string, Buffer][]): Promise<void> {
-    await admin.flushall();
-    for (const [each, value] of dump) await admin.restore(each, 0, value);
-  }
-
-  /** A master that was a replica for a moment has another history; there is nobody whose data it could take over. */
-  async function changeIdentity(): Promise<void> {
-    await admin.replicaof('127.0.0.1', 1);
-    await admin.replicaof('NO', 'ONE');
-  }
-
-  /** An API has noticed which Redis answers, or still believes in the one that its epoch was opened on. */
-  async function believe(api: Caller, isUnnoticed: boolean): Promise<void> {
-    api.identity = await identityOf(redis);
-    if (!isUnnoticed) return;
-    const rows = await pool.query<{ redis_identity: string }>(
-      'select redis_identity from epoch order by epoch desc',
-    );
-    api.identity = rows.rows
-      .map((row) => row.redis_identity)
-      .find((each) => {
-        api.identity = each;
-        return api.epochs.of(shard) !== undefined;
-      });
-  }
-
   async function begin(): Promise<[string, Buffer][]> {
     const [first] = writers;
     await takeLease(first);
@@ -366,7 +291,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     await admin.script('FLUSH');
     await variant.scripts.loadScripts(redis, { shard, epoch, coldBelow: epoch });
     for (const { epochs } of callers) await epochs.refresh();
-    return dumped();
+    return dumped(admin);
   }
 
   let copy = await begin();
@@ -389,16 +314,16 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     book: ({ who }) => goOn(writers[who]!),
     script: ({ who }) => goOn(writers[who]!),
     serve: ({ who }) => goOn(writers[who]!),
-    restart: () => admin.script('FLUSH').then(changeIdentity),
+    restart: () => admin.script('FLUSH').then(() => changeIdentity(admin)),
     wipe: () => admin.flushall(),
     copy: async () => {
-      copy = await dumped();
+      copy = await dumped(admin);
     },
     return: () =>
-      comeBackAs(copy)
+      comeBackAs(admin, copy)
         .then(() => admin.script('FLUSH'))
-        .then(changeIdentity),
-    resync: () => comeBackAs(copy).then(changeIdentity),
+        .then(() => changeIdentity(admin)),
+    resync: () => comeBackAs(admin, copy).then(() => changeIdentity(admin)),
   };
 
   return {
@@ -407,7 +332,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       const isWriters = ofWriters.includes(step.verb);
       const fails = isWriters && ['away', 'stopped'].includes(state.writers[step.who]!.phase);
       const api = callers[step.who];
-      if (api && !isWriters) await believe(api, isUnnoticed);
+      if (api && !isWriters) await believe(redis, pool, api, isUnnoticed);
       const failure = await takers[step.verb](step).then(
         () => undefined,
         (error: unknown) => error,
