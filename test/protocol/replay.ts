@@ -94,6 +94,13 @@ async function changeIdentity(admin: Redis): Promise<void> {
   await admin.replicaof('NO', 'ONE');
 }
 
+/** Redis starts again on older data, without scripts. */
+async function restartAs(admin: Redis, dump: readonly [string, Buffer][]): Promise<void> {
+  await comeBackAs(admin, dump);
+  await admin.script('FLUSH');
+  await changeIdentity(admin);
+}
+
 /** An API has noticed which Redis answers, or still believes in the one that its epoch was opened on. */
 async function believe(redis: Redis, pool: pg.Pool, api: Caller, isUnnoticed: boolean): Promise<void> {
   api.identity = await identityOf(redis);
@@ -319,10 +326,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     copy: async () => {
       copy = await dumped(admin);
     },
-    return: () =>
-      comeBackAs(admin, copy)
-        .then(() => admin.script('FLUSH'))
-        .then(() => changeIdentity(admin)),
+    return: () => restartAs(admin, copy),
     resync: () => comeBackAs(admin, copy).then(() => changeIdentity(admin)),
   };
 
