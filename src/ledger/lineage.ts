@@ -169,8 +169,10 @@ export async function walk(stores: RecoveryStores, progress: ShardProgress, fenc
     // What a cold recovery left behind is not the journal of the books: it is entered only where they already end there.
     const isCold = next !== undefined && next.coldBelow === next.epoch;
     if (isCold && !isAtEnd) return { lineage: 'behind', hasLeftovers };
-    if (!isCold && !(isAtEnd && next)) {
+    if (!isCold) {
       const found = await witness(stores, progress);
+      // Not behind but replaced: the opening record came into another Redis than the one that was found to be warm.
+      if (isAtEnd && found !== 'same') return { lineage: 'diverged', hasLeftovers };
       if (found === 'trimmed') return { lineage: 'behind', hasLeftovers };
       if (found === 'other') return { lineage: 'diverged', hasLeftovers };
       if (found === 'none')

@@ -84,6 +84,20 @@ function reasonOf(walked: Walked, progress: ShardProgress, acknowledged: number)
   return undefined;
 }
 
+/**
+ * KEYS  journal, opened, evictedThrough; ARGV  epoch, coldBelow, entries as JSON, the fields of the opening record.
+ * A script and not MULTI: where the journal is further already, XADD ends it and nothing else happens. A writer that stood
+ * still must not lower `evictedThrough` under an epoch that is served.
+ */
+const openJournal = `
+redis.call('XADD', KEYS[1], ARGV[1] .. '-0', unpack(ARGV, 4))
+local entries = cjson.decode(ARGV[3])
+for i = 1, #entries do redis.call('XADD', KEYS[1], ARGV[1] .. '-' .. i, unpack(entries[i])) end
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'coldBelow', ARGV[2])
+-- A member that was read in the books before these entries are in them must not be installed.
+if #entries > 0 then redis.call('SET', KEYS[3], ARGV[1] .. '-' .. #entries) end
+`;
+
 /** (3) and (4): the opening record and what recovery itself puts behind it, all or nothing. */
 async function openEpochInJournal(
   { redis }: RecoveryStores,
@@ -100,14 +114,15 @@ async function openEpochInJournal(
     lostTo: opened.lostTo,
     isFence: false,
   });
-  const together = redis.multi().xadd(keys.journal(shard), `${opened.epoch}-0`, ...fields);
-  entries.forEach((entry, i) => {
-    together.xadd(keys.journal(shard), `${opened.epoch}-${i + 1}`, ...entry);
-  });
-  together.hset(keys.opened(shard), 'epoch', opened.epoch, 'coldBelow', opened.coldBelow);
-  const replies = await together.exec();
-  if (!replies) throw new Error(`shard ${shard}: the epoch was not opened`);
-  for (const [error] of replies) if (error) throw error;
+  const names = [keys.journal(shard), keys.opened(shard), keys.evictedThrough(shard)];
+  const entriesText = JSON.stringify(entries);
+  await redis.eval(openJournal, 3, ...names, opened.epoch, opened.coldBelow, entriesText, ...fields);
+}
+
+/** Throws where another Redis answers than at the beginning of the recovery: what was found out then says nothing about it. */
+async function checkIdentity(redis: Redis, shard: number, identity: string): Promise<void> {
+  if ((await identityOf(redis)) !== identity)
+    throw new Error(`shard ${shard}: another Redis answers than at the beginning of its recovery`);
 }
 
 /** (5) Row and position of the epoch, in one database transaction that only the holder of the lease can commit. */
@@ -170,13 +185,11 @@ async function letServe(
 ): Promise<void> {
   const { redis } = stores;
   const isWritten = await drainEpoch(stores, progress);
-  const isOurs = async () => (await identityOf(redis)) === identity;
-  const replaced = () =>
-    new Error(`shard ${progress.shard}: another Redis answers than at the beginning of its recovery`);
-  if (!isWritten || !(await isOurs())) throw replaced();
+  if (!isWritten) throw new Error(`shard ${progress.shard}: the journal lost the epoch that was just opened`);
+  await checkIdentity(redis, progress.shard, identity);
   await loadScripts(redis, { shard: progress.shard, epoch: opened.epoch, coldBelow: opened.coldBelow });
   // A Redis that was replaced while the scripts were on their way has them, and has lost the opening record.
-  if (!(await isOurs())) throw replaced();
+  await checkIdentity(redis, progress.shard, identity);
   await redis.publish(changedChannel, 'epoch');
   await rewriteFile(redis, identity);
 }
@@ -233,6 +246,8 @@ export async function recover(
   const coldBelow = isWarm ? await coldBelowOf(stores, progress) : epoch;
   const opened = { epoch, coldBelow, lostFrom: lostTo === undefined ? undefined : progress.seq + 1, lostTo };
   await openEpochInJournal(stores, progress, opened, entries);
+  // An opening record that calls an older copy warm must not become the books' epoch.
+  await checkIdentity(stores.redis, shard, identity);
   const next = await openEpochInBooks(stores, progress, opened, identity, restoration);
   await letServe(stores, next, opened, identity);
   stores.log.info(
