@@ -145,7 +145,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const shard = shards.get(number);
     if (!shard) return;
     if (state === 'ledger_behind') shard.retryAt = Date.now() + behindRetryMs;
-    noteState(pool, number, state, error.message).catch((fault: unknown) =>
+    noteState(pool, shard.lease, owner, state, error.message).catch((fault: unknown) =>
       log.warn({ err: fault, shard: number }, 'the state of the shard cannot be noted'),
     );
     if (shard.state === state) return;
