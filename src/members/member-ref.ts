@@ -4,7 +4,7 @@ import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { MemberNumber, Soon } from '#src/values.ts';
 import { parseMemberId } from '#src/values.ts';
-import type { Lookup, MemberFacts } from '#src/wallet/lookup.ts';
+import { type Lookup, type MemberFacts, survivorOf } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import type { Reading } from '#src/wallet/wallet.ts';
 import { type Identifier, type Identity, valueLengthMax } from './identity.ts';
@@ -49,18 +49,6 @@ export function resolveMember(
   if (!identifier) return lookup.member(program.number, parseMemberId(ref as string) as MemberNumber);
   const key = identity.keyOf(program.number, identifier);
   return key === undefined ? undefined : lookup.identifier(program.number, key);
-}
-
-/** A chain of merges is as long as people are merged one after the other; eight is beyond any real one. */
-export const mergeHopsMax = 8;
-
-/** The member that somebody became by merges. */
-async function survivorOf(lookup: Lookup, facts: MemberFacts | undefined): Promise<MemberFacts | undefined> {
-  let current = facts;
-  for (let hop = 0; current?.mergedInto !== undefined && hop < mergeHopsMax; hop += 1) {
-    current = await lookup.member(current.program, current.mergedInto);
-  }
-  return current;
 }
 
 export interface CurrentMember {

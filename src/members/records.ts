@@ -6,8 +6,9 @@ import type { Role } from '#src/http/route.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { memberId, parseMemberId } from '#src/values.ts';
+import { mergeHopsMax } from '#src/wallet/lookup.ts';
 import { type Identity, masked } from './identity.ts';
-import { identifierOf, type MemberRef, mergeHopsMax } from './member-ref.ts';
+import { identifierOf, type MemberRef } from './member-ref.ts';
 import { emptyProfile, type Profile, profileOf } from './profile.ts';
 
 export interface MemberRow {

@@ -40,6 +40,21 @@ export interface Lookup {
   forgetIdentifier(program: number, key: IdentifierKey): void;
 }
 
+/** A chain of merges is as long as people are merged one after the other; eight is beyond any real one. */
+export const mergeHopsMax = 8;
+
+/** The member that somebody became by merges. */
+export async function survivorOf(
+  lookup: Pick<Lookup, 'member'>,
+  facts: MemberFacts | undefined,
+): Promise<MemberFacts | undefined> {
+  let current = facts;
+  for (let hop = 0; current?.mergedInto !== undefined && hop < mergeHopsMax; hop += 1) {
+    current = await lookup.member(current.program, current.mergedInto);
+  }
+  return current;
+}
+
 /** A row where there is one, and the shards whose books are too far behind for its absence to mean anything. */
 interface Answer {
   readonly row: AnswerRow | undefined;

@@ -8,7 +8,7 @@ import { Problem } from '#src/errors.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { assertNever, isSoon, positionText, type Soon } from '#src/values.ts';
-import type { MemberFacts } from './lookup.ts';
+import { type MemberFacts, survivorOf } from './lookup.ts';
 import type { Attempt, Draft, Durability, Known, Operations, Recorded } from './operations.ts';
 import { refusalProblem } from './problems.ts';
 import type { MovementScript } from './scripts.ts';
@@ -65,19 +65,6 @@ export interface Moved {
 const attemptsMax = 5;
 /** Also a caller who does not want to wait for the books waits so long for a member that has just changed. */
 const factsWaitMsMin = 250;
-
-async function survivor(
-  operations: Operations,
-  program: number,
-  facts: MemberFacts | undefined,
-): Promise<MemberFacts | undefined> {
-  let current = facts;
-  // A chain of merges is as long as people are merged one after the other; eight is beyond any real one.
-  for (let hop = 0; current?.mergedInto !== undefined && hop < 8; hop += 1) {
-    current = await operations.lookup.member(program, current.mergedInto);
-  }
-  return current;
-}
 
 type Question = Parameters<Operations['known']>[0];
 
@@ -138,7 +125,7 @@ export async function perform(operations: Operations, movement: Movement): Promi
     if (isSoon(known) || isSoon(named)) [known, named] = await Promise.all([known, named]);
     if (known.performed) return finish(operations, movement, known.performed.recorded, true);
     const isMerged = named?.mergedInto !== undefined && !movement.anyFacts;
-    const member = isMerged ? await survivor(operations, program.number, named) : named;
+    const member = isMerged ? await survivorOf(operations.lookup, named) : named;
     if (!member) throw new Problem('member_not_found');
     checkBooks(operations, known.behind, member.member);
     let decision: Soon<Decision>;
