@@ -70,10 +70,8 @@ export const guardCases: readonly GuardCase[] = [
     edits: [
       {
         file: writer,
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
-        find: '      `${epoch}-${seq}`,\n',
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
-        put: '      `(${epoch}-${seq}`,\n',
+        find: `      \`\${epoch}-\${seq}\`,\n`,
+        put: `      \`(\${epoch}-\${seq}\`,\n`,
       },
       {
         file: writer,
@@ -114,8 +112,7 @@ export const guardCases: readonly GuardCase[] = [
     edits: [
       {
         file: fence,
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source text.
-        find: 'await redis.xadd(key, `${epoch}-0`, ...fields);',
+        find: `await redis.xadd(key, \`\${epoch}-0\`, ...fields);`,
         put: 'void [key, epoch, fields];',
       },
     ],
