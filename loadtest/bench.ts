@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
 import type { Contestant, Surroundings } from './contestant.ts';
 import { machine, syncSpeed } from './machine.ts';
@@ -34,8 +35,6 @@ interface Options {
   readonly jsonPath: string | undefined;
 }
 
-class UsageFault extends Error {}
-
 function optionsOf(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
@@ -51,10 +50,6 @@ function optionsOf(args: readonly string[]): Options {
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) throw new UsageFault('--rounds needs 1 to 50');
   const { quick: isQuick, help: wantsHelp, only, json: jsonPath } = values;
   return { isQuick, wantsHelp, only, rounds, jsonPath };
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 /** Who runs: those asked for; else all, or with `--quick` those that the marks are about. */

@@ -6,14 +6,13 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { print, UsageFault } from '#src/platform/command.ts';
 import { endRunning } from '#src/platform/local/processes.ts';
 import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
 import { faults } from './faults/all.ts';
 import { checkoutFolder } from './house.ts';
 import { exitCodeOf, lastLine, sentences } from './report.ts';
 import { type ChaosOptions, runChaos } from './run.ts';
-
-class UsageFault extends Error {}
 
 interface Options {
   readonly seconds: number;
@@ -81,10 +80,6 @@ function optionsOf(args: readonly string[]): Options {
     wantsHelp: values.help,
     keeps: values.keep,
   };
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 async function chaos(options: Options, folder: string): Promise<number> {

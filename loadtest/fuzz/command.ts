@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { print } from '#src/platform/command.ts';
 import { startFuzzEngine } from './engine.ts';
 import { fuzz } from './run.ts';
 
@@ -19,7 +20,6 @@ that is no problem document, no reply, a change that nobody was answered, a quar
 The last line is one JSON object; exit 1 on any finding.
 `;
 
-const print = (text: string) => void process.stdout.write(`${text}\n`);
 const checkout = fileURLToPath(new URL('../../', import.meta.url));
 
 function wholeNumber(text: string | undefined, otherwise: number, name: string): number {
