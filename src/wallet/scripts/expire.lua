@@ -17,11 +17,4 @@ local function book(base)
   return { 'done', id, effect, at }
 end
 
-local word = clock()
-if word then return { word } end
-local results = { 'ok' }
-for base = 3, #ARGV, FIELDS do
-  results[#results + 1] = book(base)
-  if results[#results][1] == 'fenced' and base == 3 then return { 'fenced' } end
-end
-return results
+return run(nil, book)

@@ -75,12 +75,14 @@ local function perform(base, decide)
   return { 'done', id, effect, at, decision.kind }
 end
 
-local function run(decide)
+-- `apply(base, decide)` does one item; without it, `perform`.
+local function run(decide, apply)
+  apply = apply or perform
   local word = clock()
   if word then return { word } end
   local results = { 'ok' }
   for base = 3, #ARGV, FIELDS do
-    results[#results + 1] = perform(base, decide)
+    results[#results + 1] = apply(base, decide)
     if results[#results][1] == 'fenced' and base == 3 then return { 'fenced' } end
   end
   return results
