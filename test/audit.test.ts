@@ -1,12 +1,12 @@
 /** The audit finds nothing in sound books, and each kind of damage exactly where it was done. */
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { type AuditReport, checks, type Finding } from '#src/ledger/audit-report.ts';
 import { type MemberNumber, memberId, parseMemberId, parseOperationId, shardOfMember } from '#src/values.ts';
 import { keys, shardPrefix } from '#src/wallet/keys.ts';
 import { reference, startEngine } from './harness.ts';
+import { commandOf } from './house/command.ts';
+import { damageState } from './house/journal.ts';
 
 const shardCount = 2;
 const engine = await startEngine({ shardCount });
@@ -72,9 +72,8 @@ async function afterRemoving(table: string, where: string, ...values: unknown[])
 /** Changes what Redis stores under a key, by a Lua statement on the unpacked state `s`, while `look` is run. */
 async function whileChangedInRedis<T>(key: string, change: string, look: () => Promise<T>): Promise<T> {
   const sound = await redis.getBuffer(key);
-  const script = `local s = { cmsgpack.unpack(redis.call('GET', KEYS[1])) } ${change} redis.call('SET', KEYS[1], cmsgpack.pack(unpack(s)))`;
   try {
-    await redis.eval(script, 1, key);
+    await damageState(redis, key, change);
     return await look();
   } finally {
     await redis.set(key, sound!);
@@ -362,23 +361,14 @@ test('under load there is no false alarm', async () => {
 });
 
 describe('npm run audit', () => {
-  const command = fileURLToPath(new URL('../src/ledger/audit-command.ts', import.meta.url));
   const environment = { ...process.env, DATABASE_URL: stores.databaseUrl, REDIS_URL: stores.redisUrl };
-  const run = (...flags: string[]) =>
-    new Promise<{ code: number; text: string }>((resolve) => {
-      execFile(
-        process.execPath,
-        [command, ...flags],
-        { env: environment, timeout: 25_000 },
-        (error, stdout) => resolve({ code: error ? Number(error.code) : 0, text: stdout }),
-      );
-    });
+  const run = commandOf('ledger/audit-command.ts', environment);
 
   test('prints what it compared and ends with 0 when all is well, with 2 when it cannot run', async () => {
     await engine.drained();
-    const { code, text } = await run();
-    expect(text).toMatch(/^check +compared +findings$/m);
-    expect(text.trim().split('\n').at(-1)).toBe('no findings, drift 0 points');
+    const { code, out } = await run();
+    expect(out).toMatch(/^check +compared +findings$/m);
+    expect(out.trim().split('\n').at(-1)).toBe('no findings, drift 0 points');
     expect(code).toBe(0);
     expect((await run('--everything')).code).toBe(2);
   });
@@ -389,10 +379,10 @@ describe('npm run audit', () => {
       Promise.all([run(), run('--json', '--shard', String(shard))]),
     );
     expect([table.code, json.code]).toEqual([1, 1]);
-    expect(table.text).toContain(
+    expect(table.out).toContain(
       `hot members: shard ${shard}, member ${memberId(member)}, currency 1, lot 1: `,
     );
-    expect(table.text.trim().split('\n').at(-1)).toBe('1 finding, drift 729 points');
-    expect(JSON.parse(json.text)).toMatchObject({ object: 'audit', clean: false, driftPoints: 729 });
+    expect(table.out.trim().split('\n').at(-1)).toBe('1 finding, drift 729 points');
+    expect(JSON.parse(json.out)).toMatchObject({ object: 'audit', clean: false, driftPoints: 729 });
   });
 });

@@ -1,11 +1,10 @@
 /** Commands of operators, beside the running service: a program is founded, gets a key and is served. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { startEngine } from './harness.ts';
+import { commandOf } from './house/command.ts';
 import { waitFor } from './house/waiting.ts';
 
 const engine = await startEngine();
@@ -15,26 +14,10 @@ afterAll(async () => {
   await engine.end();
 });
 
-interface Ended {
-  readonly code: number;
-  readonly out: string;
-  readonly complaint: string;
-}
-
-function command(file: string) {
-  const path = fileURLToPath(new URL(`../src/${file}`, import.meta.url));
-  const { databaseUrl, redisUrl } = engine.stores;
-  const env = { ...process.env, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl };
-  return (...args: string[]) =>
-    new Promise<Ended>((resolve) => {
-      execFile(process.execPath, [path, ...args], { env, timeout: 25_000 }, (error, out, complaint) =>
-        resolve({ code: error ? Number(error.code) : 0, out, complaint }),
-      );
-    });
-}
-
-const program = command('earning/program-command.ts');
-const keys = command('http/keys-command.ts');
+const { databaseUrl, redisUrl } = engine.stores;
+const environment = { ...process.env, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl };
+const program = commandOf('earning/program-command.ts', environment);
+const keys = commandOf('http/keys-command.ts', environment);
 
 async function definitionFile(definition: unknown): Promise<string> {
   const path = join(folder, `${Math.random().toString(36).slice(2)}.json`);

@@ -5,6 +5,7 @@ import { type AuditPart, passes } from '#src/ledger/audit-place.ts';
 import { type MemberNumber, parseMemberId, parseOperationId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { type Answer, reference, startEngine } from './harness.ts';
+import { damageState } from './house/journal.ts';
 
 const shardCount = 2;
 const engine = await startEngine({ shardCount });
@@ -34,11 +35,7 @@ async function withPoints(points: number): Promise<Known> {
 const spend = (who: Known, points: number): Promise<Answer> =>
   shop.pos('POST', '/v1/redemptions', { member: who.name, reference: reference(), points });
 
-/** Changes what Redis stores of somebody, by a Lua statement on the unpacked state `s`. */
-async function damage(key: string, change: string): Promise<void> {
-  const script = `local s = { cmsgpack.unpack(redis.call('GET', KEYS[1])) } ${change} redis.call('SET', KEYS[1], cmsgpack.pack(unpack(s)))`;
-  await redis.eval(script, 1, key);
-}
+const damage = (key: string, change: string): Promise<void> => damageState(redis, key, change);
 
 /** Goes over everything once, however many runs that takes. */
 async function wholePass(part: AuditPart): Promise<void> {

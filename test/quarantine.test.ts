@@ -1,6 +1,4 @@
 /** A record that cannot be booked waits under its number until a person says what becomes of it, and then once. */
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
@@ -10,6 +8,7 @@ import { type MemberStanding, planCorrection } from '#src/ledger/correction.ts';
 import { listQuarantine, type QuarantinedRow, quarantineId } from '#src/ledger/quarantine.ts';
 import { type MemberNumber, parseMemberId } from '#src/values.ts';
 import { type Answer, reference, startEngine } from './harness.ts';
+import { commandOf } from './house/command.ts';
 import { forge, replaceLast } from './house/journal.ts';
 
 const engine = await startEngine({ shardCount: 1 });
@@ -169,19 +168,10 @@ test('the command lists, shows and settles, and says who did it', async () => {
     IDENTITY_KEY: config.identityKey!,
     SHARD_COUNT: '1',
   };
-  const command = fileURLToPath(new URL('../src/ledger/quarantine-command.ts', import.meta.url));
-  const run = (...flags: string[]) =>
-    new Promise<{ code: number; text: string }>((resolve) => {
-      execFile(
-        process.execPath,
-        [command, ...flags],
-        { env: environment, timeout: 60_000 },
-        (error, out, err) => resolve({ code: error ? Number(error.code) : 0, text: out + err }),
-      );
-    });
+  const run = commandOf('ledger/quarantine-command.ts', environment);
   const listed = await run('list');
-  expect(listed.text).toMatch(new RegExp(`^${id} .*open, spending frozen .*sum to 7`, 'm'));
-  const shown = JSON.parse((await run('show', id, '--json')).text) as object;
+  expect(listed.out).toMatch(new RegExp(`^${id} .*open, spending frozen .*sum to 7`, 'm'));
+  const shown = JSON.parse((await run('show', id, '--json')).out) as object;
   expect(shown).toMatchObject({
     id,
     state: 'open',
@@ -191,10 +181,11 @@ test('the command lists, shows and settles, and says who did it', async () => {
     ],
   });
   const done = await run('void', id, '--by', 'jane', '--json');
-  expect([done.code, JSON.parse(done.text)]).toMatchObject([0, { resolution: 'voided', by: 'jane' }]);
-  expect((await run('void', id, '--by', 'joe', '--json')).text).toBe(done.text);
-  expect((await run('list')).text).not.toContain(id);
-  expect((await run('list', '--all')).text).toContain('voided by jane');
+  expect([done.code, JSON.parse(done.out)]).toMatchObject([0, { resolution: 'voided', by: 'jane' }]);
+  expect(await run('void', id, '--by', 'joe', '--json')).toEqual(done);
+  const open = await run('list');
+  expect(open.out + open.complaint).not.toContain(id);
+  expect((await run('list', '--all')).out).toContain('voided by jane');
   expect((await run('retry', '0-1-999999')).code).toBe(1);
   expect((await run('retry', 'nonsense')).code).toBe(2);
   const noted = await pool.query<{ actor: string }>(

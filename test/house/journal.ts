@@ -1,4 +1,4 @@
-/** Damages journals as a bug or a disk would, without knowing in which order a record's columns stand. */
+/** Damages journals and states as a bug or a disk would, without knowing in which order a record's columns stand. */
 import type { Redis } from 'ioredis';
 import { type JournalRecord, parseRecord } from '#src/journal.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
@@ -31,6 +31,12 @@ export async function replaceLast(
   await redis.call('XSETID', key, `${epoch}-${seq - 1}`);
   await redis.xadd(key, last.id, 'record', change(last));
   return last;
+}
+
+/** Changes what Redis stores of a member or an operation, by a Lua statement on the unpacked state `s`. */
+export async function damageState(redis: Redis, key: string, change: string): Promise<void> {
+  const script = `local s = { cmsgpack.unpack(redis.call('GET', KEYS[1])) } ${change} redis.call('SET', KEYS[1], cmsgpack.pack(unpack(s)))`;
+  await redis.eval(script, 1, key);
 }
 
 /** Appends a record like the newest one of the shard, with another number, effect and request. */

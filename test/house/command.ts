@@ -1,0 +1,21 @@
+/** Commands of the service as a person runs them: processes of their own. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { checkout } from './folders.ts';
+
+export interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly complaint: string;
+}
+
+/** Runs a file below `src/` with this environment, once for each call; it has to end within a minute. */
+export function commandOf(file: string, env: NodeJS.ProcessEnv): (...args: string[]) => Promise<Ended> {
+  const path = join(checkout, 'src', file);
+  return (...args) =>
+    new Promise((resolve) => {
+      execFile(process.execPath, [path, ...args], { env, timeout: 60_000 }, (error, out, complaint) =>
+        resolve({ code: error ? Number(error.code) : 0, out, complaint }),
+      );
+    });
+}
