@@ -1,9 +1,9 @@
 /** The protocol, searched: every order of steps within the bounds, with all guards and without each of them. */
 import { describe, expect, test } from 'vitest';
-import { boundsOf, countsFor, guardCases, isFalselyWritten, scopes, unnoticed } from './protocol/guards.ts';
+import { boundsOf, countsFor, guardCases, isFalselyWritten, reloaded, scopes } from './protocol/guards.ts';
 import { type Fault, printed, type Searched, search } from './protocol/search.ts';
 import type { Bounds } from './protocol/state.ts';
-import { traces, unnamedTrace, unnoticedTrace } from './protocol/traces.ts';
+import { reloadedTrace, traces, unnamedTrace } from './protocol/traces.ts';
 
 const statesMax = 1_000_000;
 const searched = new Map<string, Searched>();
@@ -44,12 +44,12 @@ describe('without one of them the search finds a counter-example, and none withi
   );
 });
 
-test('an API that has not noticed an older copy with its scripts says `ledger` too early: still open, for a second at most', () => {
-  const { found } = search(unnoticed, statesMax, isFalselyWritten);
-  expect(found && printed(found)).toBe(unnoticedTrace);
+test('older data put into a Redis while it runs: `ledger` is said too early, until a writer has read the journal', () => {
+  const { found } = search(reloaded, statesMax, isFalselyWritten);
+  expect(found && printed(found)).toBe(reloadedTrace);
 });
 
 test('and what was only at `journal` can lose its number to it: the loss is not named', () => {
-  const { found } = search(unnoticed, statesMax, (fault) => fault.text.endsWith('no recovery named it'));
+  const { found } = search(reloaded, statesMax, (fault) => fault.text.endsWith('no recovery named it'));
   expect(found && printed(found)).toBe(unnamedTrace);
 });

@@ -4,27 +4,17 @@
  */
 import { rm } from 'node:fs/promises';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { replicationIdOf } from '#src/platform/redis.ts';
 import { parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { scriptsOf } from '#src/wallet/scripts.ts';
-import { type Answer, reference, type ShopRole, startEngine, uuidV7, waitFor } from './harness.ts';
-import { copyRedis, cutShort, flap, putBack, restartRedis } from './house/older-redis.ts';
+import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
+import { copyRedis, cutShort, flap, putBack, putInto, restartRedis } from './house/older-redis.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis, stores } = engine;
-/** An API notices another Redis at its next look, a second later at most; of three, one looks late enough. */
-const apis = [engine.http, (await engine.anotherApi()).http, (await engine.anotherApi()).http];
-
-/** A call to whichever API has not yet noticed that Redis is another one. */
-async function unnoticed(role: ShopRole, path: string, body: unknown): Promise<Answer> {
-  for (const http of apis) {
-    const answer = await http('POST', path, body, { key: shop.tokens[role] });
-    if (answer.code !== 'shard_recovering') return answer;
-  }
-  throw new Error('every API has noticed the other Redis');
-}
 
 afterEach(async () => {
   await waitFor('every shard is served', () => everyShardServes(), 30_000);
@@ -232,7 +222,7 @@ describe('a Redis that is older than the books', () => {
     expect((await shop.pos('GET', `/v1/operations/${redemption.id}`)).status).toBe(200);
   }, 60_000);
 
-  test('whose scripts survived (demoted, resynced from a copy, promoted): what it acknowledged again is booked under a new number, short points are debt, the member is frozen', async () => {
+  test('that was put into the Redis that runs: what it acknowledged again is booked under a new number, short points are debt, the member is frozen', async () => {
     const { member, shard } = await withPoints(100);
     const before = await latestEpoch(shard);
     const copy = await copyRedis(stores);
@@ -241,8 +231,8 @@ describe('a Redis that is older than the books', () => {
     expect(spent.at('ledger.durability')).toBe('ledger');
     const second = { member, reference: uuidV7(), points: 90, durability: 'journal' };
     const stale = await engine.withoutWriter(async () => {
-      await flap(stores, copy);
-      const answer = await unnoticed('pos', '/v1/redemptions', second);
+      await putInto(stores, copy);
+      const answer = await shop.pos('POST', '/v1/redemptions', second);
       expect(answer.status).toBe(201);
       expect(answer.at('ledger.position')).toBe(spent.at('ledger.position'));
       await noted(shard, positionOf(answer));
@@ -279,28 +269,36 @@ describe('a Redis that is older than the books', () => {
     expect(await shop.balances(member)).toEqual({ available: 20, pending: 0, held: 0, debt: 0 });
   }, 60_000);
 
-  test('is not served by an API for longer than a second, and its journal cannot be trimmed', async () => {
+  test('whose scripts survived (demoted, resynced from a copy, promoted) decides nothing from the first call on', async () => {
     const { member, shard } = await withPoints(50);
-    await shop.accrue(member, 1, { durability: 'ledger' });
     const copy = await copyRedis(stores);
     await shop.accrue(member, 1, { durability: 'ledger' });
     await engine.drained();
-    const { rows } = await pool.query<{ epoch: number; seq: number; cold_below: number }>(
-      'select p.epoch, p.seq, e.cold_below from position p join epoch e using (shard, epoch) where shard = $1',
+    const { rows } = await pool.query<{ seq: number; epoch: number; coldBelow: number; identity: string }>(
+      `select p.seq, p.epoch, cold_below as "coldBelow", redis_identity as identity
+       from position p join epoch e using (shard, epoch) where shard = $1`,
       [shard],
     );
-    const { epoch, seq, cold_below: coldBelow } = rows[0]!;
-    const { sha } = scriptsOf({ shard, epoch, coldBelow }).trim;
-    expect(await redis.evalsha(sha, 1, keys.journal(shard), 1, seq)).not.toBe('fenced');
+    const { seq, epoch, coldBelow, identity } = rows[0]!;
+    const { evict } = scriptsOf({ shard, epoch, coldBelow, replicationId: replicationIdOf(identity) });
+    const evictNobody = () => redis.evalsha(evict.sha, 1, keys.journal(shard), seq);
+    expect(await evictNobody()).toBe(0);
     await engine.withoutWriter(async () => {
       await flap(stores, copy);
-      expect(await redis.evalsha(sha, 1, keys.journal(shard), seq, seq)).toBe('fenced');
-      await waitFor('the API has noticed the other Redis', async () => {
-        const answer = await shop.pos('POST', '/v1/accruals', shop.receipt(member, 1));
-        return answer.status === 503 && answer.code === 'shard_recovering';
-      });
+      expect(await evictNobody()).toBe('fenced');
+      const records = await redis.xlen(keys.journal(shard));
+      const answers = await Promise.all([
+        shop.pos('POST', '/v1/accruals', shop.receipt(member, 1)),
+        shop.pos('GET', `/v1/members/${member}/balances`),
+        shop.pos('POST', '/v1/redemptions', { member, reference: uuidV7(), points: 1 }),
+      ]);
+      expect(answers.map(({ status, code }) => [status, code])).toEqual(
+        answers.map(() => [503, 'shard_recovering']),
+      );
+      expect(await redis.xlen(keys.journal(shard))).toBe(records);
     });
     await served(member);
+    expect((await shop.balances(member)).available).toBe(51);
   }, 60_000);
 });
 
@@ -316,7 +314,7 @@ describe('what an older Redis acknowledged once more', () => {
     const copy = await copyRedis(stores);
     await before();
     const result = await engine.withoutWriter(async () => {
-      await flap(stores, copy);
+      await putInto(stores, copy);
       return work();
     });
     await newEpoch(shard, epoch);
@@ -333,7 +331,7 @@ describe('what an older Redis acknowledged once more', () => {
       async () => {
         expect((await shop.pos('POST', path, { reference: reference() })).status).toBe(200);
       },
-      () => unnoticed('pos', path, { points: 40, ...quick() }),
+      () => shop.pos('POST', path, { points: 40, ...quick() }),
     );
     expect([captured.status, captured.code]).toEqual([200, '']);
     await served(member);
@@ -347,7 +345,7 @@ describe('what an older Redis acknowledged once more', () => {
     const moved = await onStale(
       shard,
       () => spendEighty(member),
-      () => unnoticed('admin', '/v1/transfers', body),
+      () => shop.admin('POST', '/v1/transfers', body),
     );
     expect(moved.status).toBe(202);
     await served(member);
@@ -365,7 +363,7 @@ describe('what an older Redis acknowledged once more', () => {
     const earned = await onStale(
       shard,
       () => spendEighty(member),
-      () => unnoticed('pos', '/v1/accruals', shop.receipt(member, 33, quick())),
+      () => shop.pos('POST', '/v1/accruals', shop.receipt(member, 33, quick())),
     );
     expect(earned.status).toBe(201);
     await served(member);

@@ -15,7 +15,7 @@
  */
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import { identityOf, rewriteFile } from '#src/platform/redis.ts';
+import { identityOf, replicationIdOf, rewriteFile } from '#src/platform/redis.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
 import { type Fence, fenceOff, type RecoveryStores } from './fence.ts';
@@ -184,12 +184,14 @@ async function letServe(
   identity: string,
 ): Promise<void> {
   const { redis } = stores;
+  const { shard } = progress;
   const isWritten = await drainEpoch(stores, progress);
-  if (!isWritten) throw new Error(`shard ${progress.shard}: the journal lost the epoch that was just opened`);
-  await checkIdentity(redis, progress.shard, identity);
-  await loadScripts(redis, { shard: progress.shard, epoch: opened.epoch, coldBelow: opened.coldBelow });
+  if (!isWritten) throw new Error(`shard ${shard}: the journal lost the epoch that was just opened`);
+  await checkIdentity(redis, shard, identity);
+  const { epoch, coldBelow } = opened;
+  await loadScripts(redis, { shard, epoch, coldBelow, replicationId: replicationIdOf(identity) });
   // A Redis that was replaced while the scripts were on their way has them, and has lost the opening record.
-  await checkIdentity(redis, progress.shard, identity);
+  await checkIdentity(redis, shard, identity);
   await redis.publish(changedChannel, 'epoch');
   await rewriteFile(redis, identity);
 }
@@ -281,11 +283,14 @@ export async function openEpoch(
   );
   const row = found.rows[0];
   const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0];
-  if (!row || !last?.[0].startsWith(`${epoch}-`) || openingOf(last[0], last[1])?.isFence) return undefined;
+  const redisIdentity = row?.redis_identity;
+  if (!redisIdentity || !last?.[0].startsWith(`${epoch}-`) || openingOf(last[0], last[1])?.isFence)
+    return undefined;
   // A demoted and promoted master keeps its scripts, so they alone say nothing.
   const identity = await identityOf(redis);
-  if (row.redis_identity !== identity) return undefined;
-  const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below });
+  if (redisIdentity !== identity) return undefined;
+  const replicationId = replicationIdOf(redisIdentity);
+  const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below, replicationId });
   // All of them: whoever loaded them may have died in between.
   const shas = Object.values(scripts).map((script) => script.sha);
   const exist = (await redis.script('EXISTS', ...shas)) as number[];

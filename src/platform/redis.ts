@@ -88,6 +88,11 @@ export async function identityOf(redis: Redis): Promise<string> {
   return `${of(server, 'run_id')} ${of(replication, 'master_replid')}`;
 }
 
+/** The part of an identity that names the history of the data. */
+export function replicationIdOf(identity: string): string {
+  return identity.slice(identity.indexOf(' ') + 1);
+}
+
 const rewritten = new WeakMap<Redis, string>();
 
 /**

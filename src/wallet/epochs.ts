@@ -3,6 +3,7 @@
  * epochs and writes them to PostgreSQL; everybody else reads them here.
  */
 import type pg from 'pg';
+import { replicationIdOf } from '#src/platform/redis.ts';
 import type { EpochMs } from '#src/values.ts';
 import { idempotencyWindowMs } from './limits.ts';
 import type { Script, ScriptName, ShardEpoch } from './scripts.ts';
@@ -10,7 +11,7 @@ import { scriptsOf } from './scripts.ts';
 
 interface Known extends ShardEpoch {
   readonly scripts: Readonly<Record<ScriptName, Script>>;
-  readonly redisIdentity: string | null;
+  readonly redisIdentity: string;
   /** When this process first saw the epoch; what it looked up before says nothing about it. */
   readonly learnedAt: EpochMs;
 }
@@ -60,12 +61,18 @@ export function createEpochs(
   async function read(): Promise<void> {
     const result = await pool.query<EpochRow>(query);
     for (const row of result.rows) {
-      if (known[row.shard]?.epoch === row.epoch) continue;
-      const shardEpoch = { shard: row.shard, epoch: row.epoch, coldBelow: row.cold_below };
-      known[row.shard] = {
+      const { shard, epoch, cold_below: coldBelow, redis_identity: redisIdentity } = row;
+      if (known[shard]?.epoch === epoch) continue;
+      // A recovery has only passed through it so far; nobody may call anything.
+      if (redisIdentity === null) {
+        known[shard] = undefined;
+        continue;
+      }
+      const shardEpoch = { shard, epoch, coldBelow, replicationId: replicationIdOf(redisIdentity) };
+      known[shard] = {
         ...shardEpoch,
         scripts: scriptsOf(shardEpoch),
-        redisIdentity: row.redis_identity,
+        redisIdentity,
         learnedAt: Date.now(),
       };
       if (row.forgot_at) until = Math.max(until, row.forgot_at.getTime() + idempotencyWindowMs);

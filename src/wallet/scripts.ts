@@ -58,6 +58,8 @@ export interface ShardEpoch {
   readonly shard: number;
   readonly epoch: number;
   readonly coldBelow: number;
+  /** `master_replid` of the Redis that the epoch was opened on; the scripts run on no other data. */
+  readonly replicationId: string;
 }
 
 export interface Script {
@@ -66,9 +68,15 @@ export interface Script {
 }
 
 /** The text and digest of every script of a shard in an epoch. */
-export function scriptsOf({ shard, epoch, coldBelow }: ShardEpoch): Readonly<Record<ScriptName, Script>> {
+export function scriptsOf({
+  shard,
+  epoch,
+  coldBelow,
+  replicationId,
+}: ShardEpoch): Readonly<Record<ScriptName, Script>> {
   const literals =
     `local PREFIX,EPOCH,COLD_BELOW,NEXT_ID='${shardPrefix(shard)}',${epoch},${coldBelow},'${epoch}-*'\n` +
+    `local HISTORY='master_replid:${replicationId}'\n` +
     `local CLOCK_SKEW_MS,WINDOW_MS,LOTS_MAX,HOLDS_MAX,REFUSALS_MAX=` +
     `${clockSkewMsMax},'${idempotencyWindowMs}',${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
   const scripts = {} as Record<ScriptName, Script>;

@@ -56,23 +56,46 @@ export async function cutShort(stores: Stores): Promise<void> {
   });
 }
 
+/** A Redis of its own on a copy; `work` is given its port, a connection and its password. */
+async function onCopy(
+  copy: string,
+  work: (older: Redis, at: { readonly port: number; readonly password: string }) => Promise<void>,
+): Promise<void> {
+  const server = await startLocalRedis({ dataDir: copy, cacheDir: cacheFolder, maxmemoryMb: 128 });
+  const older = new Redis(server.adminUrl);
+  try {
+    await work(older, {
+      port: server.port,
+      password: decodeURIComponent(new URL(server.adminUrl).password),
+    });
+  } finally {
+    older.disconnect();
+    await server.stop();
+  }
+}
+
+/** Puts an older copy's data into the Redis that runs, in one go: process, connections, scripts and identity stay. */
+export function putInto(stores: Stores, copy: string): Promise<void> {
+  return onCopy(copy, async (older) => {
+    const replacing = stores.redis.multi().flushall();
+    for (const key of await older.keys('*'))
+      replacing.restore(key, Math.max(0, await older.pttl(key)), (await older.dumpBuffer(key))!);
+    for (const [error] of (await replacing.exec())!) if (error) throw error;
+  });
+}
+
 /**
  * Makes the running Redis a replica of one that runs on an older copy, lets it take over that one's data and makes it a
  * master again: process, connections and script cache stay, the data goes back in time.
  */
-export async function flap(stores: Stores, copy: string): Promise<void> {
-  const older = await startLocalRedis({ dataDir: copy, cacheDir: cacheFolder, maxmemoryMb: 128 });
-  const admin = new Redis(older.adminUrl);
-  try {
-    await stores.redis.config('SET', 'masterauth', decodeURIComponent(new URL(older.adminUrl).password));
-    await stores.redis.replicaof('127.0.0.1', older.port);
+export function flap(stores: Stores, copy: string): Promise<void> {
+  return onCopy(copy, async (_, { port, password }) => {
+    await stores.redis.config('SET', 'masterauth', password);
+    await stores.redis.replicaof('127.0.0.1', port);
     await waitFor('the older data has been taken over', async () => {
       const replication = await stores.redis.info('replication');
       return /master_link_status:up/.test(replication) && /master_sync_in_progress:0/.test(replication);
     });
     await stores.redis.replicaof('NO', 'ONE');
-  } finally {
-    admin.disconnect();
-    await older.stop();
-  }
+  });
 }

@@ -7,8 +7,7 @@
  * An acknowledgement at `ledger` needs none either: `search.ts` asks in every state who would be acknowledged in it.
  *
  * Simpler than they are: an API's note of its highest acknowledged number is written with the acknowledgement (really up
- * to a second later, for which recovery waits 1.3 s); written records are trimmed at once; and an API knows at once that
- * another Redis answers (really within a second), unless the bounds say `unnoticed`.
+ * to a second later, for which recovery waits 1.3 s), and written records are trimmed at once.
  */
 import { counted, type Make, type Protocol, type Step, type Verb } from './protocol.ts';
 import { book, commit, compare, fence, look, open, script, serve } from './recovering.ts';
@@ -55,6 +54,8 @@ const makers: Readonly<Record<Verb, Make>> = {
   /** A master that was demoted, resynchronised from an older copy and promoted again keeps its script cache. */
   resync: (state, _, protocol) =>
     counted({ ...state, memory: state.copy, identity: state.identity + 1 }, 'resyncs', protocol),
+  /** Older data put into a Redis that runs: nothing but the data changes. */
+  reload: (state, _, protocol) => counted({ ...state, memory: state.copy }, 'reloads', protocol),
 };
 
 /** The state after a step; undefined where the step cannot be taken or changes nothing. */

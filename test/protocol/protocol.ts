@@ -14,6 +14,7 @@ export type Guard =
   | 'reserved number'
   | 'fence record'
   | 'identity'
+  | 'history'
   | 'identity at the opening'
   | 'witness of an opening'
   | 'loads behind what is booked again';
@@ -40,7 +41,8 @@ export type Verb =
   | 'wipe'
   | 'copy'
   | 'return'
-  | 'resync';
+  | 'resync'
+  | 'reload';
 
 export interface Step {
   readonly verb: Verb;

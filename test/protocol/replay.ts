@@ -12,7 +12,7 @@ import { ensureInstallation } from '#src/ledger/installation.ts';
 import { recover } from '#src/ledger/recovery.ts';
 import type { ShardProgress, ShardTurn } from '#src/ledger/writer.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createRedis, identityOf } from '#src/platform/redis.ts';
+import { createRedis, identityOf, replicationIdOf } from '#src/platform/redis.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
 import { type MemberNumber, newOperation, type OperationHex } from '#src/values.ts';
 import type { Epochs } from '#src/wallet/epochs.ts';
@@ -44,8 +44,8 @@ interface Caller {
 }
 
 export interface Replay {
-  /** Takes a step, after which the model is in `state`; `isUnnoticed` where APIs may miss that Redis is another one. */
-  take(step: Step, state: State, isUnnoticed: boolean): Promise<void>;
+  /** Takes a step, after which the model is in `state`. APIs never notice by themselves that another Redis answers. */
+  take(step: Step, state: State): Promise<void>;
   seen(): Promise<Seen>;
   /** What a caller is told who waits for an operation at the level `ledger`. */
   waited(position: { epoch: number; seq: number }): Promise<string>;
@@ -101,26 +101,19 @@ async function restartAs(admin: Redis, dump: readonly [string, Buffer][]): Promi
   await changeIdentity(admin);
 }
 
-/** An API has noticed which Redis answers, or still believes in the one that its epoch was opened on. */
-async function believe(redis: Redis, pool: pg.Pool, api: Caller, isUnnoticed: boolean): Promise<void> {
-  api.identity = await identityOf(redis);
-  if (!isUnnoticed) return;
-  const rows = await pool.query<{ redis_identity: string }>(
-    'select redis_identity from epoch order by epoch desc',
+/** An API learns the newest epoch, and goes on believing that the Redis answers which that one was opened on. */
+async function learn(pool: pg.Pool, api: Caller): Promise<void> {
+  await api.epochs.refresh();
+  const { rows } = await pool.query<{ redis_identity: string }>(
+    'select redis_identity from epoch where redis_identity is not null order by epoch desc limit 1',
   );
-  api.identity = rows.rows
-    .map((row) => row.redis_identity)
-    .find((each) => {
-      api.identity = each;
-      return api.epochs.of(shard) !== undefined;
-    });
+  api.identity = rows[0]!.redis_identity;
 }
 
 /** Stores in the model's first state, and the processes that act on them. */
 export async function openReplay(stores: Stores, variant: Variant): Promise<Replay> {
   const admin = stores.redis;
-  const redis = createRedis(stores.redisUrl);
-  const subscriber = createRedis(stores.redisUrl);
+  const [redis, subscriber] = [createRedis(stores.redisUrl), createRedis(stores.redisUrl)];
   const pool = createPool(stores.databaseUrl, 4);
   await ensureInstallation(pool, 1);
   const { program, members } = await enrol(pool);
@@ -272,14 +265,20 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
 
   async function trim({ progress }: Process): Promise<void> {
     const { epoch, seq } = progress!;
-    const { rows } = await pool.query<{ cold_below: number }>(
-      'select cold_below from epoch where epoch = $1',
+    const { rows } = await pool.query<{ coldBelow: number; identity: string }>(
+      'select cold_below as "coldBelow", redis_identity as identity from epoch where epoch = $1',
       [epoch],
     );
-    const scripts = variant.scripts.scriptsOf({ shard, epoch, coldBelow: rows[0]!.cold_below });
+    const { coldBelow, identity } = rows[0]!;
+    const { trim: script } = variant.scripts.scriptsOf({
+      shard,
+      epoch,
+      coldBelow,
+      replicationId: replicationIdOf(identity),
+    });
     await variant.trim.trimJournal(redis, {
       number: shard,
-      sha: scripts.trim.sha,
+      sha: script.sha,
       progress: progress!,
       reached: [{ at: 0, seq }],
       journalKeepMs: 0,
@@ -296,8 +295,9 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     const { epoch } = progress;
     first.progress = { ...progress, term: epoch };
     await admin.script('FLUSH');
-    await variant.scripts.loadScripts(redis, { shard, epoch, coldBelow: epoch });
-    for (const { epochs } of callers) await epochs.refresh();
+    const replicationId = replicationIdOf(await identityOf(redis));
+    await variant.scripts.loadScripts(redis, { shard, epoch, coldBelow: epoch, replicationId });
+    for (const each of callers) await learn(pool, each);
     return dumped(admin);
   }
 
@@ -308,7 +308,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     snapshot: ({ who, member }) => snapshot(callers[who]!, member),
     install: ({ who }) => callers[who]!.loading!.next(),
     evict: ({ who, member }) => evict(callers[who]!, member),
-    refresh: ({ who }) => callers[who]!.epochs.refresh(),
+    refresh: ({ who }) => learn(pool, callers[who]!),
     read: ({ who }) => readJournal(writers[who]!),
     write: ({ who }) => writeBooks(writers[who]!),
     trim: ({ who }) => trim(writers[who]!),
@@ -328,15 +328,14 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     },
     return: () => restartAs(admin, copy),
     resync: () => comeBackAs(admin, copy).then(() => changeIdentity(admin)),
+    reload: () => comeBackAs(admin, copy),
   };
 
   return {
-    async take(step, state, isUnnoticed) {
+    async take(step, state) {
       const writer = writers[step.who]!;
       const isWriters = ofWriters.includes(step.verb);
       const fails = isWriters && ['away', 'stopped'].includes(state.writers[step.who]!.phase);
-      const api = callers[step.who];
-      if (api && !isWriters) await believe(redis, pool, api, isUnnoticed);
       const failure = await takers[step.verb](step).then(
         () => undefined,
         (error: unknown) => error,

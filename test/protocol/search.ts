@@ -56,7 +56,7 @@ export const allMoves: readonly Move[] = [
   ...movesOf(['install', 'refresh', 'read', 'write', 'trim', 'take', ...recovery], 2, 1),
   ...[0, 1].map((who) => recovery.map((verb) => ({ verb, who, member: 0 }))),
   ...[0, 1].map((who) => (['read', 'write'] as const).map((verb) => ({ verb, who, member: 0 }))),
-  ...movesOf(['restart', 'wipe', 'copy', 'return', 'resync'], 1, 1),
+  ...movesOf(['restart', 'wipe', 'copy', 'return', 'resync', 'reload'], 1, 1),
 ];
 
 function apply(state: State, move: Move, protocol: Protocol): State | undefined {
@@ -250,6 +250,7 @@ const sentences: Readonly<Record<Verb, (who: number, member: number) => string>>
   copy: () => 'a copy of Redis is made (a replica falls behind here)',
   return: () => 'Redis comes back as the copy (a stale replica is promoted)',
   resync: () => 'Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)',
+  reload: () => 'the copy is loaded into the Redis that runs (DEBUG RELOAD)',
 };
 
 /** A counter-example to read. */

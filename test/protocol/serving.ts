@@ -2,10 +2,10 @@
 import { counted, fenced, isOurs, type Make, type Protocol, replaced, withMemory } from './protocol.ts';
 import { coldBelow, hasScripts, inBooks, type Memory, type State } from './state.ts';
 
-/** epochs.ts, of(): an API calls the scripts of an epoch only on the Redis that it was opened on. */
-function mayCall(state: State, epoch: number, protocol: Protocol): boolean {
+/** prelude.lua, is_other_history(): the scripts of an epoch run only on the data that it was opened on. */
+export function mayCall(state: State, epoch: number, protocol: Protocol): boolean {
   if (!hasScripts(state, epoch)) return false;
-  return protocol.bounds.unnoticed > 0 || isOurs(state, epoch, protocol);
+  return protocol.without === 'history' || isOurs(state, epoch, protocol);
 }
 
 /** XADD NOMKSTREAM <epoch>-*: the number that Redis gives, undefined where it refuses. */

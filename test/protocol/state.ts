@@ -130,13 +130,9 @@ export interface Used {
   readonly copies: number;
   readonly returns: number;
   readonly resyncs: number;
+  readonly reloads: number;
 }
-export type Bounds = Used & {
-  readonly operations: number;
-  readonly trims: number;
-  /** 1: an API may still call a Redis that it has not noticed to be another one. */
-  readonly unnoticed: number;
-};
+export type Bounds = Used & { readonly operations: number; readonly trims: number };
 
 export interface State {
   readonly memory: Memory;
@@ -179,6 +175,7 @@ const unused: Used = {
   copies: 0,
   returns: 0,
   resyncs: 0,
+  reloads: 0,
 };
 
 /** A shard in its first epoch, two above the term of the first lease: the first writer serves it, both APIs know it, nobody is hot, nothing was acknowledged. */
@@ -250,8 +247,8 @@ export function hasScripts(state: State, epoch: number): boolean {
 }
 
 /** How often Redis has lost data. */
-export function lossesOf({ wipes, returns, resyncs }: Used): number {
-  return wipes + returns + resyncs;
+export function lossesOf({ wipes, returns, resyncs, reloads }: Used): number {
+  return wipes + returns + resyncs + reloads;
 }
 
 /** Three small numbers in one character: within the bounds of a search no epoch is above 120, no number above 31. */
@@ -330,7 +327,7 @@ export function encoded(state: State): string {
   }
   putIssued(out, issued);
   out.push(used.loads, used.evictions, used.takeovers, used.restarts);
-  out.push(used.wipes, used.copies, used.returns, used.resyncs);
+  out.push(used.wipes, used.copies, used.returns, used.resyncs, used.reloads);
   return String.fromCharCode(...out);
 }
 

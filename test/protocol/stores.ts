@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { openingOf, readEntry } from '#src/ledger/journal-entry.ts';
+import { replicationIdOf } from '#src/platform/redis.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import type { ShardEpoch } from '#src/wallet/scripts.ts';
@@ -75,12 +76,18 @@ export async function seenInStores(redis: Redis, pool: pg.Pool, names: Names): P
   const rows = await pool.query<{ at: string; operation: OperationHex; kind: string }>(
     "select epoch || '-' || seq as at, replace(operation::text, '-', '') as operation, kind from operation order by epoch, seq",
   );
-  const epochs = await pool.query<{ epoch: number; coldBelow: number; text: string }>(
-    `select epoch, cold_below as "coldBelow", epoch || ' after ' || previous_epoch || '-' || previous_last_seq || ', cold below ' || cold_below
+  const epochs = await pool.query<{
+    epoch: number;
+    coldBelow: number;
+    identity: string | null;
+    text: string;
+  }>(
+    `select epoch, cold_below as "coldBelow", redis_identity as identity, epoch || ' after ' || previous_epoch || '-' || previous_last_seq || ', cold below ' || cold_below
        || ', lost ' || coalesce(lost_from, 0) || '-' || coalesce(lost_to, 0) as text from epoch order by epoch`,
   );
   const shas = epochs.rows.map(
-    ({ epoch, coldBelow }) => names.scriptsOf({ shard, epoch, coldBelow }).accrue.sha,
+    ({ epoch, coldBelow, identity }) =>
+      names.scriptsOf({ shard, epoch, coldBelow, replicationId: replicationIdOf(identity ?? '') }).accrue.sha,
   );
   const exist = (await redis.script('EXISTS', ...shas)) as number[];
   return {

@@ -150,6 +150,16 @@ export const traces: Readonly<Record<Guard, string>> = {
 => operation 0 is lost, and no recovery named it
 `.trim(),
 
+  history: `
+1. API 0 hears that member 0 is cold, and reads it in the books
+2. API 0 installs what it has read
+3. a copy of Redis is made (a replica falls behind here)
+4. API 0 accrues for member 0, and acknowledges
+5. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+6. API 0 accrues for member 0, and acknowledges
+=> operation 0 is lost, and no recovery named it
+`.trim(),
+
   'identity at the opening': `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
@@ -183,18 +193,19 @@ export const traces: Readonly<Record<Guard, string>> = {
 4. API 0 accrues for member 0, and acknowledges
 5. writer 0 reads the journal
 6. writer 0 writes to the books
-7. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+7. the copy is loaded into the Redis that runs (DEBUG RELOAD)
 8. API 0 accrues for member 0, and acknowledges
-9. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
-10. writer 0 appends the fence
-11. writer 0 writes what the journal holds, and decides whether members stay
-12. writer 0 appends the opening record and what is booked again
-13. writer 0 commits the epoch
-14. API 0 learns the newest epoch
-15. API 0 hears that member 0 is cold, and reads it in the books
-16. writer 0 writes what stands in the epoch
-17. writer 0 loads the scripts
-18. API 0 installs what it has read
+9. writer 0 reads the journal
+10. writer 0 begins a recovery: it reserves the numbers of a fence and an epoch
+11. writer 0 appends the fence
+12. writer 0 writes what the journal holds, and decides whether members stay
+13. writer 0 appends the opening record and what is booked again
+14. writer 0 commits the epoch
+15. API 0 learns the newest epoch
+16. API 0 hears that member 0 is cold, and reads it in the books
+17. writer 0 writes what stands in the epoch
+18. writer 0 loads the scripts
+19. API 0 installs what it has read
 => the balance of member 0 is not the sum of its operations
 `.trim(),
 
@@ -216,14 +227,14 @@ export const traces: Readonly<Record<Guard, string>> = {
 };
 
 /** Recovery books the second one again, under a number of its own. */
-export const unnoticedTrace = `
+export const reloadedTrace = `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
 3. a copy of Redis is made (a replica falls behind here)
 4. API 0 accrues for member 0, and acknowledges
 5. writer 0 reads the journal
 6. writer 0 writes to the books
-7. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
+7. the copy is loaded into the Redis that runs (DEBUG RELOAD)
 8. API 0 accrues for member 0, and acknowledges
 => operation 1 is acknowledged as written, and the books do not have it
 `.trim();
@@ -232,9 +243,7 @@ export const unnoticedTrace = `
 export const unnamedTrace = `
 1. API 0 hears that member 0 is cold, and reads it in the books
 2. API 0 installs what it has read
-3. a copy of Redis is made (a replica falls behind here)
-4. API 0 accrues for member 0, and acknowledges
-5. Redis becomes the copy and keeps its scripts (demoted, resynchronised, promoted)
-6. API 0 accrues for member 0, and acknowledges
+3. API 0 accrues for member 0, and acknowledges
+4. the copy is loaded into the Redis that runs (DEBUG RELOAD)
 => operation 0 is lost, and no recovery named it
 `.trim();

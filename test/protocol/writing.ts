@@ -1,5 +1,6 @@
 /** What a ledger writer does while its shard is served: leases, turns, trimming. */
 import { counted, fenced, isOurs, type Make, type Protocol, withMemory, withWriter } from './protocol.ts';
+import { mayCall } from './serving.ts';
 import {
   type Books,
   type Entry,
@@ -82,11 +83,11 @@ export const write: Make = (state, { who }, protocol) => {
 };
 
 /** trim.lua: everything before the written position goes. */
-export const trim: Make = (state, { who }, { bounds }) => {
+export const trim: Make = (state, { who }, protocol) => {
   const { phase, epoch, seq } = state.writers[who]!;
   const { memory } = state;
-  if (bounds.trims === 0 || phase !== 'serving' || seq === 0) return undefined;
-  if (!hasScripts(state, epoch) || fenced(memory, epoch)) return undefined;
+  if (protocol.bounds.trims === 0 || phase !== 'serving' || seq === 0) return undefined;
+  if (!mayCall(state, epoch, protocol) || fenced(memory, epoch)) return undefined;
   if (memory.journal!.at(-1)!.seq < seq) return undefined;
   const kept = memory.journal!.filter(
     (entry) => entry.epoch > epoch || (entry.epoch === epoch && entry.seq >= seq),

@@ -2,7 +2,7 @@
 -- ARGV    clock, deadline, then member, at for each
 -- answers {'cold'} or {'read', balances, lots, sequence, epoch, at, status, facts} with lots =
 --         [[currency, lot, points, expiresAt, availableAt, party], …] in burn order
-local word = clock()
+local word = forbidden()
 if word then return { word } end
 local results = { 'ok' }
 for base = 3, #ARGV, 2 do
