@@ -11,6 +11,7 @@ import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
 import type { Contestant, Surroundings } from './contestant.ts';
 import { machine, syncSpeed } from './machine.ts';
+import { measureRecovery } from './recovery.ts';
 import { type Entry, reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
 import { thisEngine } from './setup/engine.ts';
@@ -18,12 +19,13 @@ import { usualDesign } from './setup/prisma.ts';
 import { scriptOnly } from './setup/script-only.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
-const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE]
+const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] | --recovery [--members N]
 
   --quick      two rounds of 4 s of the contestants that the marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
   --rounds N   so many rounds (default 3, quick 2)
   --json FILE  writes the figures of every round as JSON
+  --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
 
 Contestants: `;
 
@@ -33,6 +35,8 @@ interface Options {
   readonly only: readonly string[];
   readonly rounds: number;
   readonly jsonPath: string | undefined;
+  readonly isRecovery: boolean;
+  readonly members: number;
 }
 
 function optionsOf(args: readonly string[]): Options {
@@ -43,13 +47,18 @@ function optionsOf(args: readonly string[]): Options {
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       json: { type: 'string' },
+      recovery: { type: 'boolean', default: false },
+      members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) throw new UsageFault('--rounds needs 1 to 50');
-  const { quick: isQuick, help: wantsHelp, only, json: jsonPath } = values;
-  return { isQuick, wantsHelp, only, rounds, jsonPath };
+  const { quick: isQuick, help: wantsHelp, only, json: jsonPath, recovery: isRecovery } = values;
+  const members = Number(values.members ?? (isRecovery ? 100_000 : 10_000));
+  if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
+    throw new UsageFault('--members needs 10000 to 100000');
+  return { isQuick, wantsHelp, only, rounds, jsonPath, isRecovery, members };
 }
 
 /** Who runs: those asked for; else all, or with `--quick` those that the marks are about. */
@@ -104,7 +113,7 @@ async function main(): Promise<void> {
       folder,
       checkout,
       cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
-      members: 10_000,
+      members: options.members,
       isQuick: options.isQuick,
       abort: interrupt.signal,
       print,
@@ -112,6 +121,7 @@ async function main(): Promise<void> {
     const all = [scriptOnly(around), usualDesign(around), ...thisEngine(around)];
     if (options.wantsHelp)
       print(help + all.map(({ name, title }) => `\n  ${name.padEnd(20)} ${title}`).join(''));
+    else if (options.isRecovery) await measureRecovery(around);
     else await bench(options, chosenOf(all, options), around);
   } catch (error) {
     // What waits ends with an error of its own; the interrupt is what a person wants to read.

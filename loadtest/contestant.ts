@@ -50,6 +50,8 @@ const stopSteps = [
   { signal: 'SIGKILL' as const, waitMs: 5_000 },
 ];
 
+export type NodeProcess = ReturnType<typeof startNode>;
+
 /** Starts a Node process that ends with this one. */
 export function startNode(
   name: string,

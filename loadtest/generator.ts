@@ -14,6 +14,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { replyEnd, templateOf } from './wire.ts';
 
 export interface LoadSettings {
   readonly port: number;
@@ -61,22 +62,7 @@ function now(): string {
   return new Date().toISOString();
 }
 
-/** The request's bytes and where its places are. */
-function template(text: string): { bytes: Buffer; patches: { at: number; next: () => string }[] } {
-  const [head, body] = text.split('\r\n\r\n') as [string, string];
-  const fill = (part: string) => part.replace(/\{\{(\w+)\}\}/g, (_, name: string) => places[name]!());
-  const length = body === '' ? '' : `\r\nContent-Length: ${fill(body).length}`;
-  const whole = `${head}${length}\r\n\r\n${body}`;
-  const patches: { at: number; next: () => string }[] = [];
-  let filled = '';
-  for (const [index, part] of whole.split(/\{\{(\w+)\}\}/).entries()) {
-    if (index % 2 === 1) patches.push({ at: filled.length, next: places[part]! });
-    filled += index % 2 === 1 ? places[part]!() : part;
-  }
-  return { bytes: Buffer.from(filled, 'latin1'), patches };
-}
-
-const { bytes, patches } = template(settings.request);
+const { bytes, patches } = templateOf(settings.request, places);
 /** Latencies of the measured window; typed, so that the collector has nothing to do. */
 const latencies = new Float32Array(4_000_000);
 let measured = 0;
@@ -89,16 +75,6 @@ let isEnding = false;
 function stopWith(reason: string): never {
   process.stderr.write(`${reason}\n`);
   process.exit(1);
-}
-
-/** The end of the first whole reply in `received`; 0 while it is incomplete. */
-function replyEnd(received: Buffer): number {
-  const headEnd = received.indexOf('\r\n\r\n');
-  if (headEnd < 0) return 0;
-  const length = /content-length: *(\d+)/i.exec(received.toString('latin1', 0, headEnd))?.[1];
-  if (length === undefined) stopWith('a reply has no Content-Length');
-  const end = headEnd + 4 + Number(length);
-  return received.length >= end ? end : 0;
 }
 
 function note(reply: Buffer, startedAt: number): void {

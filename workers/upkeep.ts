@@ -6,7 +6,7 @@ import { createHealthServer } from '#src/http/health.ts';
 import { auditPart, publishAudit } from '#src/jobs/audit.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
-import { createEviction, createPressureEviction } from '#src/jobs/eviction.ts';
+import { createEviction, keepRoom } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { startJobs } from '#src/jobs/queues.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
@@ -23,6 +23,7 @@ const perRunMax = 200;
 /** Half of a core at most: every two seconds for what is hot, and twice every five for the books. */
 const auditMs = 1_000;
 
+const room = keepRoom(app);
 const connection = createBlockingRedis(config.redisUrl);
 const producer = createRedis(config.redisUrl);
 const jobs = await startJobs(
@@ -40,7 +41,6 @@ const jobs = await startJobs(
       for (const part of ['books', 'rows', 'transfers'] as const) await auditPart(app, part, auditMs);
     },
     auditState: () => publishAudit(app),
-    pressure: createPressureEviction(app),
     eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,
@@ -57,6 +57,7 @@ const health =
 await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
 log.info('draining');
 await jobs.stop();
+await room.stop();
 health?.close();
 connection.disconnect();
 producer.disconnect();

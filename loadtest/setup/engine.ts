@@ -2,22 +2,14 @@
  * Brings up this service as it is shipped: its own PostgreSQL and Redis, the API and one ledger writer, the sample program
  * with its keys. The processes are stopped and started for every round; the data stays.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { seedDemo } from '#src/earning/samples/seed.ts';
-import { freeLoopbackPort } from '#src/platform/local/ports.ts';
-import { startLocalPostgres } from '#src/platform/local/postgres.ts';
-import { startLocalRedis } from '#src/platform/local/redis.ts';
-import { prepareDatabase } from '#src/platform/migrate.ts';
-import { type Contestant, type Standing, type Surroundings, startNode } from '../contestant.ts';
+import type { Contestant, Standing, Surroundings } from '../contestant.ts';
 import { drained, watchLag } from '../lag.ts';
 import { accrual, accrualInBooks, balances, redemption } from '../requests.ts';
+import { openInstallation } from './installation.ts';
 
-const readyMsMax = 60_000;
 const itemsPerCall = 1_000;
-const shardCount = 16;
 
 async function post(port: number, path: string, key: string, body: object): Promise<void> {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
@@ -34,7 +26,7 @@ async function post(port: number, path: string, key: string, body: object): Prom
 }
 
 /** Enrols the members and gives each 100,000 points to redeem, so that all are hot. */
-async function populate(port: number, members: number): Promise<void> {
+export async function populate(port: number, members: number): Promise<void> {
   const occurredAt = new Date().toISOString();
   for (let from = 0; from < members; from += itemsPerCall) {
     const names = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => from + i).map(
@@ -68,30 +60,6 @@ async function meet(port: number, members: number): Promise<void> {
   }
 }
 
-/** Asks a page again and again until its answer is as wanted. */
-async function until(
-  url: string,
-  wanted: (answer: Response) => Promise<boolean>,
-  ended: () => boolean,
-  abort: AbortSignal,
-) {
-  const deadline = performance.now() + readyMsMax;
-  while (performance.now() < deadline && !ended()) {
-    abort.throwIfAborted();
-    const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
-    if (answer && (await wanted(answer))) return;
-    await delay(50);
-  }
-  throw new Error(`the service did not become ready: ${url}`);
-}
-
-/** Whether the writer serves every shard; an API that starts earlier answers 503 for those that are still recovering. */
-async function servesAll(metrics: Response): Promise<boolean> {
-  const lines = (await metrics.text()).split('\n').filter((line) => line.startsWith('loyalty_shard_state{'));
-  const serving = lines.filter((line) => line.includes('state="serving"'));
-  return serving.length === shardCount && serving.every((line) => line.endsWith(' 1'));
-}
-
 /** How the installation of all of the service's contestants is started. */
 function installation(around: Surroundings) {
   const dataDir = join(around.folder, 'service');
@@ -99,39 +67,8 @@ function installation(around: Surroundings) {
 
   async function begin(): Promise<Standing> {
     await using stack = new AsyncDisposableStack();
-    await mkdir(dataDir, { recursive: true });
-    const servers = { dataDir, cacheDir: around.cacheDir, abort: around.abort };
-    const postgres = await startLocalPostgres(servers);
-    stack.defer(() => postgres.stop());
-    const redis = await startLocalRedis({ ...servers, maxmemoryMb: 4_096 });
-    stack.defer(() => redis.stop());
-    await prepareDatabase(postgres.url);
-    await seedDemo(postgres.url, dataDir);
-    const port = await freeLoopbackPort();
-    const env = {
-      DATABASE_URL: postgres.url,
-      REDIS_URL: redis.url,
-      DATA_DIR: dataDir,
-      PORT: String(port),
-      LISTEN_HOST: '127.0.0.1',
-      DEMO_KEYS: 'true',
-      SHARD_COUNT: String(shardCount),
-    };
-    const writerPort = await freeLoopbackPort();
-    const writer = startNode('ledger-writer', ['workers/ledger-writer.ts', dataDir], around, {
-      ...env,
-      WORKER_METRICS_PORT: String(writerPort),
-    });
-    stack.defer(() => writer.stop());
-    await until(`http://127.0.0.1:${writerPort}/metrics`, servesAll, writer.hasExited, around.abort);
-    const api = startNode('api', ['src/main.ts', dataDir], around, env);
-    stack.defer(() => api.stop());
-    await until(
-      `http://127.0.0.1:${port}/readyz`,
-      ({ ok }) => Promise.resolve(ok),
-      api.hasExited,
-      around.abort,
-    );
+    const { port, redis, postgres, api, writers, ...engine } = await openInstallation(around, dataDir);
+    stack.defer(() => engine.stop());
     const lag = watchLag(redis.url, postgres.url);
     stack.defer(() => lag.close());
     const pool = new pg.Pool({ connectionString: postgres.url, max: 1 });
@@ -149,7 +86,7 @@ function installation(around: Surroundings) {
     const standing = stack.move();
     return {
       port,
-      processes: { api: api.pid, writer: writer.pid, redis: redis.pid, postgres: postgres.pid },
+      processes: { api: api.pid, writer: writers[0]!.pid, redis: redis.pid, postgres: postgres.pid },
       lag,
       stored: async () => (await count()) - before,
       stop: () => standing.disposeAsync(),

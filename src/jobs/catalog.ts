@@ -58,11 +58,6 @@ export const catalog = {
     everyMs: 5_000,
     purpose: 'settles what the audit found and is good again, and publishes how it stands',
   },
-  pressure: {
-    payload: nothing,
-    everyMs: 1_000,
-    purpose: 'makes room in Redis when it nears its maxmemory',
-  },
   eviction: {
     payload: nothing,
     everyMs: 60_000,

@@ -122,3 +122,27 @@ export function createPressureEviction(app: App): () => Promise<number> {
     return evicted;
   };
 }
+
+const roomEveryMs = 1_000;
+
+/**
+ * Makes room every second. A timer of this process and no job: a full Redis refuses the queue's own writes, and what makes
+ * room must not wait for room.
+ */
+export function keepRoom(app: App): { stop(): Promise<void> } {
+  const makeRoom = createPressureEviction(app);
+  let running: Promise<unknown> | undefined;
+  const timer = setInterval(() => {
+    running ??= makeRoom()
+      .catch((error: unknown) => app.telemetry.log.error({ err: error }, 'no room could be made in Redis'))
+      .finally(() => {
+        running = undefined;
+      });
+  }, roomEveryMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

@@ -28,11 +28,17 @@ export async function startJobs(
       await queue.upsertJobScheduler(name, { every: catalog[name].everyMs }, { name, data: {}, opts });
     }
   }
-  /** A Redis that lost its data has lost the timers too, and nobody else would set them again. */
+  let isDoubtful = false;
+  /**
+   * A Redis that lost its data has lost the timers too, and one that is full refuses to set the next one: nobody else would
+   * set them again.
+   */
   async function scheduleAgain(): Promise<void> {
-    if ((await queue.getJobSchedulersCount()) < jobNames.length) await schedule();
+    if (!isDoubtful && (await queue.getJobSchedulersCount()) === jobNames.length) return;
+    isDoubtful = false;
+    await schedule();
+    await worker.resume();
   }
-  await schedule();
   const worker = new Worker(
     queueName,
     async (job: Job) => {
@@ -43,10 +49,22 @@ export async function startJobs(
     { connection, prefix: queuePrefix, concurrency: jobNames.length, maxStalledCount: 10 },
   );
   worker.on('failed', (job, error) => log.error({ err: error, job: job?.name }, 'a job failed'));
-  worker.on('error', (error) => log.warn({ err: error }, 'the queue cannot be reached'));
+  worker.on('error', (error) => {
+    log.warn({ err: error }, 'the queue cannot be reached');
+    if (!error.message.includes('OOM')) return;
+    // It would ask a full Redis hundreds of times a second; it goes on once the timers can be set.
+    isDoubtful = true;
+    worker.pause(true).catch(() => {});
+  });
   queue.on('error', () => {});
+  const keepSchedule = () =>
+    scheduleAgain().catch((error: unknown) => {
+      isDoubtful = true;
+      log.warn({ err: error }, 'the jobs cannot be scheduled at the moment');
+    });
+  await keepSchedule();
   const timer = setInterval(() => {
-    scheduleAgain().catch((error: unknown) => log.warn({ err: error }, 'the schedule cannot be looked at'));
+    void keepSchedule();
     queue.getJobCounts('waiting', 'active', 'delayed', 'failed').then(
       (counts) => {
         for (const [state, count] of Object.entries(counts))

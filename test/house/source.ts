@@ -54,14 +54,14 @@ function resolved(file: SourceFile, specifier: string): string {
 /** Code with every string, comment and regular expression replaced by blanks, line by line as it was. */
 export function blanked(text: string): string {
   const pattern =
-    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|(?<=[(,=:[!&|?{};\n]\s*|return\s)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[a-z]*/g;
+    /\/\*[\s\S]*?\*\/|(?<!:)\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|(?<=[(,=:[!&|?{};\n]\s*|return\s)\/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n[])+\/[a-z]*/g;
   const blank = (found: string) => found.replaceAll(/[^\n]/g, ' ');
   return withoutTemplates(text).replaceAll(pattern, blank);
 }
 
 /** Template literals go first, with what they hold: their `${}` would otherwise count as blocks. */
 function withoutTemplates(text: string): string {
-  const marks = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'/g, (found) =>
+  const marks = text.replaceAll(/\/\*[\s\S]*?\*\/|(?<!:)\/\/[^\n]*|'(?:\\.|[^'\\\n])*'/g, (found) =>
     found.replaceAll(/[^\n]/g, ' '),
   );
   let out = '';

@@ -45,6 +45,7 @@ export interface SpawnedEngine {
   readonly logFolder: string;
   startApi(port?: number): Promise<SpawnedApi>;
   startWriter(): Promise<Spawned>;
+  startUpkeep(): Promise<Spawned>;
   shop(options?: ShopOptions): Promise<Shop>;
   drained(timeoutMs?: number): Promise<void>;
   audit(): Promise<void>;
@@ -147,9 +148,15 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     );
   }
 
+  async function startUpkeep(): Promise<Spawned> {
+    const upkeep = await startProcess('upkeep', 'workers/upkeep.ts', env, logOf('upkeep'));
+    others.push(upkeep);
+    return upkeep;
+  }
+
   for (let i = 0; i < (options.writers ?? 1); i += 1) writers.push(await startWriter());
   for (let i = 0; i < (options.apis ?? 1); i += 1) apis.push(await startApi());
-  if (options.upkeep) others.push(await startProcess('upkeep', 'workers/upkeep.ts', env, logOf('upkeep')));
+  if (options.upkeep) await startUpkeep();
   for (const api of apis) await untilReady(api);
   contract = contractOf((await (await fetch(`${apis[0]!.url}/openapi.json`)).json()) as OpenApi);
   const http: Http = (...call) => apis[0]!.http(...call);
@@ -167,6 +174,7 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
       return api;
     },
     startWriter,
+    startUpkeep,
     shop: (shopOptions) =>
       openShop({ pool, redis, http, apis: () => apis.map((api) => api.http) }, shopOptions),
     drained: (timeoutMs) => booksHoldAll(pool, redis, timeoutMs),
