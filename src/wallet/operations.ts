@@ -8,7 +8,7 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
+import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
@@ -20,6 +20,28 @@ import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.
 import type { MovementScript } from './scripts.ts';
 import type { Outcome, Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
+
+/** `newer` where only a newer version can read the record: it stands, but says nothing here. */
+function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof parseRecord> | 'newer' {
+  try {
+    return parseRecord(...entry);
+  } catch (error) {
+    if (error instanceof NewerRecord) return 'newer';
+    throw error;
+  }
+}
+
+/** What Redis says of an earlier attempt; where it cannot be asked, what became of that one stays unknown. */
+function asked<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: unknown) => {
+    throw new Problem(
+      'outcome_unknown',
+      'an earlier attempt cannot be looked up at the moment',
+      {},
+      { cause: error },
+    );
+  });
+}
 
 export type Durability = 'journal' | 'ledger';
 
@@ -179,10 +201,11 @@ export function createOperations(
     return (await inBooks([operation]))[0];
   }
 
-  async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
-    const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
+  async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
+    const [found] = await asked(redis.xrange(keys.journal(shard), streamId, streamId));
     if (!found) return undefined;
-    const record = parseRecord(found[0], found[1]);
+    const record = readRecord(found[0], found[1]);
+    if (record === 'newer') return record;
     if (record.kind === 'opened') return undefined;
     return {
       operation: record.operation,
@@ -238,7 +261,7 @@ export function createOperations(
   async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {
     const shard = shardOfOperation(operation);
     const found = (await fromJournal(shard, streamId)) ?? (await recorded(operation, barrierMsMax));
-    if (found?.operation !== operation) {
+    if (found === 'newer' || found?.operation !== operation) {
       const written = await fromBooks(operation);
       if (!written)
         throw new Problem(
@@ -257,7 +280,7 @@ export function createOperations(
     const { performed } = await lookedUp(draft);
     if (performed) return performed;
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    const entry = parseEntry(await redis.get(keys.idempotency(wallet.shardOf(member), key)));
+    const entry = parseEntry(await asked(redis.get(keys.idempotency(wallet.shardOf(member), key))));
     if (!entry) return undefined;
     const recorded = await replay(entry.operation, entry.streamId);
     if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
