@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { readRecord, writeRecord } from '#src/platform/local/record.ts';
@@ -57,8 +58,8 @@ export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
   /** `redis-cluster://user:password@host:port,host:port,…`: the service's user and all nodes as seeds. */
   readonly url: string;
-  /** What every node says of itself; nodes that do not answer are left out. */
-  roles(): Promise<Role[]>;
+  /** What every node says of itself; nodes that do not answer are left out, and `except`, which may be unable to. */
+  roles(except?: ClusterNode): Promise<Role[]>;
   /** The nodes that own slots. A master that does not know yet that it was replaced is left out. */
   masters(): Promise<Role[]>;
   /** The node that owns the slot of a key. */
@@ -77,6 +78,8 @@ const mastersCount = 3;
 const nodesCount = 6;
 const host = '127.0.0.1';
 const formingMs = 60_000;
+/** One that is stopped or cut off never answers; one that is busy does within this. */
+const sayingMs = 2_000;
 
 function settingsOf(busPort: number, nodeTimeoutMs: number, adminPassword: string, to?: Announced): string[] {
   return [
@@ -219,9 +222,8 @@ async function rolesOf(nodes: readonly ClusterNode[]): Promise<Role[]> {
   const answers = await Promise.all(
     nodes.map(async (node) => {
       try {
-        const text = await withRedis(node.server.adminUrl, async (redis) =>
-          String(await redis.cluster('NODES')),
-        );
+        const ask = async (redis: Redis) => String(await redis.cluster('NODES'));
+        const text = await withRedis(node.server.adminUrl, ask, sayingMs);
         return [{ node, ...parseOwnLine(text) }];
       } catch {
         return [];
@@ -232,7 +234,7 @@ async function rolesOf(nodes: readonly ClusterNode[]): Promise<Role[]> {
 }
 
 /** Masters with the slots that are theirs: what another one claims with a higher epoch is not. */
-function ownersAmong(roles: readonly Role[]): Role[] {
+export function ownersAmong(roles: readonly Role[]): Role[] {
   const claims = roles.filter(({ isMaster }) => isMaster).toSorted((a, b) => b.configEpoch - a.configEpoch);
   const taken = new Set<number>();
   return claims.flatMap((role) => {
@@ -278,7 +280,7 @@ export async function startRedisCluster(options: ClusterOptions): Promise<RedisC
     get url() {
       return `redis-cluster://points:${password}@${seeds()}`;
     },
-    roles: () => rolesOf(nodes),
+    roles: (except) => rolesOf(nodes.filter((node) => node !== except)),
     masters,
     async masterOfKey(key) {
       const slot = slotOfKey(key);
