@@ -4,7 +4,9 @@ import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
-import { createRedis } from '#src/platform/redis.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
+import { installedShards } from './installation.ts';
 import { renderRestoration, renderStatuses, shardStatuses } from './recovery-status.ts';
 import type { Restoration } from './restore.ts';
 
@@ -89,11 +91,12 @@ async function main(args: readonly string[]): Promise<number> {
     connectionTimeoutMillis: 5_000,
     statement_timeout: 30_000,
   });
-  const redis = createRedis(redisUrl, 2_000);
+  let nodes: RedisNodes | undefined;
   try {
     await connection.connect();
     if (values['accept-restore']) return await acceptRestore(connection, shard);
-    const all = await shardStatuses(connection, redis);
+    nodes = await openShardNodes(redisUrl, await installedShards(connection), { commandTimeoutMs: 2_000 });
+    const all = await shardStatuses(connection, nodes);
     const asked = all.filter((status) => shard === null || status.shard === shard);
     const text = values.json
       ? JSON.stringify({ object: 'recovery', shards: asked })
@@ -101,7 +104,7 @@ async function main(args: readonly string[]): Promise<number> {
     print(text);
     return 0;
   } finally {
-    redis.disconnect();
+    nodes?.close();
     await connection.end().catch(() => {});
   }
 }

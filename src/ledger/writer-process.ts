@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { UnreadableRecord } from '#src/journal.ts';
-import { keys } from '#src/wallet/keys.ts';
+import { isRedirection } from '#src/wallet/problems.ts';
 import { fallenFences } from './fence.ts';
 import { type HeldShard, newlyHeld } from './held-shard.ts';
 import type { Lease } from './lease.ts';
@@ -16,7 +16,7 @@ import { gatherMs, nothing, type Wrote } from './pace.ts';
 import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
 import { clearState, noteState, type StandingState } from './shard-state.ts';
 import { trimJournal } from './trim.ts';
-import type { ShardTurn } from './writer.ts';
+import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
   announce,
   BrokenLineage,
@@ -28,12 +28,12 @@ import {
   writeIsolating,
   writeTurn,
 } from './writer.ts';
+import { createWriterNodes } from './writer-nodes.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
 const fenceCheckMs = 250;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
-const idleWaitMs = 100;
 /** Far above any turn; a connection that is silent for so long is given up. */
 const statementMs = 15_000;
 /** A loop that has not come round for so long loses its leases: another writer takes over and ends its connection. */
@@ -49,7 +49,8 @@ export interface WriterProcess {
 }
 
 export function startWriter(options: WriterOptions): WriterProcess {
-  const { pool, redis, waiting, log, events } = options;
+  const { pool, nodes, log, events } = options;
+  const reach = createWriterNodes(nodes, log);
   const owner = randomUUID();
   const shards = new Map<number, HeldShard>();
   let connection: pg.Client | undefined;
@@ -162,26 +163,34 @@ export function startWriter(options: WriterOptions): WriterProcess {
   }
 
   async function recoverShard(client: pg.Client, shard: HeldShard): Promise<void> {
+    const { shard: number } = shard.lease;
+    const redis = nodes.of(number);
+    shard.triedOn = redis;
     const [progress] = await readProgress(client, [shard.lease]);
     const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
     const raised = (term: number) => {
-      shard.lease = { shard: shard.lease.shard, term };
+      shard.lease = { shard: number, term };
     };
     const stores = { connection: client, owner, redis, log, alive, raised };
-    shard.progress = isOpen ? progress! : await recover(stores, progress!, shard.lossSeenAt);
+    // Until then somebody may still believe in the server that the shard was on before.
+    const lossSeenAt = Math.max(shard.lossSeenAt, nodes.ownedSince(number));
+    shard.progress = isOpen ? progress! : await recover(stores, progress!, lossSeenAt);
     shard.open = await openEpoch(client, redis, shard.progress);
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
     shard.reached.length = 0;
-    await clearState(client, shard.lease.shard);
-    events.state(shard.lease.shard, 'serving');
+    await clearState(client, number);
+    events.state(number, 'serving');
   }
 
   /** Shards to be recovered now. */
   function due(): HeldShard[] {
     const now = Date.now();
     return [...shards.values()].filter(
-      ({ state, retryAt }) => (state === 'recovering' || state === 'ledger_behind') && retryAt <= now,
+      ({ state, retryAt, triedOn, lease: { shard } }) =>
+        (state === 'recovering' || state === 'ledger_behind') &&
+        reach.isThere(shard) &&
+        (retryAt <= now || triedOn !== nodes.of(shard)),
     );
   }
 
@@ -210,7 +219,11 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const served = [...shards.values()].flatMap(({ state, open, lease: { shard } }) =>
       state === 'serving' && open ? [{ shard, identity: open.identity, sha: open.scripts.accrue.sha }] : [],
     );
-    for (const shard of await fallenFences(redis, served)) recovering(shard, false);
+    const there = served.filter(({ shard }) => reach.isThere(shard));
+    for (const [redis, group] of Map.groupBy(there, ({ shard }) => nodes.of(shard))) {
+      const fallen = await reach.at(redis, () => fallenFences(redis, group));
+      for (const shard of fallen ?? []) recovering(shard, false);
+    }
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
@@ -231,7 +244,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const postings = turns.flatMap((turn) => turn.postings);
     for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
     // Whoever waits reads the position again soon; the books have it either way.
-    await announce(redis, turns).catch((error: unknown) =>
+    await announce(nodes, turns).catch((error: unknown) =>
       log.warn({ err: error }, 'positions not announced'),
     );
     if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
@@ -270,19 +283,28 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
+  /** Reads every server's journals beside the others'. */
+  async function readFrom(due: readonly ShardProgress[]): Promise<ShardTurn[]> {
+    const onBroken = (shard: number, error: Error) => {
+      // Redis is not what it was: recovery decides what can be kept.
+      if (error instanceof BrokenLineage) recovering(shard, true);
+      else if (isRedirection(error)) nodes.reread();
+      else wait(shard, 'stopped', error);
+    };
+    const groups = [...Map.groupBy(due, ({ shard }) => nodes.of(shard))];
+    const read = await Promise.all(
+      groups.map(([redis, group]) => reach.at(redis, () => readTurns(redis, group, onBroken))),
+    );
+    return read.flatMap((turns) => turns ?? []);
+  }
+
   async function turn(client: pg.Client): Promise<Wrote> {
     const now = Date.now();
-    const due = [...shards.values()].filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now);
+    const due = [...shards.values()]
+      .filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now && reach.isThere(s.lease.shard))
+      .map((shard) => shard.progress!);
     if (due.length === 0) return nothing;
-    const read = await readTurns(
-      redis,
-      due.map((shard) => shard.progress!),
-      (shard, error) => {
-        // Redis is not what it was: recovery decides what can be kept.
-        if (error instanceof BrokenLineage) recovering(shard, true);
-        else wait(shard, 'stopped', error);
-      },
-    );
+    const read = await readFrom(due);
     const records = read.reduce((sum, t) => sum + t.postings.length, 0);
     const idleDue = now - positionsAt > idlePositionMs;
     const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
@@ -303,26 +325,21 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (now - trimmedAt < trimMs) return;
     trimmedAt = now;
     for (const [number, shard] of shards) {
-      if (shard.state !== 'serving' || !shard.progress || !shard.open) continue;
-      const { sha } = shard.open.scripts.trim;
-      const records = await trimJournal(redis, {
-        ...options,
-        number,
-        sha,
-        progress: shard.progress,
-        reached: shard.reached,
-      });
+      if (shard.state !== 'serving' || !shard.progress || !shard.open || !reach.isThere(number)) continue;
+      const { progress, reached, open } = shard;
+      const { sha } = open.scripts.trim;
+      const redis = nodes.of(number);
+      const trimming = { ...options, number, sha, progress, reached };
+      const records = await reach.at(redis, () => trimJournal(redis, trimming));
+      if (records === undefined) continue;
       events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
     }
   }
 
-  /** Waits until a journal grows, at most `idleWaitMs`. */
-  async function idle(): Promise<void> {
-    const serving = [...shards.values()].filter((shard) => shard.state === 'serving' && shard.progress);
-    if (serving.length === 0 || waiting.status !== 'ready') return delay(idleWaitMs);
-    const streams = serving.map((shard) => keys.journal(shard.lease.shard));
-    const ids = serving.map(({ progress }) => `${progress!.epoch}-${progress!.seq}`);
-    await waiting.xread('COUNT', 1, 'BLOCK', idleWaitMs, 'STREAMS', ...streams, ...ids);
+  /** Waits until a journal grows. */
+  function idle(): Promise<void> {
+    const serving = [...shards.values()].filter(({ state }) => state === 'serving');
+    return reach.idle(serving.flatMap(({ progress }) => progress ?? []));
   }
 
   async function step(): Promise<Wrote> {

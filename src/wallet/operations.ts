@@ -5,10 +5,10 @@
  * The reply is a function of the recorded operation alone (`Recorded`), so the first answer, a replay an hour later and
  * `GET /v1/operations/:id` cannot differ.
  */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
+import type { AnyRedis, RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
@@ -147,7 +147,8 @@ function differingPointer(first: unknown, second: unknown, path = ''): string | 
 
 export function createOperations(
   pool: pg.Pool,
-  redis: Redis,
+  nodes: RedisNodes,
+  anyRedis: AnyRedis,
   wallet: Wallet,
   lookup: Lookup,
   epochs: Epochs,
@@ -180,7 +181,7 @@ export function createOperations(
   }
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
-    const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
+    const [found] = await nodes.of(shard).xrange(keys.journal(shard), streamId, streamId);
     if (!found) return undefined;
     const record = parseRecord(found[0], found[1]);
     if (record.kind === 'opened') return undefined;
@@ -257,7 +258,8 @@ export function createOperations(
     const { performed } = await lookedUp(draft);
     if (performed) return performed;
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    const entry = parseEntry(await redis.get(keys.idempotency(wallet.shardOf(member), key)));
+    const shard = wallet.shardOf(member);
+    const entry = parseEntry(await nodes.of(shard).get(keys.idempotency(shard, key)));
     if (!entry) return undefined;
     const recorded = await replay(entry.operation, entry.streamId);
     if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
@@ -321,7 +323,8 @@ export function createOperations(
 
   async function remembers(draft: Parameters<Operations['remembers']>[0]): Promise<boolean> {
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    return (await redis.exists(keys.idempotency(wallet.shardOf(draft.member), key))) === 1;
+    const shard = wallet.shardOf(draft.member);
+    return (await nodes.of(shard).exists(keys.idempotency(shard, key))) === 1;
   }
 
   async function levelAfter(of: Recorded, waiting: Soon<Waited>): Promise<Durability> {
@@ -341,7 +344,7 @@ export function createOperations(
   return {
     wallet,
     lookup,
-    dailyLimit: createDailyLimit(redis),
+    dailyLimit: createDailyLimit(anyRedis),
     fingerprint: (canonical) => fingerprintOf(fingerprintSecret, canonical),
     known,
     answered,

@@ -13,6 +13,7 @@ import { recover } from '#src/ledger/recovery.ts';
 import type { ShardProgress, ShardTurn } from '#src/ledger/writer.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { createRedis, identityOf } from '#src/platform/redis.ts';
+import { onlyNode } from '#src/platform/redis-nodes.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
 import { type MemberNumber, newOperation, type OperationHex } from '#src/values.ts';
 import type { Epochs } from '#src/wallet/epochs.ts';
@@ -119,8 +120,8 @@ async function believe(redis: Redis, pool: pg.Pool, api: Caller, isUnnoticed: bo
 /** Stores in the model's first state, and the processes that act on them. */
 export async function openReplay(stores: Stores, variant: Variant): Promise<Replay> {
   const admin = stores.redis;
-  const redis = createRedis(stores.redisUrl);
-  const subscriber = createRedis(stores.redisUrl);
+  const [redis, subscriber] = [createRedis(stores.redisUrl), createRedis(stores.redisUrl)];
+  const nodes = onlyNode(redis);
   const pool = createPool(stores.databaseUrl, 4);
   await ensureInstallation(pool, 1);
   const { program, members } = await enrol(pool);
@@ -145,7 +146,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       operation: () => Promise.reject(new Error('nothing is undone')),
     };
     const wallet = variant.wallet.createWallet({
-      redis,
+      nodes,
       epochs,
       loader,
       written,
@@ -257,7 +258,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
   async function snapshot(api: Caller, member: number): Promise<void> {
     api.loading = stepwise((pause) => {
       const held = heldPool(pool, pause);
-      return variant.load.createLoader(redis, held, api.epochs, 1, () => {}).member(members[member]!);
+      return variant.load.createLoader(nodes, held, api.epochs, 1, () => {}).member(members[member]!);
     });
     await api.loading.next();
   }
@@ -352,7 +353,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     seen: () => seenInStores(admin, pool, { members, operations, scriptsOf: variant.scripts.scriptsOf }),
     waited: async (position) => written.wait({ shard, ...position }, 2_000),
     loaded: (member) =>
-      variant.load.createLoader(redis, pool, callers[0].epochs, 1, () => {}).member(members[member]!),
+      variant.load.createLoader(nodes, pool, callers[0].epochs, 1, () => {}).member(members[member]!),
     async end() {
       written.stop();
       for (const { connection } of writers) await connection.end();
