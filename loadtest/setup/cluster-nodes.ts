@@ -1,5 +1,4 @@
 /** PURE. What a node of a Redis Cluster says of itself, and the slot of a key. */
-
 import { slotOfTag } from '#src/platform/redis-topology.ts';
 
 export const slotsMax = 16_384;
