@@ -48,20 +48,20 @@ function messageOf(error: unknown): string {
 }
 
 /**
- * A failover that no fault wanted, because a node was slow to come back or this machine was busy, may cost what the replica
- * did not have yet: a destruction like any other. One that asked for a failover without loss has its word checked.
+ * A failover that the fault does not bring about, because a node was slow to come back or this machine was busy, may cost
+ * what the replica did not have yet: a destruction like any other.
  */
 async function noteFailover(
-  { name, losesNothing }: Fault,
+  { name, destroys, losesNothing }: Fault,
   house: House,
   course: Course,
   print: (text: string) => void,
 ): Promise<void> {
   const owners = await house.redis.owners();
   const atMs = Date.now();
-  if (owners !== course.owners && !losesNothing) {
+  if (owners !== course.owners && !destroys && !losesNothing) {
     course.destructions.push({ fromMs: course.ownersAtMs, toMs: atMs + namingMs });
-    print(`${name}: other nodes decide now (${owners})`);
+    print(`${name}: there was a failover beside it (${course.owners}, now ${owners})`);
   }
   course.owners = owners;
   course.ownersAtMs = atMs;

@@ -79,7 +79,8 @@ const masterStopped: Fault = {
     seen(stopped, `${master.name} is stopped`);
     await promoted(pair, heal);
     const evidence = `${master.name} (${pid}) stands still, ${replica.name} is the master`;
-    return { evidence, holdMs: stage.random.whole(0, 2_000), heal };
+    // At once, while nobody knows of the failover yet, or when everybody does.
+    return { evidence, holdMs: stage.random.pick([0, 0, 300, 2_000]), heal };
   },
 };
 
