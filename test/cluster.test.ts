@@ -28,8 +28,8 @@ interface Who {
 async function memberIn(shard: number, points: number): Promise<Who> {
   for (let tries = 0; tries < 200; tries += 1) {
     const member = await shop.enrol();
-    const answer = await shop.pos('GET', `/v1/members/${member}`);
-    const number = parseMemberId(answer.id)!;
+    const answer = await shop.pos('GET', `/v1/members/${member}/balances`);
+    const number = parseMemberId(String(answer.body.member))!;
     if (shardOfMember(number, shardCount) !== shard) continue;
     await shop.accrue(member, points, { durability: 'ledger' });
     return { member, number };
@@ -102,7 +102,7 @@ test('the limit of a key for the day is counted, although its counter lies in no
   const earn = (points: number) =>
     engine.http('POST', '/v1/accruals', shop.receipt(member, points), { key: token });
   expect((await earn(45)).status).toBe(201);
-  expect(await earn(10)).toMatchObject({ status: 429, code: 'limit_exceeded' });
+  expect(await earn(10)).toMatchObject({ status: 403, code: 'limit_exceeded' });
   expect((await spend(5)).status).toBe(201);
 });
 
@@ -229,10 +229,10 @@ describe('a shard that is moved', () => {
     expect(await shop.balances(who.member)).toMatchObject({ available: 33 });
   }, 120_000);
 
-  test('is refused where the target is no master, or the cluster is none', async () => {
+  test('is refused where the target is no master', async () => {
     const [replica] = await cluster.replicasOf(await masterOf(0));
     const refused = await recover('--move', '0', addressOf(replica!));
-    expect(refused).toMatchObject({ code: 1 });
+    expect(refused).toMatchObject({ code: 2 });
     expect(refused.complaint).toContain('is not a master');
     expect((await pool.query('select 1 from shard_move')).rows).toEqual([]);
   });
