@@ -4,7 +4,11 @@ import { createPressureEviction } from '#src/jobs/eviction.ts';
 import { type MemberNumber, memberId } from '#src/values.ts';
 import { startEngine, waitFor } from './harness.ts';
 
-const engine = await startEngine({ shardCount: 4, maxmemoryMb: 64 });
+const engine = await startEngine({
+  shardCount: 4,
+  maxmemoryMb: 64,
+  onlyOneRedis: 'fills the memory of one process',
+});
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis } = engine;

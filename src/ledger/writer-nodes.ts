@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys } from '#src/wallet/keys.ts';
+import { fallenFences, type Served } from './fence.ts';
 
 /** How far the journal of a shard has been read. */
 export interface ReadTo {
@@ -20,6 +21,8 @@ export interface WriterNodes {
   isThere(shard: number): boolean;
   /** Does something at a server; undefined, and the server is left alone for a moment, where that fails. */
   at<T>(redis: Redis, work: () => Promise<T>): Promise<T | undefined>;
+  /** Of the shards served, those whose fence has fallen; those whose server is away are not among them. */
+  fallen(served: readonly Served[]): Promise<number[]>;
   /** Waits until one of the journals grows, at most `idleWaitMs`. */
   idle(journals: readonly ReadTo[]): Promise<void>;
 }
@@ -46,22 +49,34 @@ export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
     );
   }
 
+  function isThere(shard: number): boolean {
+    const redis = nodes.of(shard);
+    return redis.status === 'ready' && (awayUntil.get(redis) ?? 0) <= Date.now();
+  }
+
+  async function at<T>(redis: Redis, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const done = await work();
+      awayUntil.delete(redis);
+      return done;
+    } catch (error) {
+      log.warn({ err: error }, 'a Redis does not answer');
+      awayUntil.set(redis, Date.now() + awayMs);
+      nodes.reread();
+      return undefined;
+    }
+  }
+
   return {
-    isThere(shard) {
-      const redis = nodes.of(shard);
-      return redis.status === 'ready' && (awayUntil.get(redis) ?? 0) <= Date.now();
-    },
-    async at(redis, work) {
-      try {
-        const done = await work();
-        awayUntil.delete(redis);
-        return done;
-      } catch (error) {
-        log.warn({ err: error }, 'a Redis does not answer');
-        awayUntil.set(redis, Date.now() + awayMs);
-        nodes.reread();
-        return undefined;
-      }
+    isThere,
+    at,
+    async fallen(served) {
+      const there = served.filter(({ shard }) => isThere(shard));
+      const groups = [...Map.groupBy(there, ({ shard }) => nodes.of(shard))];
+      const fallen = await Promise.all(
+        groups.map(([redis, group]) => at(redis, () => fallenFences(redis, group))),
+      );
+      return fallen.flatMap((found) => found ?? []);
     },
     async idle(journals) {
       const open: Promise<void>[] = [];

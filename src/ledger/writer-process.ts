@@ -8,10 +8,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { UnreadableRecord } from '#src/journal.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
-import { fallenFences } from './fence.ts';
 import { type HeldShard, newlyHeld } from './held-shard.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
+import { moveStep, movesAsked } from './move.ts';
 import { gatherMs, nothing, type Wrote } from './pace.ts';
 import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
 import { clearState, noteState, type StandingState } from './shard-state.ts';
@@ -32,6 +32,7 @@ import { createWriterNodes } from './writer-nodes.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
 const fenceCheckMs = 250;
+const moveStepEveryMs = 50;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
 /** Far above any turn; a connection that is silent for so long is given up. */
@@ -167,11 +168,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const redis = nodes.of(number);
     shard.triedOn = redis;
     const [progress] = await readProgress(client, [shard.lease]);
-    const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
-    const raised = (term: number) => {
-      shard.lease = { shard: number, term };
-    };
+    const raised = (term: number) => void Object.assign(shard, { lease: { shard: number, term } });
     const stores = { connection: client, owner, redis, log, alive, raised };
+    const moveTo = nodes.cluster && (await movesAsked(client, [number])).get(number);
+    if (moveTo !== undefined && !(await moveStep(stores, nodes, progress!, moveTo))) {
+      shard.retryAt = Date.now() + moveStepEveryMs;
+      return;
+    }
+    const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
     // Until then somebody may still believe in the server that the shard was on before.
     const lossSeenAt = Math.max(shard.lossSeenAt, nodes.ownedSince(number));
     shard.progress = isOpen ? progress! : await recover(stores, progress!, lossSeenAt);
@@ -211,19 +215,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
-  /** A shard whose scripts are gone, or whose Redis is another one, is fenced until it is recovered. */
-  async function checkFences(): Promise<void> {
+  /** A shard whose fence has fallen is closed until it is recovered, and so is one that a person wants elsewhere. */
+  async function checkFences(client: pg.Client): Promise<void> {
     const now = Date.now();
     if (now - fenceCheckedAt < fenceCheckMs) return;
     fenceCheckedAt = now;
     const served = [...shards.values()].flatMap(({ state, open, lease: { shard } }) =>
       state === 'serving' && open ? [{ shard, identity: open.identity, sha: open.scripts.accrue.sha }] : [],
     );
-    const there = served.filter(({ shard }) => reach.isThere(shard));
-    for (const [redis, group] of Map.groupBy(there, ({ shard }) => nodes.of(shard))) {
-      const fallen = await reach.at(redis, () => fallenFences(redis, group));
-      for (const shard of fallen ?? []) recovering(shard, false);
-    }
+    const moves = await movesAsked(client, nodes.cluster ? served.map(({ shard }) => shard) : []);
+    for (const shard of [...(await reach.fallen(served)), ...moves.keys()]) recovering(shard, false);
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
@@ -344,7 +345,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function step(): Promise<Wrote> {
     const client = await connect();
-    await checkFences();
+    await checkFences(client);
     await recoverShards(client);
     await refreshProgress(client);
     const wrote = await turn(client);

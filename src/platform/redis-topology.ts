@@ -10,9 +10,13 @@ export interface NodeView {
   /** `host:port`; empty where the viewer does not know it. */
   readonly address: string;
   readonly isMaster: boolean;
+  /** The node that was asked. */
+  readonly isMyself: boolean;
   readonly configEpoch: number;
   /** Ranges of slots, both ends inclusive. */
   readonly slots: readonly (readonly [first: number, last: number])[];
+  /** Slots that it is handing to another node. */
+  readonly leaving: readonly number[];
 }
 
 /** An owner of a slot. */
@@ -81,9 +85,13 @@ export function viewOf(text: string, askedHost: string): NodeView[] {
       return {
         id,
         address: addressOf(place, isMyself ? askedHost : ''),
+        isMyself,
         isMaster: flags.split(',').includes('master'),
         configEpoch: Number(configEpoch),
-        // `[93-<-id]` is a slot on its way, which its owner keeps until it has arrived.
+        // `[93->-id]` is a slot on its way, which its owner keeps until it has arrived.
+        leaving: slots
+          .filter((slot) => slot.includes('->-'))
+          .map((slot) => Number.parseInt(slot.slice(1), 10)),
         slots: slots
           .filter((slot) => !slot.startsWith('['))
           .map((slot) => {
@@ -106,4 +114,11 @@ export function ownersOf(views: readonly (readonly NodeView[])[]): (Owner | unde
     }
   }
   return owners;
+}
+
+/** What a node says of itself about a slot. */
+export function sayingOf(text: string, slot: number): 'owned' | 'leaving' | 'not owned' {
+  const own = viewOf(text, '').find((node) => node.isMyself);
+  if (!own?.slots.some(([first, last]) => first <= slot && slot <= last)) return 'not owned';
+  return own.leaving.includes(slot) ? 'leaving' : 'owned';
 }

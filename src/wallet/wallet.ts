@@ -369,14 +369,12 @@ export function createWallet({
   }
 
   async function readBarrier(shard: number, timeoutMs: number): Promise<Waited> {
-    const found = await nodes
-      .of(shard)
-      .xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1)
-      .catch((error: unknown) => {
-        throw new Problem('not_ready', 'the journals cannot be read at the moment', {}, { cause: error });
-      });
+    const redis = nodes.of(shard);
+    const found = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1).catch((error: unknown) => {
+      throw new Problem('not_ready', 'the journals cannot be read at the moment', {}, { cause: error });
+    });
     const last = found[0];
-    if (!last) throw new Problem('shard_recovering');
+    if (!last || !nodes.believes(shard, redis)) throw new Problem('shard_recovering');
     const [epoch, seq] = last[0].split('-');
     return written.wait({ shard, epoch: Number(epoch), seq: Number(seq) }, timeoutMs);
   }
