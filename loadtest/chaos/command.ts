@@ -61,18 +61,19 @@ function optionsOf(args: readonly string[]): Options {
       help: { type: 'boolean', default: false },
     },
   });
-  const names = faultsFor(values.cluster).map(({ name }) => name);
+  const broken = brokenBuilds.find(({ name }) => name === values.broken);
+  const isCluster = values.cluster || broken?.needs === 'a cluster';
+  const names = faultsFor(isCluster).map(({ name }) => name);
   const stranger = [...values.fault, ...values.without].find((name) => !names.includes(name));
   if (stranger !== undefined)
     throw new UsageFault(`there is no fault ${stranger} here; there are ${names.join(', ')}`);
-  const broken = brokenBuilds.find(({ name }) => name === values.broken);
   if (values.broken !== undefined && !broken) {
     throw new UsageFault(`--broken needs one of ${brokenBuilds.map(({ name }) => name).join(', ')}`);
   }
   const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? names);
   return {
     broken,
-    isCluster: values.cluster,
+    isCluster,
     seconds: wholeOf(values.seconds, broken?.seconds ?? 60, 'seconds', 86_400),
     seed: wholeOf(values.seed, Date.now() % 1_000_000, 'seed', 4_294_967_295),
     faults: wanted.filter((name) => !values.without.includes(name)),

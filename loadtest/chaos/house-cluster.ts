@@ -28,6 +28,8 @@ export interface HouseCluster extends RedisCluster {
   cutOffReplicas(master: RedisNode): void;
   /** The bus between the node and all others is cut, and to its replicas; clients still reach it where `isServed`. */
   isolate(node: RedisNode, isServed: boolean): void;
+  /** A process of the house reaches no other node any more; whatever it has sent to the others is lost. */
+  blind(process: string, except: RedisNode): void;
   /** All links to nodes, and between them, are ordinary again. */
   heal(): void;
   /** Waits until another node decides for what the node decided for. Answers whether one does. */
@@ -40,7 +42,11 @@ const replicaWord = 'REPLCONF';
 const senderAt = 40;
 
 /** Starts the cluster and stands proxies in front of its nodes. */
-export async function openClusterRedis(servers: LocalOptions, shardCount: number): Promise<HouseRedis> {
+export async function openClusterRedis(
+  servers: LocalOptions,
+  shardCount: number,
+  processes: readonly string[],
+): Promise<HouseRedis> {
   const fronts: { readonly link: Link; readonly bus: Link }[] = [];
   for (const name of ['redis-1', 'redis-2', 'redis-3', 'redis-4', 'redis-5', 'redis-6']) {
     fronts.push({
@@ -52,6 +58,8 @@ export async function openClusterRedis(servers: LocalOptions, shardCount: number
     ...servers,
     maxmemoryMb,
     nodeTimeoutMs,
+    // Each process logs in under its own name, by which its connections are told from those of the others.
+    users: processes,
     announced: fronts.map(({ link, bus }) => ({ port: link.port, busPort: bus.port })),
     onStarted({ index, server, busPort }) {
       fronts[index]!.link.retarget(server.port);
@@ -85,6 +93,10 @@ export async function openClusterRedis(servers: LocalOptions, shardCount: number
       if (isServed) house.cutOffReplicas(node);
       else house.linkOf(node).freeze();
     },
+    blind(process, except) {
+      const others = cluster.nodes.filter(({ name }) => name !== except.name);
+      for (const node of others) house.linkOf(node).freeze((opening) => opening.includes(process));
+    },
     heal() {
       for (const { link, bus } of fronts) {
         link.heal();
@@ -104,7 +116,7 @@ export async function openClusterRedis(servers: LocalOptions, shardCount: number
   return {
     nodes: cluster.nodes,
     links,
-    connect: async () => ({ url: cluster.url, links }),
+    connect: async (process) => ({ url: cluster.urlOf(process), links }),
     masters: async () => [...new Set(await byShard())].toSorted((a, b) => a.index - b.index),
     byShard,
     owners: async () => (await byShard()).map(({ name }, shard) => `${shard}: ${name}`).join(', '),

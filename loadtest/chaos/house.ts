@@ -12,7 +12,7 @@ import { createProgram } from '#src/earning/program.ts';
 import { createKey } from '#src/http/keys.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { startLocalPostgres } from '#src/platform/local/postgres.ts';
-import { waitUntil } from '#src/platform/local/processes.ts';
+import { type Outcome, run, waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalServer } from '#src/platform/local/server.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { withRedis } from '../setup/with-redis.ts';
@@ -49,6 +49,8 @@ export interface House {
   /** Every link of the house that may misbehave. */
   readonly links: readonly Link[];
   startPostgres(): Promise<void>;
+  /** Runs a command of the service's to its end, past all proxies in front of PostgreSQL. */
+  command(script: string, args: readonly string[], timeoutMs: number): Promise<Outcome>;
   /** As the user who may do everything, past all proxies. A connection of its own, because servers come and go. */
   withRedis<T>(node: RedisNode, work: (redis: Redis) => Promise<T>): Promise<T>;
   withPostgres<T>(work: (client: pg.Client) => Promise<T>): Promise<T>;
@@ -69,6 +71,9 @@ const roster: readonly (readonly [Role, string])[] = [
   ['upkeep', 'upkeep'],
   ['evictor', 'evictor'],
 ];
+
+/** Who runs commands. */
+const operator = 'operator';
 
 /** Lots of many days, so that burn order means something; debt, so that taking back what was spent does too. */
 async function settle(databaseUrl: string): Promise<Tenant> {
@@ -151,7 +156,8 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   const servers = { dataDir: folder, cacheDir, abort };
   let postgres = await startLocalPostgres(servers);
   stack.defer(() => postgres.stop());
-  const redis = await (options.isCluster ? openClusterRedis : openSingleRedis)(servers, shardCount);
+  const names = [...roster.map(([, name]) => name), operator];
+  const redis = await (options.isCluster ? openClusterRedis : openSingleRedis)(servers, shardCount, names);
   stack.defer(() => redis.end());
   const tenant = await settle(postgres.url);
   const identityKey = randomBytes(32).toString('base64');
@@ -180,6 +186,11 @@ export async function openHouse(options: HouseOptions): Promise<House> {
       const { port } = postgres;
       postgres = await startLocalPostgres(servers);
       if (postgres.port !== port) throw new Error('PostgreSQL came back on another port');
+    },
+    async command(script, args, timeoutMs) {
+      const { url } = await redis.connect(operator);
+      const env = { DATABASE_URL: postgres.url, REDIS_URL: url, DATA_DIR: folder, IDENTITY_KEY: identityKey };
+      return run({ file: process.execPath, args: [join(options.root, script), ...args], env }, timeoutMs);
     },
     withRedis: (node, work) => withRedis(node.server.adminUrl, work),
     withPostgres: (work) => withPostgres(postgres.url, work),

@@ -13,7 +13,7 @@ import type { Redis } from 'ioredis';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { readRecord, writeRecord } from '#src/platform/local/record.ts';
-import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
+import { type LocalRedis, serviceUser, startLocalRedis } from '#src/platform/local/redis.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
 import { type NodeSaying, parseOwnLine, slotOfKey, slotsMax } from './cluster-nodes.ts';
 import { withRedis } from './with-redis.ts';
@@ -28,6 +28,8 @@ export interface ClusterOptions extends LocalOptions {
   readonly maxmemoryMb?: number;
   /** After so long without an answer a node counts as failed. */
   readonly nodeTimeoutMs?: number;
+  /** More users with the password and the rights of the service's. */
+  readonly users?: readonly string[];
   /** One for each node; the nodes' own ports when absent. */
   readonly announced?: readonly Announced[];
   /** Told whenever a node has started, before anybody is sent to it. */
@@ -56,7 +58,9 @@ export interface Role extends NodeSaying {
 
 export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
-  /** `redis-cluster://user:password@host:port,host:port,…`: the service's user and all nodes as seeds. */
+  /** `redis-cluster://user:password@host:port,host:port,…` with all nodes as seeds. */
+  urlOf(user: string): string;
+  /** The service's. */
   readonly url: string;
   /** What every node says of itself; nodes that do not answer are left out, and `except`, which may be unable to. */
   roles(except?: ClusterNode): Promise<Role[]>;
@@ -125,7 +129,10 @@ async function startNode(options: ClusterOptions, folder: string, index: number)
   let busPort = await freeLoopbackPort();
   const start = async (): Promise<LocalRedis> => {
     busPort = await freeLoopbackPort(busPort);
-    const settings = settingsOf(busPort, nodeTimeoutMs, passwords.adminPassword, to);
+    const settings = [
+      ...settingsOf(busPort, nodeTimeoutMs, passwords.adminPassword, to),
+      ...(options.users ?? []).map((user) => serviceUser(user, passwords.password)),
+    ];
     return startLocalRedis({ ...options, dataDir, maxmemoryMb, settings });
   };
   let server = await start();
@@ -259,7 +266,8 @@ export async function startRedisCluster(options: ClusterOptions): Promise<RedisC
   const ask: RedisCluster['ask'] = (node, work) => withRedis(node.server.adminUrl, work);
   const masters = async (): Promise<Role[]> => ownersAmong(await rolesOf(nodes));
   const { password } = await passwordsIn(folder);
-  const seeds = () => nodes.map(({ announced }) => `${host}:${announced.port}`).join(',');
+  const urlOf = (user: string): string =>
+    `redis-cluster://${user}:${password}@${nodes.map(({ announced }) => `${host}:${announced.port}`).join(',')}`;
   const whole = async (timeoutMs = formingMs): Promise<void> => {
     let left: string | undefined;
     const isWhole = await waitUntil(
@@ -277,8 +285,9 @@ export async function startRedisCluster(options: ClusterOptions): Promise<RedisC
   const standing = stack.move();
   return {
     nodes,
+    urlOf,
     get url() {
-      return `redis-cluster://points:${password}@${seeds()}`;
+      return urlOf('points');
     },
     roles: (except) => rolesOf(nodes.filter((node) => node !== except)),
     masters,

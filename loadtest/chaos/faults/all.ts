@@ -2,6 +2,7 @@
 import { clusterFaults } from './cluster.ts';
 import { diskFaults } from './disk.ts';
 import type { Fault } from './fault.ts';
+import { moveFaults } from './moves.ts';
 import { networkFaults } from './network.ts';
 import { postgresFaults } from './postgres.ts';
 import { processFaults } from './processes.ts';
@@ -18,6 +19,7 @@ export const faults: readonly Fault[] = [
   ...diskFaults,
   ...repeatFaults,
   ...clusterFaults,
+  ...moveFaults,
 ];
 
 /** The faults that a house with one Redis, or with a cluster, can have. */

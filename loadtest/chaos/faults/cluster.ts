@@ -3,6 +3,7 @@
  * one has taken their place. Replication is asynchronous, so all but the clean failover may cost what stood at `journal`.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { waitUntil } from '#src/platform/local/processes.ts';
 import { keys } from '#src/wallet/keys.ts';
 import type { House } from '../house.ts';
 import type { HouseCluster } from '../house-cluster.ts';
@@ -97,6 +98,12 @@ const cleanFailover: Fault = {
   },
 };
 
+/** The shards that a node decides for. */
+async function shardsOf(house: House, { name }: RedisNode): Promise<number[]> {
+  const owners = await house.redis.byShard();
+  return [...owners.keys()].filter((shard) => owners[shard]!.name === name);
+}
+
 /** The last id of every journal that a node has, also where it is a replica. */
 async function lastIds(house: House, node: RedisNode, shards: readonly number[]): Promise<string[]> {
   return house.withRedis(node, async (redis) => {
@@ -113,8 +120,7 @@ async function lastIds(house: House, node: RedisNode, shards: readonly number[])
 /** A replica that has missed some of what its master did takes over. */
 async function takeOver({ house, random }: Stage, pair: Pair): Promise<string> {
   const { cluster, master, replica } = pair;
-  const owners = await house.redis.byShard();
-  const shards = [...owners.keys()].filter((shard) => owners[shard]!.name === master.name);
+  const shards = await shardsOf(house, master);
   cluster.cutOffReplicas(master);
   try {
     await delay(random.whole(100, 1_500));
@@ -186,6 +192,52 @@ const minority: Fault = {
   inject: (stage) => cutOff(stage, true),
 };
 
+/** Waits until every shard that was the master's has begun a new epoch since. */
+function recovered(house: House, shards: readonly number[], sinceMs: number): Promise<boolean> {
+  return waitUntil(
+    () =>
+      house.withPostgres(async (client) => {
+        const { rows } = await client.query<{ count: number }>(
+          'select count(distinct shard)::int as count from epoch where shard = any($1) and opened_at > to_timestamp($2::float8 / 1000)',
+          [shards, sinceMs],
+        );
+        return rows[0]?.count === shards.length;
+      }),
+    failoverMsMax,
+    20,
+  );
+}
+
+const blindApi: Fault = {
+  name: 'cluster-blind-api',
+  does: 'a master stands still until its shards are recovered elsewhere; one API, which reaches no other node, sent it calls',
+  destroys: true,
+  needs: 'a cluster',
+  async inject(stage) {
+    const { house, random } = stage;
+    const pair = await pairOf(stage);
+    const { cluster, master, replica } = pair;
+    const { pid } = master.server;
+    const victim = random.pick(house.of('api'));
+    const shards = await shardsOf(house, master);
+    const sinceMs = Date.now();
+    const wake = async () => {
+      process.kill(pid, 'SIGCONT');
+      // Its late answers reach the API, which does not know yet.
+      await delay(300);
+      cluster.heal();
+    };
+    cluster.blind(victim.name, master);
+    process.kill(pid, 'SIGSTOP');
+    await promoted(pair, wake);
+    const isRecovered = await recovered(house, shards, sinceMs);
+    if (!isRecovered) await wake();
+    seen(isRecovered, `shards ${shards.join(', ')} are recovered on ${replica.name}`);
+    const evidence = `${victim.name} waited for ${master.name} when ${replica.name} already served its ${shards.length} shards`;
+    return { evidence, holdMs: 0, heal: wake };
+  },
+};
+
 const replicaKilled: Fault = {
   name: 'cluster-replica-killed',
   does: 'kill -9 of a replica; it comes back and copies what it has missed',
@@ -210,5 +262,6 @@ export const clusterFaults: readonly Fault[] = [
   thereAndBack,
   partition,
   minority,
+  blindApi,
   replicaKilled,
 ];
