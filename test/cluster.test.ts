@@ -5,6 +5,7 @@ import { openingFields } from '#src/ledger/journal-entry.ts';
 import { slotOfTag } from '#src/platform/redis-topology.ts';
 import { type MemberNumber, parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys, shardTag } from '#src/wallet/keys.ts';
+import { problemOfError } from '#src/wallet/problems.ts';
 import { slotOfShard } from '#src/wallet/shard-nodes.ts';
 import type { ClusterNode } from '../loadtest/setup/redis-cluster.ts';
 import { reference, startEngine, uuidV7, waitFor } from './harness.ts';
@@ -92,6 +93,22 @@ test('every shard moves points, on three masters, and the books hold all of it',
   }
   await engine.drained();
   await engine.audit();
+});
+
+test('a master that is asked for a slot of another one refuses, and nothing is applied', async () => {
+  const own = await masterOf(0);
+  const other = (await cluster.masters()).map(({ node }) => node).find((node) => node !== own)!;
+  const { sha } = engine.app.epochs.of(0)!.scripts.accrue;
+  const newest = () => redis.xrevrange(keys.journal(0), '+', '-', 'COUNT', 1);
+  const before = await newest();
+  const refusal: unknown = await cluster
+    .ask(other, (each) => each.evalsha(sha, 1, keys.journal(0), Date.now(), Date.now() + 30_000))
+    .catch((error: unknown) => error);
+  expect(String(refusal)).toContain(`MOVED ${slotOfShard(0)} ${addressOf(own)}`);
+  expect(problemOfError(refusal, false)).toMatchObject({ code: 'shard_recovering' });
+  // After a break in between it may be the second answer.
+  expect(problemOfError(refusal, true)).toMatchObject({ code: 'outcome_unknown' });
+  expect(await newest()).toEqual(before);
 });
 
 test('the limit of a key for the day is counted, although its counter lies in no shard', async () => {
