@@ -32,6 +32,7 @@ async function run(name: string, options: Run): Promise<RunResult & { readonly s
     callers: 8,
     folder,
     cacheDir: cacheFolder,
+    isCluster: false,
     abort: new AbortController().signal,
     print: (text) => said.push(text),
   });

@@ -1,4 +1,5 @@
 /** What a writer knows of a shard whose lease it holds. */
+import type { Redis } from 'ioredis';
 import type { OpenEpoch } from './fence.ts';
 import type { Lease } from './lease.ts';
 import type { Reached } from './trim.ts';
@@ -16,6 +17,8 @@ export interface HeldShard {
   /** When the shard was seen not to be open. */
   lossSeenAt: number;
   retryAt: number;
+  /** Where its recovery was tried last: on another server it is tried at once. */
+  triedOn: Redis | undefined;
   failures: number;
   caughtUpAt: number;
   /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
@@ -32,6 +35,7 @@ export function newlyHeld(lease: Lease, now: number): HeldShard {
     broken: false,
     lossSeenAt: now,
     retryAt: 0,
+    triedOn: undefined,
     failures: 0,
     caughtUpAt: now,
     reached: [],

@@ -18,6 +18,7 @@ import {
 } from '#src/wallet/script-versions.ts';
 import { loadedVersions, ownScripts, type ScriptVersion } from '#src/wallet/scripts.ts';
 import { fencesOf, type OpenEpoch } from './fence.ts';
+import type { WriterNodes } from './writer-nodes.ts';
 
 const fenceCheckMs = 250;
 const versionsMs = 500;
@@ -28,16 +29,16 @@ export interface ScriptWatch {
   /** Notes this writer's own scripts, and reads which versions are in use; both where that is due. */
   note(): Promise<void>;
   /** Loads into an epoch what is in use and not there. */
-  complete(open: OpenEpoch): Promise<void>;
-  /** Of the epochs served, the shards whose fence has fallen; brings the others' scripts up to date. */
-  check(served: readonly OpenEpoch[]): Promise<readonly number[]>;
+  complete(redis: Redis, open: OpenEpoch): Promise<void>;
+  /** Of the epochs served, the shards whose fence has fallen; brings the others' scripts up to date. Undefined where it is not due. */
+  check(served: readonly OpenEpoch[]): Promise<readonly number[] | undefined>;
   /** A record of a newer version was met. */
   metNewer(): void;
   /** Whether there are records for newer writers: this one keeps the shards that it can read and takes no more. */
   isOutdated(): boolean;
 }
 
-export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): ScriptWatch {
+export function createScriptWatch(pool: pg.Pool, reach: WriterNodes, log: Logger): ScriptWatch {
   const own = createScriptNote(pool);
   const told = new Set<string>();
   let inUse: VersionsInUse = { loadable: [ownScripts], left: [], hasNewerFormat: false };
@@ -57,7 +58,7 @@ export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): Scr
   }
 
   /** False where another Redis has come meanwhile. */
-  async function load(open: OpenEpoch, versions: readonly ScriptVersion[]): Promise<boolean> {
+  async function load(redis: Redis, open: OpenEpoch, versions: readonly ScriptVersion[]): Promise<boolean> {
     if ((await identityOf(redis)) !== open.identity) return false;
     await loadVersions(redis, open, versions);
     if ((await identityOf(redis)) !== open.identity) return false;
@@ -66,30 +67,33 @@ export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): Scr
     return true;
   }
 
+  /** Looks at one server. Answers the shards whose fence has fallen. */
+  async function checkAt(redis: Redis, served: readonly OpenEpoch[]): Promise<number[]> {
+    const { fallen, lacking } = await fencesOf(redis, served, inUse.loadable);
+    const lost: number[] = [];
+    for (const { open, versions } of lacking) if (!(await load(redis, open, versions))) lost.push(open.shard);
+    // Whoever waits for its scripts looks again.
+    if (lacking.length > 0) await redis.publish(changedChannel, 'epoch');
+    return [...fallen, ...lost];
+  }
+
   return {
     async note() {
       await own.write();
       await read();
     },
-    async complete(open) {
+    async complete(redis, open) {
       const loaded = await loadedVersions(redis, open, inUse.loadable);
       const missing = inUse.loadable.filter((each) => !loaded.includes(each));
-      if (missing.length > 0 && !(await load(open, missing)))
+      if (missing.length > 0 && !(await load(redis, open, missing)))
         throw new Error(
           `shard ${open.shard}: another Redis answers than the one that its epoch was opened on`,
         );
     },
     async check(served) {
-      if (performance.now() - checkedAt < fenceCheckMs) return [];
+      if (performance.now() - checkedAt < fenceCheckMs) return undefined;
       checkedAt = performance.now();
-      const { fallen, lacking } = await fencesOf(redis, served, inUse.loadable);
-      const lost: number[] = [];
-      for (const { open, versions } of lacking) {
-        if (!(await load(open, versions))) lost.push(open.shard);
-      }
-      // Whoever waits for its scripts looks again.
-      if (lacking.length > 0) await redis.publish(changedChannel, 'epoch');
-      return [...fallen, ...lost];
+      return (await reach.byServer(served, checkAt)).flat();
     },
     metNewer() {
       metNewerAt = performance.now();
