@@ -53,7 +53,7 @@ test('under faults that destroy no disk nothing that was acknowledged is lost, r
   expect(runs.length, said).toBeGreaterThan(3);
 }, 300_000);
 
-test.each(['append', 'fence', 'refundCap'])(
+test.each(['append', 'position', 'fence', 'refundCap', 'waiter'])(
   'a build without its guard is caught: %s',
   async (name) => {
     const broken = brokenBuilds.find((each) => each.name === name)!;

@@ -8,12 +8,12 @@ import { postgresFaults } from './postgres.ts';
 import { processFaults } from './processes.ts';
 import { redisFaults } from './redis.ts';
 import { repeatFaults } from './repeats.ts';
-import { staleReplica } from './stale-replica.ts';
+import { staleReplicaFaults } from './stale-replica.ts';
 
 export const faults: readonly Fault[] = [
   ...processFaults,
   ...redisFaults,
-  staleReplica,
+  ...staleReplicaFaults,
   ...postgresFaults,
   ...networkFaults,
   ...diskFaults,

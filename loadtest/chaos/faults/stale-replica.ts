@@ -1,4 +1,7 @@
-/** A replica beside the one Redis takes its place, although it was behind. A cluster does so by itself: `cluster.ts`. */
+/**
+ * A replica beside the one Redis takes its place, or gives it its data back, although it was behind. A cluster does the first by
+ * itself: `cluster.ts`.
+ */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -48,7 +51,7 @@ async function startReplica(house: House, master: RedisNode) {
   return { server, dataDir, link, ask };
 }
 
-export const staleReplica: Fault = {
+const staleReplica: Fault = {
   name: 'redis-stale-replica',
   does: 'a replica that was cut off for a while takes the place of a Redis that is gone',
   destroys: true,
@@ -73,3 +76,43 @@ export const staleReplica: Fault = {
     };
   },
 };
+
+const resynced: Fault = {
+  name: 'redis-resynced',
+  does: 'Redis becomes a replica of one that was behind, takes over its data and is made master again: its scripts stay',
+  destroys: true,
+  needs: 'one Redis',
+  async inject({ house, random }) {
+    const master = (await house.redis.masters())[0]!;
+    const { server, link, ask } = await startReplica(house, master);
+    try {
+      link.freeze();
+      await delay(random.whole(100, 1_500));
+      await ask((redis) => redis.replicaof('NO', 'ONE'));
+      const behind = await lastIds(server.adminUrl);
+      const ahead = await withRedis(master.server.adminUrl, async (redis) => {
+        const last = await lastIds(master.server.adminUrl);
+        await redis.config('SET', 'masterauth', decodeURIComponent(new URL(server.adminUrl).password));
+        await redis.replicaof('127.0.0.1', server.port);
+        const isTaken = async () =>
+          /master_link_status:up[^]*master_sync_in_progress:0/.test(await redis.info('replication'));
+        const taken = await waitUntil(isTaken, 20_000, 20);
+        await redis.replicaof('NO', 'ONE');
+        seen(taken, 'the older data were taken over');
+        return last;
+      });
+      const shards = ahead.filter((id, shard) => id !== behind[shard]).length;
+      seen(shards > 0, 'the replica was behind');
+      return {
+        evidence: `resynchronised; behind in ${shards} of ${shardCount} shards`,
+        holdMs: 0,
+        heal: async () => undefined,
+      };
+    } finally {
+      await link.close();
+      await server.stop();
+    }
+  },
+};
+
+export const staleReplicaFaults: readonly Fault[] = [staleReplica, resynced];

@@ -8,3 +8,4 @@ create table shard_move (
   target text not null check (target ~ '^[^ @/]+:[0-9]+$'),
   asked_at timestamptz not null default now()
 );
+insert into compatible_migration (migration) values ('20261122080000_moves');
