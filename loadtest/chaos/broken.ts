@@ -70,7 +70,7 @@ export const brokenBuilds: readonly Broken[] = [
       },
     ],
     faults: ['redis-stale-replica', 'redis-resynced'],
-    seconds: 15,
+    seconds: 30,
   },
   {
     name: 'snapshot',

@@ -119,7 +119,12 @@ export function createClient(options: ClientOptions): Client {
     calls += 1;
     const answer = await fetch(urls[calls % urls.length]! + path, {
       method,
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', prefer: 'wait=1' },
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        // Somebody waits long enough for another epoch to begin meanwhile.
+        prefer: `wait=${Math.floor(timeoutMs / 1_000)}`,
+      },
       signal: AbortSignal.timeout(timeoutMs),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });

@@ -95,7 +95,7 @@ const resynced: Fault = {
         await redis.config('SET', 'masterauth', decodeURIComponent(new URL(server.adminUrl).password));
         await redis.replicaof('127.0.0.1', server.port);
         const isTaken = async () =>
-          /master_link_status:up[^]*master_sync_in_progress:0/.test(await redis.info('replication'));
+          /master_link_status:up\r\n[\s\S]*master_sync_in_progress:0/.test(await redis.info('replication'));
         const taken = await waitUntil(isTaken, 20_000, 20);
         await redis.replicaof('NO', 'ONE');
         seen(taken, 'the older data were taken over');
