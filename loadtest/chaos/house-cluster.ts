@@ -6,7 +6,7 @@
 import { waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { slotOfKey, slotsMax } from '../setup/cluster-nodes.ts';
+import { slotsMax } from '../setup/cluster-nodes.ts';
 import {
   type ClusterNode,
   ownersAmong,
