@@ -11,6 +11,7 @@ import {
   type ClusterNode,
   ownersAmong,
   type RedisCluster,
+  slotOfKey,
   startRedisCluster,
 } from '../setup/redis-cluster.ts';
 import type { HouseRedis, RedisNode } from './house-redis.ts';
