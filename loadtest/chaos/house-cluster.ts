@@ -6,11 +6,12 @@
 import { waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { slotOfKey, slotsMax } from '../setup/cluster-nodes.ts';
+import { slotsMax } from '../setup/cluster-nodes.ts';
 import {
   type ClusterNode,
   ownersAmong,
   type RedisCluster,
+  slotOfKey,
   startRedisCluster,
 } from '../setup/redis-cluster.ts';
 import type { HouseRedis, RedisNode } from './house-redis.ts';

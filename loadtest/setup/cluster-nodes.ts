@@ -1,5 +1,4 @@
-/** PURE. What a node of a Redis Cluster says of itself, and the slot of a key. */
-import { slotOfTag } from '#src/platform/redis-topology.ts';
+/** PURE. What a node of a Redis Cluster says of itself. */
 
 export const slotsMax = 16_384;
 
@@ -28,12 +27,4 @@ export function parseOwnLine(text: string): NodeSaying {
 function slotsOfRange(range: string): number[] {
   const [first, last = first] = range.split('-').map(Number);
   return Array.from({ length: last! - first! + 1 }, (_, i) => first! + i);
-}
-
-/** The slot of a key: of its hash tag where it has one. */
-export function slotOfKey(key: string): number {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  const part = close > open + 1 ? key.slice(open + 1, close) : key;
-  return slotOfTag(part);
 }
