@@ -85,23 +85,29 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return Math.max(before - redisNow, redisNow - Date.now(), 0);
   }
 
-  /** Faults of one server and how far its clock is off; undefined where it does not answer. */
-  async function checkNode(node: RedisNode): Promise<{ found: Fault[]; skew: number | undefined }> {
+  interface Checked {
+    readonly node: RedisNode;
+    readonly found: Fault[];
+    /** How far its clock is off; undefined where it does not answer. */
+    readonly skew: number | undefined;
+  }
+
+  async function checkNode(node: RedisNode): Promise<Checked> {
     const at = node.address === '' ? '' : `${node.address}: `;
     try {
       const found = await redisFaults(node.redis);
       return {
+        node,
         found: found.map((detail) => ({ reason: 'redis_unsafe', detail: `${at}${detail}` })),
         skew: await skewOf(node),
       };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      return { found: [{ reason: 'redis_unreachable', detail: `${at}${detail}` }], skew: undefined };
+      return { node, found: [{ reason: 'redis_unreachable', detail: `${at}${detail}` }], skew: undefined };
     }
   }
 
-  async function checkRedis(): Promise<Fault[]> {
-    const checked = await Promise.all(nodes.all().map(checkNode));
+  function faultsOf(checked: readonly Checked[]): Fault[] {
     const found = checked.flatMap((each) => each.found);
     const skews = checked.flatMap(({ skew }) => skew ?? []);
     if (skews.length === 0) return found;
@@ -130,9 +136,10 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   /** Measures the journals, whether PostgreSQL is there or not: their limit is what bounds its absence. */
-  async function measureJournals(): Promise<void> {
-    const byNode = Map.groupBy(journals.keys(), (shard) => nodes.of(shard));
-    await Promise.allSettled([...byNode].map(([redis, shards]) => measureNode(redis, shards)));
+  async function measureJournals(answering: ReadonlySet<Redis>): Promise<void> {
+    const byNode = [...Map.groupBy(journals.keys(), (shard) => nodes.of(shard))];
+    const there = byNode.filter(([redis]) => answering.has(redis));
+    await Promise.allSettled(there.map(([redis, shards]) => measureNode(redis, shards)));
     const bytes = journals.reduce((sum, journal) => sum + journal.bytes, 0);
     options.journalSize(bytes);
     full = bytes > options.journalLimitBytes * admittedShare;
@@ -184,8 +191,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   async function askRedis(): Promise<Fault[]> {
-    const found = await checkRedis();
-    await measureJournals();
+    const checked = await Promise.all(nodes.all().map(checkNode));
+    const found = faultsOf(checked);
+    // One that does not answer would hold the round up, and be called unreachable when it no longer is.
+    const answering = checked.filter(({ skew }) => skew !== undefined);
+    await measureJournals(new Set(answering.map(({ node }) => node.redis)));
     if (full) found.push({ reason: 'journal_full', detail: 'the journals have reached their limit' });
     return found;
   }
