@@ -16,6 +16,8 @@ import type { RedisNode, RedisNodes } from './redis-nodes.ts';
 export interface Fault {
   readonly reason: string;
   readonly detail: string;
+  /** Some shards are served all the same. */
+  readonly isPartial?: boolean;
 }
 
 export interface Lag {
@@ -108,8 +110,12 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   function faultsOf(checked: readonly Checked[]): Fault[] {
-    const found = checked.flatMap((each) => each.found);
     const skews = checked.flatMap(({ skew }) => skew ?? []);
+    const found = checked.flatMap((each) =>
+      each.found.map((fault) =>
+        each.skew === undefined ? { ...fault, isPartial: skews.length > 0 } : fault,
+      ),
+    );
     if (skews.length === 0) return found;
     // Of several clocks the one nearest to this one decides whether this one can be believed: another is the odd one out.
     noteSkew(Math.min(...skews), options.clockSkewMsMax);
@@ -204,7 +210,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const closed = options.closedShards();
     const found = [...ofPostgres, ...ofRedis];
     if (closed.length > 0)
-      found.push({ reason: 'shards_closed', detail: `shards ${closed.join(', ')} are not open yet` });
+      found.push({
+        reason: 'shards_closed',
+        detail: `shards ${closed.join(', ')} are not open yet`,
+        isPartial: closed.length < journalKeys.length,
+      });
     for (const fault of found) {
       if (!faults.some((before) => before.reason === fault.reason)) log.warn(fault, 'not ready');
     }
