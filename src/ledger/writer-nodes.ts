@@ -19,7 +19,7 @@ export interface WriterNodes {
   /** Whether the shard's server can be asked now. */
   isThere(shard: number): boolean;
   /** Does something at a server; undefined, and the server is left alone for a moment, where that fails. */
-  at<T>(redis: Redis, work: () => Promise<T>): Promise<T | undefined>;
+  at<T>(redis: Redis, work: (redis: Redis) => Promise<T>): Promise<T | undefined>;
   /**
    * Does something at every server with what belongs to its shards, one beside the other. What is on a server that is away
    * is left out; one that fails is left alone for a moment, and its answer is missing.
@@ -36,7 +36,7 @@ const awayMs = 200;
 const idleWaitMs = 100;
 
 export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
-  const awayUntil = new Map<Redis, number>();
+  const awayUntil = new WeakMap<Redis, number>();
   /** Blocking reads under way. One of a shard that is slow to answer outlives the wait that it was begun for. */
   const waits = new Map<Redis, Promise<void>>();
 
@@ -59,9 +59,9 @@ export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
     return redis.status === 'ready' && (awayUntil.get(redis) ?? 0) <= Date.now();
   }
 
-  async function at<T>(redis: Redis, work: () => Promise<T>): Promise<T | undefined> {
+  async function at<T>(redis: Redis, work: (redis: Redis) => Promise<T>): Promise<T | undefined> {
     try {
-      const done = await work();
+      const done = await work(redis);
       awayUntil.delete(redis);
       return done;
     } catch (error) {

@@ -222,11 +222,11 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   /** A shard whose fence has fallen is closed until it is recovered, and so is one that a person wants elsewhere. */
   async function checkFences(client: pg.Client): Promise<void> {
-    const served = [...shards.values()].flatMap(({ state, open }) =>
-      state === 'serving' && open ? [open] : [],
-    );
+    const serving = [...shards.values()].filter(({ state }) => state === 'serving');
+    const served = serving.flatMap(({ open }) => open ?? []);
     const fallen = await scripts.check(served);
     if (!fallen) return;
+    for (const { shard } of served) events.state(shard, reach.isThere(shard) ? 'serving' : 'recovering');
     const moves = await movesAsked(client, nodes.cluster ? served.map(({ shard }) => shard) : []);
     for (const shard of [...fallen, ...moves.keys()]) recovering(shard, false);
   }
@@ -329,10 +329,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
     for (const [number, shard] of shards) {
       if (shard.state !== 'serving' || !shard.progress || !shard.open || !reach.isThere(number)) continue;
       const { progress, reached, open } = shard;
-      const { sha } = open.scripts.trim;
-      const redis = nodes.of(number);
-      const trimming = { ...options, number, sha, progress, reached };
-      const records = await reach.at(redis, () => trimJournal(redis, trimming));
+      const trimming = { ...options, number, sha: open.scripts.trim.sha, progress, reached };
+      const records = await reach.at(nodes.of(number), (redis) => trimJournal(redis, trimming));
       if (records === undefined) continue;
       events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
     }
