@@ -23,6 +23,8 @@ import { clockSkewMsMax } from './wallet/limits.ts';
 import { createLoader } from './wallet/load.ts';
 import { createLookup, type MemberFacts } from './wallet/lookup.ts';
 import { createOperations, type Operations } from './wallet/operations.ts';
+import { createScriptPresence, type ScriptPresence } from './wallet/script-presence.ts';
+import { createScriptNote, type ScriptNote } from './wallet/script-versions.ts';
 import { createWallet } from './wallet/wallet.ts';
 import { createWritten } from './wallet/written.ts';
 
@@ -58,16 +60,30 @@ interface Stores {
   readonly subscriber: Redis;
 }
 
-/** Reads programs and epochs again on a timer and whenever a change is announced. */
+/** Which epochs there are, and what this process needs in them. */
+interface Epochal {
+  readonly epochs: Epochs;
+  readonly presence: ScriptPresence;
+  readonly note: ScriptNote;
+}
+
+/**
+ * Reads programs and epochs again on a timer and whenever a change is announced; keeps the note of this process's scripts,
+ * and looks for them where they have not been seen yet.
+ */
 function keepFresh(
   programs: Programs,
-  epochs: Epochs,
+  { epochs, presence, note }: Epochal,
   subscriber: Redis,
 ): { onChanged: App['onChanged']; stop(): void } {
   const listeners: ((table: ChangedTable) => void)[] = [];
   const refresh = () => {
     programs.refresh().catch(() => {});
-    epochs.refresh().catch(() => {});
+    epochs
+      .refresh()
+      .then(() => presence.refresh())
+      .catch(() => {});
+    note.write().catch(() => {});
   };
   const timer = setInterval(refresh, refreshMs);
   timer.unref();
@@ -91,7 +107,7 @@ function watch(
   config: Config,
   { pool, redis }: Stores,
   telemetry: Telemetry,
-  epochs: Epochs,
+  presence: ScriptPresence,
 ): Promise<Standing> {
   const { metrics, log } = telemetry;
   const shards = Array.from({ length: config.shardCount }, (_, shard) => shard);
@@ -105,7 +121,7 @@ function watch(
     journalKeys: shards.map((shard) => keys.journal(shard)),
     journalLimitBytes: config.journalLimitBytes,
     clockSkewMsMax,
-    closedShards: () => shards.filter((shard) => epochs.of(shard) === undefined),
+    closedShards: presence.lacking,
     journalSize: (bytes) => metrics.journalBytes.set(bytes),
     lag(lags) {
       for (const { shard, records, seconds } of lags) {
@@ -128,9 +144,13 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     await loadPrograms(pool),
     createEpochs(pool, config.shardCount, watched.identity),
   ];
+  const presence = createScriptPresence(() => redis, epochs, config.shardCount);
+  const note = createScriptNote(pool);
+  // Ledger writers load what is noted: without it this version's calls would be refused.
+  await note.write();
   await epochs.refresh();
-  const fresh = keepFresh(programs, epochs, subscriber);
-  const standing = await watch(config, stores, telemetry, epochs);
+  const fresh = keepFresh(programs, { epochs, presence, note }, subscriber);
+  const standing = await watch(config, stores, telemetry, presence);
   const written = createWritten(subscriber, pool);
   const loader = createLoader(redis, pool, epochs, config.shardCount, () =>
     telemetry.metrics.membersLoaded.inc(),

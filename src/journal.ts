@@ -96,6 +96,19 @@ export interface OpeningRecord {
   readonly previousLastSeq: number;
 }
 
+/**
+ * The format of the records that this version appends, raised by one with every change that a writer of the version before
+ * could not book: a kind, a column, an account. Writers read all formats up to their own; a record says its format in the name of
+ * its field, so that an older writer leaves it to a newer one instead of stopping the shard. (test/upgrade.pure.test.ts
+ * holds what the present format is.)
+ */
+export const recordFormat: number = 1;
+
+/** The name of a journal field whose content is of this version's format: `record`, later `record.2`. */
+export function fieldNamed(word: 'record' | 'rebooked'): string {
+  return recordFormat === 1 ? word : `${word}.${recordFormat}`;
+}
+
 /** A record that cannot even be read: its shard stops until a person has looked at it. */
 export class UnreadableRecord extends Error {
   readonly streamId: string;
@@ -104,6 +117,23 @@ export class UnreadableRecord extends Error {
     this.name = 'UnreadableRecord';
     this.streamId = streamId;
   }
+}
+
+/** A record of a newer version than this process: it waits for a writer that knows it. */
+export class NewerRecord extends UnreadableRecord {
+  constructor(streamId: string, format: number) {
+    super(streamId, `it is of format ${format}, and this version knows formats up to ${recordFormat}`);
+    this.name = 'NewerRecord';
+  }
+}
+
+/** What a journal field holds, without the format in its name. Throws NewerRecord where the format is above this version's. */
+export function wordOfField(streamId: string, field: string | undefined): string | undefined {
+  const dot = field?.indexOf('.') ?? -1;
+  if (field === undefined || dot < 0) return field;
+  const format = Number(field.slice(dot + 1));
+  if (format > recordFormat) throw new NewerRecord(streamId, format);
+  return field.slice(0, dot);
 }
 
 const hex32 = /^[0-9a-f]{32}$/;
@@ -147,12 +177,13 @@ const columnCount = 14;
 /**
  * Reads one stream entry: the field `record` with kind, member, operation, reference key, fingerprint, at, program, client,
  * origins, order, occurredAt, awaited, request and effect, tabs between them (`prelude.lua`). Throws UnreadableRecord where the
- * columns do not say whose record it is.
+ * columns do not say whose record it is, NewerRecord where a newer version wrote it.
  */
 export function parseRecord(streamId: string, fields: readonly string[]): JournalRecord | OpeningRecord {
   const { epoch, seq } = parseStreamId(streamId);
-  if (fields[0] === 'kind' && fields[1] === 'opened') return parseOpening(epoch, streamId, fields);
-  if (fields[0] !== 'record') throw new UnreadableRecord(streamId, `field ${fields[0] ?? 'missing'}`);
+  const word = wordOfField(streamId, fields[0]);
+  if (word === 'kind' && fields[1] === 'opened') return parseOpening(epoch, streamId, fields);
+  if (word !== 'record') throw new UnreadableRecord(streamId, `field ${fields[0] ?? 'missing'}`);
   const columns = (fields[1] ?? '').split('\t');
   if (columns.length !== columnCount) throw new UnreadableRecord(streamId, `${columns.length} columns`);
   const [kind, member, operation, referenceKey, fingerprint, at, program, client, origins, order] = columns;

@@ -42,6 +42,8 @@ export async function startJobs(
   const worker = new Worker(
     queueName,
     async (job: Job) => {
+      // A timer of another version, which runs beside this one or has run before it: its own upkeep takes the next tick.
+      if (!Object.hasOwn(catalog, job.name)) return undefined;
       const name = job.name as JobName;
       catalog[name].payload.parse(job.data);
       return handlers[name]();

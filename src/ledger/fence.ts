@@ -12,6 +12,13 @@ import type { Logger } from 'pino';
 import { parseStreamId } from '#src/journal.ts';
 import { identityOf } from '#src/platform/redis.ts';
 import { keys } from '#src/wallet/keys.ts';
+import {
+  type Script,
+  type ScriptName,
+  type ScriptVersion,
+  type ShardEpoch,
+  scriptsOf,
+} from '#src/wallet/scripts.ts';
 import { openingFields, openingOf, readEntry } from './journal-entry.ts';
 import { BrokenLineage, LostLease, type ShardProgress } from './writer.ts';
 
@@ -139,17 +146,50 @@ export async function fenceOff(stores: RecoveryStores, progress: ShardProgress):
   return reserved;
 }
 
-/** An epoch as a writer serves it: which Redis it was opened on, and one of its scripts as the mark of them all. */
-export interface Served {
-  readonly shard: number;
+/** An epoch as Redis serves it. */
+export interface OpenEpoch extends ShardEpoch {
+  /** Those of this version. */
+  readonly scripts: Readonly<Record<ScriptName, Script>>;
+  /** Which Redis the epoch was opened on. */
   readonly identity: string;
-  readonly sha: string;
 }
 
-/** Of the shards served, those whose fence has fallen: another Redis answers, or it does not know their scripts. */
-export async function fallenFences(redis: Redis, served: readonly Served[]): Promise<number[]> {
-  if (served.length === 0) return [];
+/** What became of the epochs that a writer serves. */
+export interface Fences {
+  /** Shards whose fence has fallen: another Redis answers, or it knows the scripts of no version. */
+  readonly fallen: readonly number[];
+  /** Epochs in which a version has come into use since it was looked at last, with the versions to be loaded. */
+  readonly lacking: readonly { readonly open: OpenEpoch; readonly versions: readonly ScriptVersion[] }[];
+}
+
+/** The script that is loaded last stands for all of its version. */
+function markOf(open: OpenEpoch, version: ScriptVersion): string {
+  const known = marks.get(open)?.get(version.version);
+  if (known !== undefined) return known;
+  const { sha } = Object.values(scriptsOf<string>(open, version)).at(-1)!;
+  marks.set(open, new Map([...(marks.get(open) ?? []), [version.version, sha]]));
+  return sha;
+}
+
+/** A digest costs a few microseconds, and there are hundreds of them four times a second. */
+const marks = new WeakMap<OpenEpoch, Map<string, string>>();
+
+/** Looks whether Redis still serves these epochs, in all versions. */
+export async function fencesOf(
+  redis: Redis,
+  served: readonly OpenEpoch[],
+  versions: readonly ScriptVersion[],
+): Promise<Fences> {
+  if (served.length === 0) return { fallen: [], lacking: [] };
   const identity = await identityOf(redis);
-  const exist = (await redis.script('EXISTS', ...served.map(({ sha }) => sha))) as number[];
-  return served.filter((one, i) => exist[i] !== 1 || one.identity !== identity).map(({ shard }) => shard);
+  const shas = served.flatMap((open) => versions.map((version) => markOf(open, version)));
+  const exist = (await redis.script('EXISTS', ...shas)) as number[];
+  const fallen: number[] = [];
+  const lacking: { open: OpenEpoch; versions: ScriptVersion[] }[] = [];
+  served.forEach((open, i) => {
+    const missing = versions.filter((_, j) => exist[i * versions.length + j] !== 1);
+    if (missing.length === versions.length || open.identity !== identity) fallen.push(open.shard);
+    else if (missing.length > 0) lacking.push({ open, versions: missing });
+  });
+  return { fallen, lacking };
 }

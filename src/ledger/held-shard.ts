@@ -1,6 +1,6 @@
 /** What a writer knows of a shard whose lease it holds. */
+import type { OpenEpoch } from './fence.ts';
 import type { Lease } from './lease.ts';
-import type { OpenEpoch } from './recovery.ts';
 import type { Reached } from './trim.ts';
 import type { ShardProgress } from './writer.ts';
 import type { ShardState } from './writer-options.ts';

@@ -10,7 +10,7 @@
  */
 import { z } from 'zod';
 import type { JournalRecord, OpeningRecord } from '#src/journal.ts';
-import { parseRecord, parseStreamId, UnreadableRecord } from '#src/journal.ts';
+import { fieldNamed, parseRecord, parseStreamId, UnreadableRecord, wordOfField } from '#src/journal.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { type OperationKind, operationPrefix } from '#src/values.ts';
 import type { Shortfall } from './rebooking.ts';
@@ -56,7 +56,8 @@ const rebookedSchema = z.object({
 
 /** Reads any entry of a journal. Throws UnreadableRecord where it does not say whose record it is. */
 export function readEntry(streamId: string, fields: readonly string[]): ReadEntry {
-  if (fields[0] !== 'rebooked') return { record: parseRecord(streamId, fields), stale: undefined };
+  if (wordOfField(streamId, fields[0]) !== 'rebooked')
+    return { record: parseRecord(streamId, fields), stale: undefined };
   try {
     const { stale, ...record } = rebookedSchema.parse(JSON.parse(fields[1] ?? ''));
     return { record: { ...record, ...parseStreamId(streamId) }, stale };
@@ -67,7 +68,7 @@ export function readEntry(streamId: string, fields: readonly string[]): ReadEntr
 
 /** The fields of a rebooked record. */
 export function rebookedFields(record: Omit<JournalRecord, 'epoch' | 'seq'>, stale?: Stale): string[] {
-  return ['rebooked', JSON.stringify({ ...record, epoch: undefined, seq: undefined, stale })];
+  return [fieldNamed('rebooked'), JSON.stringify({ ...record, epoch: undefined, seq: undefined, stale })];
 }
 
 /** What an opening record says. */
@@ -95,7 +96,7 @@ export function openingFields(opening: Omit<Opening, 'epoch'>): (string | number
 
 /** The opening record in an entry; undefined where it is none. One of an older version names no `coldBelow`. */
 export function openingOf(streamId: string, fields: readonly string[]): Opening | undefined {
-  if (fields[0] !== 'kind' || fields[1] !== 'opened') return undefined;
+  if (wordOfField(streamId, fields[0]) !== 'kind' || fields[1] !== 'opened') return undefined;
   const { epoch } = parseStreamId(streamId);
   const of = (name: string): number | undefined => {
     const index = fields.indexOf(name);

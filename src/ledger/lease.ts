@@ -13,13 +13,21 @@ export interface Lease {
   readonly term: number;
 }
 
-/** Renews this writer's own row and what it holds; the answer lists what it still has. */
-export async function renew(pool: pg.Pool, owner: string, backendPid: number): Promise<Lease[]> {
+/**
+ * Renews this writer's own row and what it holds; the answer lists what it still has. One that does not count among the living
+ * keeps what it holds and leaves its share of the rest to the others.
+ */
+export async function renew(
+  pool: pg.Pool,
+  owner: string,
+  backendPid: number,
+  counts = true,
+): Promise<Lease[]> {
   const result = await pool.query<Lease>(
-    `with alive as (insert into writer (owner, heartbeat_at) values ($1, clock_timestamp())
+    `with alive as (insert into writer (owner, heartbeat_at) select $1, clock_timestamp() where $3
        on conflict (owner) do update set heartbeat_at = excluded.heartbeat_at)
      update lease set heartbeat_at = clock_timestamp(), backend_pid = $2 where owner = $1 returning shard, term`,
-    [owner, backendPid],
+    [owner, backendPid, counts],
   );
   return result.rows;
 }

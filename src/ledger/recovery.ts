@@ -6,8 +6,8 @@
  * The order is the point: (1) the fence, after which nobody decides anything in the shard (`fence.ts`); (2) what the
  * journal holds beyond the books is written (`lineage.ts`); (3) the opening record, which says everything about the new
  * epoch; (4) operations that were acknowledged on stale balances follow it under new numbers (`reissued.ts`); (5) the
- * epoch's row and position commit together; (6) what stands in the new epoch is written; (7) its scripts are loaded. A
- * crash anywhere leaves a shard that does not serve; the next recovery finds the opening record and goes on from it.
+ * epoch's row and position commit together; (6) what stands in the new epoch is written; (7) its scripts are loaded, of
+ * every version that is in use. A crash anywhere leaves a shard that does not serve; the next recovery finds the opening record and goes on from it.
  *
  * Warm: the journal continues the books to its end, so members in Redis stay. Cold: it does not, so everything in Redis
  * counts as not loaded (`cold_below`), and members come back from the books; acknowledged numbers that the books do not
@@ -17,8 +17,9 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { identityOf, replicationIdOf, rewriteFile } from '#src/platform/redis.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
-import { loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
-import { type Fence, fenceOff, type RecoveryStores } from './fence.ts';
+import { versionsInUse } from '#src/wallet/script-versions.ts';
+import { loadedVersions, loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
+import { type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
 import { rebookedEntries, unknownRecords } from './reissued.ts';
@@ -187,9 +188,10 @@ async function letServe(
   const { shard } = progress;
   const isWritten = await drainEpoch(stores, progress);
   if (!isWritten) throw new Error(`shard ${shard}: the journal lost the epoch that was just opened`);
+  const { loadable } = await versionsInUse(stores.connection);
   await checkIdentity(redis, shard, identity);
   const { epoch, coldBelow } = opened;
-  await loadScripts(redis, { shard, epoch, coldBelow, replicationId: replicationIdOf(identity) });
+  await loadScripts(redis, { shard, epoch, coldBelow, replicationId: replicationIdOf(identity) }, loadable);
   // A Redis that was replaced while the scripts were on their way has them, and has lost the opening record.
   await checkIdentity(redis, shard, identity);
   await redis.publish(changedChannel, 'epoch');
@@ -259,17 +261,10 @@ export async function recover(
   return next;
 }
 
-/** A shard's epoch as Redis serves it. */
-export interface OpenEpoch {
-  readonly epoch: number;
-  readonly scripts: ReturnType<typeof scriptsOf>;
-  readonly identity: string;
-}
-
 /**
  * Whether a shard is open as it stands: its journal is in the books' epoch, Redis is the one that the epoch was opened on
- * and knows its scripts. Then a writer that takes the lease over just goes on. Undefined where recovery is
- * needed.
+ * and knows the scripts of any version in use. Then a writer that takes the lease over just goes on, and loads the others.
+ * Undefined where recovery is needed.
  */
 export async function openEpoch(
   connection: Pick<pg.ClientBase, 'query'>,
@@ -290,9 +285,8 @@ export async function openEpoch(
   const identity = await identityOf(redis);
   if (redisIdentity !== identity) return undefined;
   const replicationId = replicationIdOf(redisIdentity);
-  const scripts = scriptsOf({ shard, epoch, coldBelow: row.cold_below, replicationId });
-  // All of them: whoever loaded them may have died in between.
-  const shas = Object.values(scripts).map((script) => script.sha);
-  const exist = (await redis.script('EXISTS', ...shas)) as number[];
-  return exist.every((one) => one === 1) ? { epoch, scripts, identity } : undefined;
+  const shardEpoch = { shard, epoch, coldBelow: row.cold_below, replicationId };
+  const { loadable } = await versionsInUse(connection);
+  const loaded = await loadedVersions(redis, shardEpoch, loadable);
+  return loaded.length > 0 ? { ...shardEpoch, scripts: scriptsOf(shardEpoch), identity } : undefined;
 }

@@ -6,14 +6,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { UnreadableRecord } from '#src/journal.ts';
+import { NewerRecord, UnreadableRecord } from '#src/journal.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { fallenFences } from './fence.ts';
 import { type HeldShard, newlyHeld } from './held-shard.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
 import { gatherMs, nothing, type Wrote } from './pace.ts';
 import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
+import { createScriptWatch } from './script-watch.ts';
 import { clearState, noteState, type StandingState } from './shard-state.ts';
 import { trimJournal } from './trim.ts';
 import type { ShardTurn } from './writer.ts';
@@ -30,7 +30,6 @@ import {
 } from './writer.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
-const fenceCheckMs = 250;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
 const idleWaitMs = 100;
@@ -41,6 +40,7 @@ const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
 const reachedMax = 1_000;
+
 export interface WriterProcess {
   /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
   stop(timeoutMs: number): Promise<void>;
@@ -55,10 +55,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
   let connection: pg.Client | undefined;
   let backendPid = 0;
   let stopping = false;
-  let fenceCheckedAt = 0;
   let trimmedAt = 0;
   let positionsAt = 0;
   let steppedAt = Date.now();
+  const scripts = createScriptWatch(pool, redis, log);
 
   async function connect(): Promise<pg.Client> {
     if (connection) return connection;
@@ -100,6 +100,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
     client?.end().catch(() => {});
   }
 
+  /** A record of a newer version stands in the shard's journal: it waits for a writer that knows it. */
+  function leaveToNewer(number: number, error: NewerRecord): void {
+    log.error({ err: error, shard: number }, 'the shard is left to a newer writer');
+    scripts.metNewer();
+    drop(number);
+    release(pool, owner, [number])
+      .then(() => leave(pool, owner))
+      .catch((fault: unknown) => log.warn({ err: fault, shard: number }, 'the lease is not given back'));
+  }
+
   async function heartbeat(): Promise<void> {
     if (backendPid === 0) return;
     if (Date.now() - steppedAt > stuckMs) {
@@ -107,12 +117,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
       abandonConnection();
       return;
     }
-    const held = await renew(pool, owner, backendPid);
+    const held = await renew(pool, owner, backendPid, !scripts.isOutdated());
     const terms = new Map(held.map((lease) => [lease.shard, lease.term]));
     for (const [shard, { lease }] of shards) if (terms.get(shard) !== lease.term) drop(shard);
     if (stopping) return;
     // Ours in PostgreSQL but not here: dropped after a doubt about a COMMIT, or taken by a statement whose answer was lost.
     for (const lease of held) if (!shards.has(lease.shard)) hold(lease);
+    await scripts.note();
+    if (scripts.isOutdated()) return;
     for (const lease of await acquire(pool, owner, backendPid)) hold(lease);
     const extra = await surplus(pool, owner);
     if (extra > 0) {
@@ -171,6 +183,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     shard.progress = isOpen ? progress! : await recover(stores, progress!, shard.lossSeenAt);
     shard.open = await openEpoch(client, redis, shard.progress);
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
+    await scripts.complete(shard.open);
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
     shard.reached.length = 0;
     await clearState(client, shard.lease.shard);
@@ -193,6 +206,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
         return;
       } catch (error) {
         if (error instanceof NotesPending) shard.retryAt = error.until;
+        else if (error instanceof NewerRecord) leaveToNewer(shard.lease.shard, error);
         else if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
           wait(shard.lease.shard, 'stopped', error);
         else if (error instanceof LedgerBehind) wait(shard.lease.shard, 'ledger_behind', error);
@@ -204,13 +218,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   /** A shard whose scripts are gone, or whose Redis is another one, is fenced until it is recovered. */
   async function checkFences(): Promise<void> {
-    const now = Date.now();
-    if (now - fenceCheckedAt < fenceCheckMs) return;
-    fenceCheckedAt = now;
-    const served = [...shards.values()].flatMap(({ state, open, lease: { shard } }) =>
-      state === 'serving' && open ? [{ shard, identity: open.identity, sha: open.scripts.accrue.sha }] : [],
+    const served = [...shards.values()].flatMap(({ state, open }) =>
+      state === 'serving' && open ? [open] : [],
     );
-    for (const shard of await fallenFences(redis, served)) recovering(shard, false);
+    for (const shard of await scripts.check(served)) recovering(shard, false);
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
@@ -280,6 +291,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       (shard, error) => {
         // Redis is not what it was: recovery decides what can be kept.
         if (error instanceof BrokenLineage) recovering(shard, true);
+        else if (error instanceof NewerRecord) leaveToNewer(shard, error);
         else wait(shard, 'stopped', error);
       },
     );

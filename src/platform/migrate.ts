@@ -58,17 +58,24 @@ export async function prepareDatabase(databaseUrl: string): Promise<void> {
   }
 }
 
-/** Refuses to start on a schema that this version does not know, newer or older. */
+/**
+ * Refuses to start on a schema that lacks something, or that was changed since in a way that this version does not stand. A
+ * migration that older versions stand names itself in `compatible_migration`.
+ */
 export async function checkSchema(pool: pg.Pool): Promise<void> {
   const known = await migrationNames();
   const result = await pool.query<{ migration_name: string }>(
     'select migration_name from _prisma_migrations where finished_at is not null and rolled_back_at is null',
   );
-  const applied = new Set(result.rows.map((row) => row.migration_name));
-  const missing = known.filter((name) => !applied.has(name));
-  const unknown = [...applied].filter((name) => !known.includes(name));
+  const applied = result.rows.map((row) => row.migration_name);
+  const missing = known.filter((name) => !applied.includes(name));
   if (missing.length > 0)
     throw new Error(`the database lacks the migrations ${missing.join(', ')}: run npm run migrate`);
-  if (unknown.length > 0)
-    throw new Error(`the database is newer than this version: it has ${unknown.join(', ')}`);
+  const unknown = applied.filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  const compatible = await pool.query<{ migration: string }>('select migration from compatible_migration');
+  const stood = new Set(compatible.rows.map((row) => row.migration));
+  const breaking = unknown.filter((name) => !stood.has(name));
+  if (breaking.length > 0)
+    throw new Error(`the database is newer than this version: it has ${breaking.join(', ')}`);
 }

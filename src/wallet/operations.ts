@@ -8,7 +8,7 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import { type Effect, parseEffect, parseRecord } from '#src/journal.ts';
+import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
@@ -20,6 +20,16 @@ import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.
 import type { MovementScript } from './scripts.ts';
 import type { Outcome, Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
+
+/** A record that only a newer version can read says nothing here, but it stands: the caller has to ask again. */
+function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof parseRecord> {
+  try {
+    return parseRecord(...entry);
+  } catch (error) {
+    if (!(error instanceof NewerRecord)) throw error;
+    throw new Problem('outcome_unknown', 'a newer version of this service decided it', {}, { cause: error });
+  }
+}
 
 export type Durability = 'journal' | 'ledger';
 
@@ -182,7 +192,7 @@ export function createOperations(
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
     const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
     if (!found) return undefined;
-    const record = parseRecord(found[0], found[1]);
+    const record = readRecord(found[0], found[1]);
     if (record.kind === 'opened') return undefined;
     return {
       operation: record.operation,

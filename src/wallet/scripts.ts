@@ -1,11 +1,15 @@
 /**
  * The wallet scripts as Redis runs them. The text of a script carries its shard and its epoch, so every epoch has scripts
- * of its own: recovery loads them, everybody else calls them by digest only. A Redis that restarted, was promoted or lost
- * its cache does not know the digest and answers NOSCRIPT, which is the fence (DESIGN §3).
+ * of its own: ledger writers load them, everybody else calls them by digest only. A Redis that restarted, was promoted or
+ * lost its cache does not know the digest and answers NOSCRIPT, which is the fence (DESIGN §3).
+ *
+ * While a new version takes the place of an old one, both call scripts of their own in the same epoch. So that either's
+ * writer can load both, a script is kept as a template, in which its literals have names: `@{epoch}`.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
+import { fieldNamed, recordFormat } from '#src/journal.ts';
 import { shardPrefix } from './keys.ts';
 import {
   clockSkewMsMax,
@@ -62,34 +66,100 @@ export interface ShardEpoch {
   readonly replicationId: string;
 }
 
+/** The literals that differ between shards and epochs. A template names them; a version may name fewer. */
+function literalsOf({ shard, epoch, coldBelow, replicationId }: ShardEpoch): Readonly<Record<string, string>> {
+  return { prefix: shardPrefix(shard), epoch: String(epoch), coldBelow: String(coldBelow), replicationId };
+}
+
+/** Stands in front of every script of this version. */
+const literals =
+  `local PREFIX,EPOCH,COLD_BELOW,NEXT_ID='@{prefix}',@{epoch},@{coldBelow},'@{epoch}-*'\n` +
+  `local HISTORY='master_replid:@{replicationId}'\n` +
+  `local RECORD='${fieldNamed('record')}'\n` +
+  `local CLOCK_SKEW_MS,WINDOW_MS,LOTS_MAX,HOLDS_MAX,REFUSALS_MAX=` +
+  `${clockSkewMsMax},'${idempotencyWindowMs}',${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
+
+/** The scripts of one version of this service, before shard and epoch are put in. */
+export interface ScriptVersion {
+  /** Digest of the templates. */
+  readonly version: string;
+  /** Of the records that they append. */
+  readonly format: number;
+  readonly templates: Readonly<Record<string, string>>;
+}
+
+function versionOf(templates: Readonly<Record<string, string>>): ScriptVersion {
+  const version = createHash('sha256').update(JSON.stringify(templates)).digest('hex');
+  return { version, format: recordFormat, templates };
+}
+
+/** The scripts of this version. */
+export const ownScripts: ScriptVersion = versionOf(
+  Object.fromEntries(
+    scriptNames.map((name) => [name, literals + parts[name].map((part) => sources.get(part)).join('')]),
+  ),
+);
+
+const placeholder = /@\{(\w*)\}/g;
+const knownLiterals = Object.keys(literalsOf({ shard: 0, epoch: 0, coldBelow: 0, replicationId: '' }));
+
+/** Literals that the templates of a version name and this version cannot put in: only a newer one can load them. */
+export function unknownLiterals({ templates }: Pick<ScriptVersion, 'templates'>): string[] {
+  const named = Object.values(templates).flatMap((template) =>
+    [...template.matchAll(placeholder)].map((match) => match[1]!),
+  );
+  return [...new Set(named)].filter((name) => !knownLiterals.includes(name));
+}
+
 export interface Script {
   readonly text: string;
   readonly sha: string;
 }
 
-/** The text and digest of every script of a shard in an epoch. */
-export function scriptsOf({
-  shard,
-  epoch,
-  coldBelow,
-  replicationId,
-}: ShardEpoch): Readonly<Record<ScriptName, Script>> {
-  const literals =
-    `local PREFIX,EPOCH,COLD_BELOW,NEXT_ID='${shardPrefix(shard)}',${epoch},${coldBelow},'${epoch}-*'\n` +
-    `local HISTORY='master_replid:${replicationId}'\n` +
-    `local CLOCK_SKEW_MS,WINDOW_MS,LOTS_MAX,HOLDS_MAX,REFUSALS_MAX=` +
-    `${clockSkewMsMax},'${idempotencyWindowMs}',${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
-  const scripts = {} as Record<ScriptName, Script>;
-  for (const name of scriptNames) {
-    const text = literals + parts[name].map((part) => sources.get(part)).join('');
-    scripts[name] = { text, sha: createHash('sha1').update(text).digest('hex') };
-  }
-  return scripts;
+function scriptOf(template: string, values: Readonly<Record<string, string>>): Script {
+  const text = template.replaceAll(placeholder, (_, name: string) => {
+    const value = values[name];
+    if (value === undefined)
+      throw new Error(`a script names the literal ${name}, which this version does not know`);
+    return value;
+  });
+  return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-/** Makes a shard's scripts callable. Only recovery calls this, on the master that owns the slot. */
-export async function loadScripts(redis: Redis, shardEpoch: ShardEpoch): Promise<void> {
+/** The text and digest of every script of a shard in an epoch, in the order in which they are loaded. */
+export function scriptsOf<Name extends string = ScriptName>(
+  shardEpoch: ShardEpoch,
+  { templates }: Pick<ScriptVersion, 'templates'> = ownScripts,
+): Readonly<Record<Name, Script>> {
+  const values = literalsOf(shardEpoch);
+  const scripts = Object.entries(templates).map(([name, template]) => [name, scriptOf(template, values)]);
+  return Object.fromEntries(scripts) as Record<Name, Script>;
+}
+
+/** Makes a shard's scripts of some versions callable. Only ledger writers call this, on the master that owns the slot. */
+export async function loadScripts(
+  redis: Redis,
+  shardEpoch: ShardEpoch,
+  versions: readonly ScriptVersion[] = [ownScripts],
+): Promise<void> {
   const pipeline = redis.pipeline();
-  for (const { text } of Object.values(scriptsOf(shardEpoch))) pipeline.script('LOAD', text);
+  for (const version of versions) {
+    for (const { text } of Object.values(scriptsOf<string>(shardEpoch, version)))
+      pipeline.script('LOAD', text);
+  }
   for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+}
+
+/** Of these versions, those all of whose scripts Redis knows: whoever loaded them may have died in between. */
+export async function loadedVersions(
+  redis: Redis,
+  shardEpoch: ShardEpoch,
+  versions: readonly ScriptVersion[],
+): Promise<ScriptVersion[]> {
+  const shas = versions.map((version) =>
+    Object.values(scriptsOf<string>(shardEpoch, version)).map((script) => script.sha),
+  );
+  const exist = (await redis.script('EXISTS', ...shas.flat())) as number[];
+  const present = new Set(shas.flat().filter((_, i) => exist[i] === 1));
+  return versions.filter((_, i) => shas[i]!.every((sha) => present.has(sha)));
 }

@@ -1,5 +1,6 @@
 -- First part of every script. In front of it `scripts.ts` puts one line of literals:
---   PREFIX ('{s07}:'), EPOCH, COLD_BELOW, NEXT_ID ('<epoch>-*'), HISTORY ('master_replid:<id>') and the bounds of limits.ts.
+--   PREFIX ('{s07}:'), EPOCH, COLD_BELOW, NEXT_ID ('<epoch>-*'), HISTORY ('master_replid:<id>'), RECORD (the field of a
+--   record) and the bounds of limits.ts.
 --
 -- A call carries ARGV[1] = the caller's clock (ms), ARGV[2] = the deadline (ms) and up to sixty-four items of nine
 -- arguments each: kind, member, operation, reference key, fingerprint, time, version of the facts, the input as JSON, and
@@ -59,7 +60,7 @@ local function append(base, kind, operation, at, effect)
   end
   local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. named .. '\t' .. text(at) .. '\t'
     .. kept .. '\t' .. effect
-  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, 'record', record)
+  local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, RECORD, record)
   if type(id) == 'string' then return id, tonumber(string.sub(id, #NEXT_ID)) end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'
