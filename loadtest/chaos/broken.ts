@@ -5,7 +5,7 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-interface Change {
+export interface Change {
   readonly file: string;
   readonly guard: RegExp;
   readonly instead: string;
@@ -90,20 +90,29 @@ export const brokenBuilds: readonly Broken[] = [
   },
 ];
 
-/** Copies the code into a folder and takes the guards out. Answers the folder. */
-export async function buildBroken(broken: Broken, checkout: string, folder: string): Promise<string> {
+/** Copies the code into a folder and changes it. Answers the folder; throws where a change finds nothing to change. */
+export async function buildChanged(
+  name: string,
+  changes: readonly Change[],
+  checkout: string,
+  folder: string,
+): Promise<string> {
   await mkdir(folder, { recursive: true });
   for (const part of ['src', 'workers', 'prisma', 'loadtest', 'package.json']) {
     await cp(join(checkout, part), join(folder, part), { recursive: true });
   }
   await symlink(join(checkout, 'node_modules'), join(folder, 'node_modules'));
-  for (const { file, guard, instead } of broken.changes) {
+  for (const { file, guard, instead } of changes) {
     const path = join(folder, file);
     const text = await readFile(path, 'utf8');
     const without = text.replace(guard, instead);
-    if (without === text)
-      throw new Error(`${file} has no ${guard}: the broken build ${broken.name} breaks nothing`);
+    if (without === text) throw new Error(`${file} has no ${guard}: the build ${name} changes nothing`);
     await writeFile(path, without);
   }
   return folder;
+}
+
+/** A copy of the code without the guards of a broken build. */
+export function buildBroken(broken: Broken, checkout: string, folder: string): Promise<string> {
+  return buildChanged(broken.name, broken.changes, checkout, folder);
 }

@@ -13,11 +13,11 @@ import { parseStreamId } from '#src/journal.ts';
 import { identityOf } from '#src/platform/redis.ts';
 import { keys } from '#src/wallet/keys.ts';
 import {
+  digestsIn,
   type Script,
   type ScriptName,
   type ScriptVersion,
   type ShardEpoch,
-  scriptsOf,
 } from '#src/wallet/scripts.ts';
 import { openingFields, openingOf, readEntry } from './journal-entry.ts';
 import { BrokenLineage, LostLease, type ShardProgress } from './writer.ts';
@@ -162,17 +162,16 @@ export interface Fences {
   readonly lacking: readonly { readonly open: OpenEpoch; readonly versions: readonly ScriptVersion[] }[];
 }
 
-/** The script that is loaded last stands for all of its version. */
-function markOf(open: OpenEpoch, version: ScriptVersion): string {
-  const known = marks.get(open)?.get(version.version);
-  if (known !== undefined) return known;
-  const { sha } = Object.values(scriptsOf<string>(open, version)).at(-1)!;
-  marks.set(open, new Map([...(marks.get(open) ?? []), [version.version, sha]]));
-  return sha;
-}
+/** By version. A digest costs a few microseconds, and there are hundreds of them four times a second. */
+const digests = new WeakMap<OpenEpoch, Map<string, readonly string[]>>();
 
-/** A digest costs a few microseconds, and there are hundreds of them four times a second. */
-const marks = new WeakMap<OpenEpoch, Map<string, string>>();
+function digestsOf(open: OpenEpoch, version: ScriptVersion): readonly string[] {
+  const ofEpoch = digests.get(open) ?? new Map<string, readonly string[]>();
+  digests.set(open, ofEpoch);
+  const found = ofEpoch.get(version.version) ?? digestsIn(open, version);
+  ofEpoch.set(version.version, found);
+  return found;
+}
 
 /** Looks whether Redis still serves these epochs, in all versions. */
 export async function fencesOf(
@@ -182,14 +181,16 @@ export async function fencesOf(
 ): Promise<Fences> {
   if (served.length === 0) return { fallen: [], lacking: [] };
   const identity = await identityOf(redis);
-  const shas = served.flatMap((open) => versions.map((version) => markOf(open, version)));
+  const shas = new Set(served.flatMap((open) => versions.flatMap((version) => digestsOf(open, version))));
   const exist = (await redis.script('EXISTS', ...shas)) as number[];
+  const present = new Set([...shas].filter((_, i) => exist[i] === 1));
   const fallen: number[] = [];
   const lacking: { open: OpenEpoch; versions: ScriptVersion[] }[] = [];
-  served.forEach((open, i) => {
-    const missing = versions.filter((_, j) => exist[i * versions.length + j] !== 1);
+  for (const open of served) {
+    // Two versions share the scripts that no change has touched, so a version is there with all of them or not at all.
+    const missing = versions.filter((version) => !digestsOf(open, version).every((sha) => present.has(sha)));
     if (missing.length === versions.length || open.identity !== identity) fallen.push(open.shard);
     else if (missing.length > 0) lacking.push({ open, versions: missing });
-  });
+  }
   return { fallen, lacking };
 }

@@ -21,13 +21,13 @@ import type { MovementScript } from './scripts.ts';
 import type { Outcome, Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
 
-/** A record that only a newer version can read says nothing here, but it stands: the caller has to ask again. */
-function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof parseRecord> {
+/** `newer` where only a newer version can read the record: it stands, but says nothing here. */
+function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof parseRecord> | 'newer' {
   try {
     return parseRecord(...entry);
   } catch (error) {
-    if (!(error instanceof NewerRecord)) throw error;
-    throw new Problem('outcome_unknown', 'a newer version of this service decided it', {}, { cause: error });
+    if (error instanceof NewerRecord) return 'newer';
+    throw error;
   }
 }
 
@@ -189,10 +189,11 @@ export function createOperations(
     return (await inBooks([operation]))[0];
   }
 
-  async function fromJournal(shard: number, streamId: string): Promise<Recorded | undefined> {
+  async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
     const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
     if (!found) return undefined;
     const record = readRecord(found[0], found[1]);
+    if (record === 'newer') return record;
     if (record.kind === 'opened') return undefined;
     return {
       operation: record.operation,
@@ -248,7 +249,7 @@ export function createOperations(
   async function replay(operation: OperationHex, streamId: string): Promise<Recorded> {
     const shard = shardOfOperation(operation);
     const found = (await fromJournal(shard, streamId)) ?? (await recorded(operation, barrierMsMax));
-    if (found?.operation !== operation) {
+    if (found === 'newer' || found?.operation !== operation) {
       const written = await fromBooks(operation);
       if (!written)
         throw new Problem(

@@ -150,15 +150,18 @@ export async function loadScripts(
   for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
 }
 
+/** The digests of a version's scripts in a shard's epoch. */
+export function digestsIn(shardEpoch: ShardEpoch, version: ScriptVersion): string[] {
+  return Object.values(scriptsOf<string>(shardEpoch, version)).map(({ sha }) => sha);
+}
+
 /** Of these versions, those all of whose scripts Redis knows: whoever loaded them may have died in between. */
 export async function loadedVersions(
   redis: Redis,
   shardEpoch: ShardEpoch,
   versions: readonly ScriptVersion[],
 ): Promise<ScriptVersion[]> {
-  const shas = versions.map((version) =>
-    Object.values(scriptsOf<string>(shardEpoch, version)).map((script) => script.sha),
-  );
+  const shas = versions.map((version) => digestsIn(shardEpoch, version));
   const exist = (await redis.script('EXISTS', ...shas.flat())) as number[];
   const present = new Set(shas.flat().filter((_, i) => exist[i] === 1));
   return versions.filter((_, i) => shas[i]!.every((sha) => present.has(sha)));

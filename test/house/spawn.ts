@@ -43,9 +43,11 @@ export interface SpawnedEngine {
   /** A client of whichever API is listed first. */
   readonly http: Http;
   readonly logFolder: string;
-  startApi(port?: number): Promise<SpawnedApi>;
-  startWriter(): Promise<Spawned>;
+  /** `root` is the tree whose code runs, this one where it is left out. */
+  startApi(port?: number, root?: string): Promise<SpawnedApi>;
+  startWriter(root?: string): Promise<Spawned>;
   startUpkeep(): Promise<Spawned>;
+  readonly env: Readonly<Record<string, string>>;
   shop(options?: ShopOptions): Promise<Shop>;
   drained(timeoutMs?: number): Promise<void>;
   audit(): Promise<void>;
@@ -60,11 +62,12 @@ async function startProcess(
   script: string,
   env: Record<string, string>,
   logPath: string,
+  root = checkout,
 ): Promise<Spawned> {
   const command = {
     file: process.execPath,
-    args: [`${checkout}${script}`, env.DATA_DIR!],
-    cwd: checkout,
+    args: [join(root, script), env.DATA_DIR!],
+    cwd: root,
     env,
   };
   // With a channel to this process it ends by itself when this one is killed.
@@ -132,20 +135,16 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
   let started = 0;
   const logOf = (name: string) => join(logFolder, `${name}-${++started}.log`);
 
-  async function startApi(port?: number): Promise<SpawnedApi> {
+  async function startApi(port?: number, root?: string): Promise<SpawnedApi> {
     const at = port ?? (await freeLoopbackPort());
-    const spawned = await startProcess('api', 'src/main.ts', { ...env, PORT: String(at) }, logOf('api'));
+    const own = { ...env, PORT: String(at) };
+    const spawned = await startProcess('api', 'src/main.ts', own, logOf('api'), root);
     const url = `http://127.0.0.1:${at}`;
     return { ...spawned, url, http: clientOf(url, () => contract) };
   }
-  async function startWriter(): Promise<Spawned> {
-    const metrics = String(await freeLoopbackPort());
-    return startProcess(
-      'ledger-writer',
-      'workers/ledger-writer.ts',
-      { ...env, WORKER_METRICS_PORT: metrics },
-      logOf('writer'),
-    );
+  async function startWriter(root?: string): Promise<Spawned> {
+    const own = { ...env, WORKER_METRICS_PORT: String(await freeLoopbackPort()) };
+    return startProcess('ledger-writer', 'workers/ledger-writer.ts', own, logOf('writer'), root);
   }
 
   async function startUpkeep(): Promise<Spawned> {
@@ -168,8 +167,9 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     http,
     logFolder,
     contract,
-    async startApi(port) {
-      const api = await startApi(port);
+    env,
+    async startApi(port, root) {
+      const api = await startApi(port, root);
       await untilReady(api);
       return api;
     },
