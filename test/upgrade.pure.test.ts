@@ -8,7 +8,7 @@ import { operationPrefix } from '#src/values.ts';
 import { ownScripts, scriptsOf, unknownLiterals } from '#src/wallet/scripts.ts';
 import { checkout } from './house/folders.ts';
 
-const shardEpoch = { shard: 3, epoch: 7, coldBelow: 5 };
+const shardEpoch = { shard: 3, epoch: 7, coldBelow: 5, replicationId: 'abc' };
 const columns = [
   ...['accrual', '5', '0'.repeat(32), '', '', '1', '1', '1', '', '', '1', '', '{}'],
   '{"legs":[],"balances":[]}',

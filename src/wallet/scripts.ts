@@ -67,7 +67,12 @@ export interface ShardEpoch {
 }
 
 /** The literals that differ between shards and epochs. A template names them; a version may name fewer. */
-function literalsOf({ shard, epoch, coldBelow, replicationId }: ShardEpoch): Readonly<Record<string, string>> {
+function literalsOf({
+  shard,
+  epoch,
+  coldBelow,
+  replicationId,
+}: ShardEpoch): Readonly<Record<string, string>> {
   return { prefix: shardPrefix(shard), epoch: String(epoch), coldBelow: String(coldBelow), replicationId };
 }
 
