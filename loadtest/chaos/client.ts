@@ -27,6 +27,8 @@ export interface ClientOptions {
   readonly attempts: Attempt[];
   /** True once nobody shall try any longer. */
   isOver(): boolean;
+  /** Called for an answer that says that something broke, which no caller has to expect. */
+  broken(answer: string): void;
   /** Called for every success, once an attempt. */
   acknowledged(atMs: number): void;
 }
@@ -122,6 +124,7 @@ export function createClient(options: ClientOptions): Client {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const json = JSON.parse(await answer.text()) as Record<string, unknown>;
+    if (answer.status === 500) options.broken(`${method} ${path}: ${JSON.stringify(json)}`);
     return {
       status: answer.status,
       replayed: answer.headers.get('idempotent-replayed') === 'true',

@@ -12,6 +12,7 @@ import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
 import { faults } from './faults/all.ts';
 import { checkoutFolder } from './house.ts';
 import { exitCodeOf, lastLine, sentences } from './report.ts';
+import { exportRevision } from './revision.ts';
 import { type ChaosOptions, runChaos } from './run.ts';
 
 interface Options {
@@ -20,17 +21,21 @@ interface Options {
   readonly faults: readonly string[];
   readonly callers: number;
   readonly broken: Broken | undefined;
+  /** The revision that is upgraded from. */
+  readonly beside: string | undefined;
   readonly wantsHelp: boolean;
   readonly keeps: boolean;
 }
 
-const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--without NAME]… [--callers N] [--keep]
+const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--without NAME]… [--callers N] [--beside [REV]] [--keep]
 
   --seconds N     breaks things for so long (default 60); healing, draining and judging come after
   --seed S        which faults at which moments (default: a new one, which is printed)
   --fault NAME    only this fault; may be given several times
   --without NAME  all but this one; may be given several times
   --broken NAME   runs a copy of the code with one guard taken out, under the faults that should show it
+  --beside [REV]  an upgrade: starts with the code of REV (default HEAD~1, as git has it) and replaces process by process
+                  under load; for --seconds both versions run beside each other and are broken
   --callers N     so many callers at once (default 12)
   --keep          keeps the folder with data and logs
 
@@ -43,9 +48,26 @@ function wholeOf(text: string | undefined, otherwise: number, name: string, max:
   return value;
 }
 
+/** What breaks while two versions run beside each other: what moves leases, opens epochs and starts processes anew. */
+const besideFaults = [
+  'kill-api',
+  'kill-writer',
+  'kill-upkeep',
+  'rolling-restart',
+  'redis-script-flush',
+  'redis-restart',
+];
+
+/** `--beside` alone means the commit before. */
+function withRevision(args: readonly string[]): string[] {
+  return args.flatMap((arg, i) =>
+    arg === '--beside' && (args[i + 1] ?? '--').startsWith('--') ? [arg, 'HEAD~1'] : [arg],
+  );
+}
+
 function optionsOf(args: readonly string[]): Options {
   const { values } = parseArgs({
-    args: [...args],
+    args: withRevision(args),
     options: {
       seconds: { type: 'string' },
       seed: { type: 'string' },
@@ -53,6 +75,7 @@ function optionsOf(args: readonly string[]): Options {
       without: { type: 'string', multiple: true, default: [] },
       callers: { type: 'string' },
       broken: { type: 'string' },
+      beside: { type: 'string' },
       cluster: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -70,9 +93,12 @@ function optionsOf(args: readonly string[]): Options {
   if (values.broken !== undefined && !broken) {
     throw new UsageFault(`--broken needs one of ${brokenBuilds.map(({ name }) => name).join(', ')}`);
   }
-  const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? names);
+  if (broken && values.beside !== undefined) throw new UsageFault('--broken or --beside, not both');
+  const usual = values.beside === undefined ? names : besideFaults;
+  const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? usual);
   return {
     broken,
+    beside: values.beside,
     seconds: wholeOf(values.seconds, broken?.seconds ?? 60, 'seconds', 86_400),
     seed: wholeOf(values.seed, Date.now() % 1_000_000, 'seed', 4_294_967_295),
     faults: wanted.filter((name) => !values.without.includes(name)),
@@ -82,12 +108,24 @@ function optionsOf(args: readonly string[]): Options {
   };
 }
 
+/** Whose code runs, and what it is replaced by. */
+async function treesOf(
+  { broken, beside }: Options,
+  folder: string,
+): Promise<Pick<ChaosOptions, 'root' | 'nextRoot'>> {
+  if (broken) return { root: await buildBroken(broken, checkoutFolder, join(folder, 'broken')) };
+  if (beside === undefined) return { root: checkoutFolder };
+  const { commit, root } = await exportRevision(beside, checkoutFolder, join(folder, 'beside'));
+  print(`from ${commit.slice(0, 12)} to this tree`);
+  return { root, nextRoot: checkoutFolder };
+}
+
 async function chaos(options: Options, folder: string): Promise<number> {
   const interrupt = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
   }
-  const { seconds, seed, faults: names, callers, broken } = options;
+  const { seconds, seed, faults: names, callers } = options;
   const run: ChaosOptions = {
     seconds,
     seed,
@@ -95,7 +133,7 @@ async function chaos(options: Options, folder: string): Promise<number> {
     callers,
     folder,
     cacheDir: join(checkoutFolder, 'node_modules/.cache/points-engine'),
-    root: broken ? await buildBroken(broken, checkoutFolder, join(folder, 'broken')) : checkoutFolder,
+    ...(await treesOf(options, folder)),
     abort: interrupt.signal,
     print,
   };

@@ -15,16 +15,16 @@ import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
 import type { LocalServer } from '#src/platform/local/server.ts';
-import { prepareDatabase } from '#src/platform/migrate.ts';
 import { type MemberProcess, type ProcessPlan, processOf, type Role } from './member-process.ts';
 import { startProxy } from './proxy.ts';
+import { migrateBy } from './revision.ts';
 
 export const shardCount = 8;
 
 export interface HouseOptions {
   readonly folder: string;
   readonly cacheDir: string;
-  /** The checkout whose code runs; another one than the harness's for a build that is broken on purpose. */
+  /** The checkout whose code runs; another one than the harness's for a build that is broken on purpose, or an older one. */
   readonly root: string;
   readonly abort: AbortSignal;
 }
@@ -71,7 +71,6 @@ const roster: readonly (readonly [Role, string])[] = [
 
 /** Lots of many days, so that burn order means something; debt, so that taking back what was spent does too. */
 async function settle(databaseUrl: string): Promise<Tenant> {
-  await prepareDatabase(databaseUrl);
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
   try {
     const { number } = await createProgram(pool, {
@@ -158,6 +157,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   let redisFolder = folder;
   let redis = await startLocalRedis(redisOptions);
   stack.defer(() => redis.stop());
+  await migrateBy(options.root, postgres.url, folder);
   const tenant = await settle(postgres.url);
   const identityKey = randomBytes(32).toString('base64');
   const processes: MemberProcess[] = [];

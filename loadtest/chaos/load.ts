@@ -34,6 +34,8 @@ export interface LoadOptions {
 export interface Load {
   readonly attempts: Attempt[];
   readonly client: Client;
+  /** Answers with status 500, the first of them. */
+  readonly broken: readonly string[];
   /** When each success was first heard, in order. */
   readonly acknowledgedAtMs: readonly number[];
   /** Natural references that were acknowledged and their drafts, the latest of each member: for a second use later. */
@@ -49,6 +51,7 @@ export interface Load {
 
 const coldMembers = 120;
 const rememberedMax = 60;
+const brokenMax = 5;
 
 function uuidV7(): string {
   const hex = Date.now().toString(16).padStart(12, '0') + randomBytes(10).toString('hex');
@@ -70,6 +73,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const { urls, tenant, seed, callers } = options;
   const attempts: Attempt[] = [];
   const acknowledgedAtMs: number[] = [];
+  const broken: string[] = [];
   const repeatable = new Map<string, { attempt: Attempt; draft: Draft }>();
   let [isOver, isStopping] = [false, false];
   let gate: PromiseWithResolvers<void> | undefined;
@@ -91,6 +95,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     client: tenant.client,
     attempts,
     isOver: () => isOver,
+    broken: (answer) => void (broken.length < brokenMax && broken.push(answer)),
     acknowledged: (atMs) => void acknowledgedAtMs.push(atMs),
   });
 
@@ -233,6 +238,7 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   return {
     attempts,
     client,
+    broken,
     acknowledgedAtMs,
     repeatable,
     async pause() {

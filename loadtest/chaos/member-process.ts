@@ -18,6 +18,8 @@ export interface MemberProcess {
   pid(): number;
   isGone(): boolean;
   start(): Promise<void>;
+  /** Its next start runs the code of another tree. */
+  moveTo(root: string): void;
   /** Sends a signal that does not end it. */
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGUSR2'): void;
   kill(): Promise<void>;
@@ -47,6 +49,7 @@ const killMs = 5_000;
 /** The process of a plan; it is not started yet. */
 export function processOf(plan: ProcessPlan): MemberProcess {
   let running: Running | undefined;
+  let { root } = plan;
   const links = [plan.redisLink, plan.postgresLink, ...(plan.httpLink ? [plan.httpLink] : [])];
   const isGone = () => running === undefined || running.hasExited();
   const pid = () => {
@@ -60,8 +63,11 @@ export function processOf(plan: ProcessPlan): MemberProcess {
     isGone,
     async start() {
       const preload = plan.preload === undefined ? [] : ['--import', plan.preload];
-      const args = [...preload, `${plan.root}/${plan.script}`, plan.dataDir];
-      running = launch({ file: process.execPath, args, cwd: plan.root, env: plan.env }, plan.logPath, 'ipc');
+      const args = [...preload, `${root}/${plan.script}`, plan.dataDir];
+      running = launch({ file: process.execPath, args, cwd: root, env: plan.env }, plan.logPath, 'ipc');
+    },
+    moveTo(next) {
+      root = next;
     },
     signal: (name) => void process.kill(pid(), name),
     async kill() {

@@ -1,6 +1,7 @@
 /** One run: bring the house up, load it, break it at the moments of the schedule, heal, drain, judge. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { logTail } from '#src/platform/local/processes.ts';
+import { upgradeUnderLoad } from './beside.ts';
 import { drained } from './drain.ts';
 import { faults as allFaults } from './faults/all.ts';
 import { type Fault, NoBite, type Stage } from './faults/fault.ts';
@@ -20,6 +21,8 @@ export interface ChaosOptions {
   readonly folder: string;
   readonly cacheDir: string;
   readonly root: string;
+  /** The tree that takes the place of `root` during the run, where it is an upgrade. */
+  readonly nextRoot?: string;
   readonly abort: AbortSignal;
   readonly print: (text: string) => void;
 }
@@ -129,7 +132,13 @@ export async function runChaos(options: ChaosOptions): Promise<RunResult> {
     await untilServing(house, 0, startMs);
     const urls = house.of('api').map(({ httpLink }) => `http://127.0.0.1:${httpLink!.port}`);
     const load = await startLoad({ urls, tenant: house.tenant, seed, callers });
-    await breakAgainAndAgain(options, house, load, course);
+    const breaks = () => breakAgainAndAgain(options, house, load, course);
+    const { nextRoot, print } = options;
+    if (nextRoot === undefined) await breaks();
+    else {
+      await upgradeUnderLoad({ house, nextRoot, ...course, breaks, print });
+      course.troubles.push(...load.broken.map((answer) => `a caller was answered ${answer}`));
+    }
     const isWell = course.troubles.length === 0;
     const left = await load.stop(isWell ? drainMsMax : 10_000);
     if (left > 0) course.troubles.push(`${left} callers had no definite answer in the end`);
