@@ -31,6 +31,18 @@ function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof
   }
 }
 
+/** What Redis says of an earlier attempt; where it cannot be asked, what became of that one stays unknown. */
+function asked<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: unknown) => {
+    throw new Problem(
+      'outcome_unknown',
+      'an earlier attempt cannot be looked up at the moment',
+      {},
+      { cause: error },
+    );
+  });
+}
+
 export type Durability = 'journal' | 'ledger';
 
 /** An operation as the journal or the books have it. */
@@ -190,7 +202,7 @@ export function createOperations(
   }
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
-    const [found] = await redis.xrange(keys.journal(shard), streamId, streamId);
+    const [found] = await asked(redis.xrange(keys.journal(shard), streamId, streamId));
     if (!found) return undefined;
     const record = readRecord(found[0], found[1]);
     if (record === 'newer') return record;
@@ -268,7 +280,7 @@ export function createOperations(
     const { performed } = await lookedUp(draft);
     if (performed) return performed;
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    const entry = parseEntry(await redis.get(keys.idempotency(wallet.shardOf(member), key)));
+    const entry = parseEntry(await asked(redis.get(keys.idempotency(wallet.shardOf(member), key))));
     if (!entry) return undefined;
     const recorded = await replay(entry.operation, entry.streamId);
     if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
