@@ -17,8 +17,8 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { identityOf, replicationIdOf, rewriteFile } from '#src/platform/redis.ts';
 import { changedChannel, keys } from '#src/wallet/keys.ts';
-import { versionsInUse } from '#src/wallet/script-versions.ts';
-import { loadedVersions, loadScripts, scriptsOf } from '#src/wallet/scripts.ts';
+import { loadVersions, versionsInUse } from '#src/wallet/script-versions.ts';
+import { loadedVersions, scriptsOf } from '#src/wallet/scripts.ts';
 import { type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
@@ -191,7 +191,7 @@ async function letServe(
   const { loadable } = await versionsInUse(stores.connection);
   await checkIdentity(redis, shard, identity);
   const { epoch, coldBelow } = opened;
-  await loadScripts(redis, { shard, epoch, coldBelow, replicationId: replicationIdOf(identity) }, loadable);
+  await loadVersions(redis, { shard, epoch, coldBelow, replicationId: replicationIdOf(identity) }, loadable);
   // A Redis that was replaced while the scripts were on their way has them, and has lost the opening record.
   await checkIdentity(redis, shard, identity);
   await redis.publish(changedChannel, 'epoch');

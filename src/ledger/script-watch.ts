@@ -10,8 +10,13 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { identityOf } from '#src/platform/redis.ts';
 import { changedChannel } from '#src/wallet/keys.ts';
-import { createScriptNote, type VersionsInUse, versionsInUse } from '#src/wallet/script-versions.ts';
-import { loadedVersions, loadScripts, ownScripts, type ScriptVersion } from '#src/wallet/scripts.ts';
+import {
+  createScriptNote,
+  loadVersions,
+  type VersionsInUse,
+  versionsInUse,
+} from '#src/wallet/script-versions.ts';
+import { loadedVersions, ownScripts, type ScriptVersion } from '#src/wallet/scripts.ts';
 import { fencesOf, type OpenEpoch } from './fence.ts';
 
 const fenceCheckMs = 250;
@@ -54,7 +59,7 @@ export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): Scr
   /** False where another Redis has come meanwhile. */
   async function load(open: OpenEpoch, versions: readonly ScriptVersion[]): Promise<boolean> {
     if ((await identityOf(redis)) !== open.identity) return false;
-    await loadScripts(redis, open, versions);
+    await loadVersions(redis, open, versions);
     if ((await identityOf(redis)) !== open.identity) return false;
     const names = versions.map(({ version }) => version.slice(0, 12));
     log.info({ shard: open.shard, epoch: open.epoch, versions: names }, 'scripts of more versions are there');

@@ -3,13 +3,15 @@
  * and four times a minute; ledger writers load all that were noted in the last minutes, so that a process of one version is
  * not fenced by a writer of another one.
  *
- * Not everything is loaded: a version whose records this one could not book, or that wants a literal which this one does
- * not know, is left to a newer writer, and until then its processes are not ready.
+ * Not everything is loaded: a version whose records this one could not book, that wants a literal which this one does not
+ * know, or that Redis cannot compile, is left to a newer writer, and until then its processes are not ready.
  */
+
+import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { z } from 'zod';
 import { recordFormat } from '#src/journal.ts';
-import { ownScripts, type ScriptVersion, unknownLiterals } from './scripts.ts';
+import { loadScripts, ownScripts, type ScriptVersion, type ShardEpoch, unknownLiterals } from './scripts.ts';
 
 /** A process notes its scripts this often, and whoever was silent for the second is taken for gone. */
 const noteMs = 15_000;
@@ -111,4 +113,14 @@ export async function versionsInUse(connection: Pick<pg.ClientBase, 'query'>): P
     left: others.filter((each) => 'reason' in each),
     hasNewerFormat: rows.some(({ format }) => format > recordFormat),
   };
+}
+
+/** Loads versions into an epoch. One whose scripts Redis cannot compile is left from then on, as far as this process goes. */
+export async function loadVersions(
+  redis: Redis,
+  shardEpoch: ShardEpoch,
+  versions: readonly ScriptVersion[],
+): Promise<void> {
+  for (const { version, reason } of await loadScripts(redis, shardEpoch, versions))
+    read.set(version, { version, reason });
 }

@@ -141,18 +141,34 @@ export function scriptsOf<Name extends string = ScriptName>(
   return Object.fromEntries(scripts) as Record<Name, Script>;
 }
 
-/** Makes a shard's scripts of some versions callable. Only ledger writers call this, on the master that owns the slot. */
+/** A version whose scripts Redis cannot compile. */
+export interface Uncompiled {
+  readonly version: string;
+  readonly reason: string;
+}
+
+/**
+ * Makes a shard's scripts of some versions callable. Only ledger writers call this, on the master that owns the slot. Scripts of
+ * another version that Redis cannot compile are no reason to stop here; they are answered.
+ */
 export async function loadScripts(
   redis: Redis,
   shardEpoch: ShardEpoch,
   versions: readonly ScriptVersion[] = [ownScripts],
-): Promise<void> {
+): Promise<Uncompiled[]> {
   const pipeline = redis.pipeline();
-  for (const version of versions) {
-    for (const { text } of Object.values(scriptsOf<string>(shardEpoch, version)))
-      pipeline.script('LOAD', text);
+  const loading = versions.flatMap((version) =>
+    Object.values(scriptsOf<string>(shardEpoch, version)).map(({ text }) => ({ version, text })),
+  );
+  for (const { text } of loading) pipeline.script('LOAD', text);
+  const uncompiled: Uncompiled[] = [];
+  for (const [i, [error]] of ((await pipeline.exec()) ?? []).entries()) {
+    if (!error) continue;
+    const { version } = loading[i]!;
+    if (version === ownScripts || !/compiling script/i.test(error.message)) throw error;
+    uncompiled.push({ version: version.version, reason: error.message });
   }
-  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+  return uncompiled;
 }
 
 /** The digests of a version's scripts in a shard's epoch. */
