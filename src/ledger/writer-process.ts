@@ -175,13 +175,13 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function recoverShard(client: pg.Client, shard: HeldShard): Promise<void> {
     const [progress] = await readProgress(client, [shard.lease]);
-    const isOpen = !shard.broken && (await openEpoch(client, redis, progress!)) !== undefined;
+    const found = shard.broken ? undefined : await openEpoch(client, redis, progress!);
     const raised = (term: number) => {
       shard.lease = { shard: shard.lease.shard, term };
     };
     const stores = { connection: client, owner, redis, log, alive, raised };
-    shard.progress = isOpen ? progress! : await recover(stores, progress!, shard.lossSeenAt);
-    shard.open = await openEpoch(client, redis, shard.progress);
+    shard.progress = found ? progress! : await recover(stores, progress!, shard.lossSeenAt);
+    shard.open = found ?? (await openEpoch(client, redis, shard.progress));
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
     await scripts.complete(shard.open);
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });

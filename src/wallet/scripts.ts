@@ -6,7 +6,7 @@
  * While a new version takes the place of an old one, both call scripts of their own in the same epoch. So that either's
  * writer can load both, a script is kept as a template, in which its literals have names: `@{epoch}`.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { fieldNamed, recordFormat } from '#src/journal.ts';
@@ -94,7 +94,7 @@ export interface ScriptVersion {
 }
 
 function versionOf(templates: Readonly<Record<string, string>>): ScriptVersion {
-  const version = createHash('sha256').update(JSON.stringify(templates)).digest('hex');
+  const version = hash('sha256', JSON.stringify(templates), 'hex');
   return { version, format: recordFormat, templates };
 }
 
@@ -108,11 +108,22 @@ export const ownScripts: ScriptVersion = versionOf(
 const placeholder = /@\{(\w*)\}/g;
 const knownLiterals = Object.keys(literalsOf({ shard: 0, epoch: 0, coldBelow: 0, replicationId: '' }));
 
+/** Each template cut at its literals: every second piece is the name of one. Searching 140 kB for them takes longer than their digests. */
+const cut = new WeakMap<ScriptVersion['templates'], Readonly<Record<string, readonly string[]>>>();
+
+function piecesOf(templates: ScriptVersion['templates']): Readonly<Record<string, readonly string[]>> {
+  const known = cut.get(templates);
+  if (known) return known;
+  const pieces = Object.fromEntries(
+    Object.entries(templates).map(([name, template]) => [name, template.split(placeholder)]),
+  );
+  cut.set(templates, pieces);
+  return pieces;
+}
+
 /** Literals that the templates of a version name and this version cannot put in: only a newer one can load them. */
 export function unknownLiterals({ templates }: Pick<ScriptVersion, 'templates'>): string[] {
-  const named = Object.values(templates).flatMap((template) =>
-    [...template.matchAll(placeholder)].map((match) => match[1]!),
-  );
+  const named = Object.values(piecesOf(templates)).flatMap((pieces) => pieces.filter((_, i) => i % 2 === 1));
   return [...new Set(named)].filter((name) => !knownLiterals.includes(name));
 }
 
@@ -121,14 +132,15 @@ export interface Script {
   readonly sha: string;
 }
 
-function scriptOf(template: string, values: Readonly<Record<string, string>>): Script {
-  const text = template.replaceAll(placeholder, (_, name: string) => {
-    const value = values[name];
+function scriptOf(pieces: readonly string[], values: Readonly<Record<string, string>>): Script {
+  const filled = pieces.map((piece, i) => {
+    const value = i % 2 === 0 ? piece : values[piece];
     if (value === undefined)
-      throw new Error(`a script names the literal ${name}, which this version does not know`);
+      throw new Error(`a script names the literal ${piece}, which this version does not know`);
     return value;
   });
-  return { text, sha: createHash('sha1').update(text).digest('hex') };
+  const text = filled.join('');
+  return { text, sha: hash('sha1', text, 'hex') };
 }
 
 /** The text and digest of every script of a shard in an epoch, in the order in which they are loaded. */
@@ -137,7 +149,10 @@ export function scriptsOf<Name extends string = ScriptName>(
   { templates }: Pick<ScriptVersion, 'templates'> = ownScripts,
 ): Readonly<Record<Name, Script>> {
   const values = literalsOf(shardEpoch);
-  const scripts = Object.entries(templates).map(([name, template]) => [name, scriptOf(template, values)]);
+  const scripts = Object.entries(piecesOf(templates)).map(([name, pieces]) => [
+    name,
+    scriptOf(pieces, values),
+  ]);
   return Object.fromEntries(scripts) as Record<Name, Script>;
 }
 
