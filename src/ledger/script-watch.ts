@@ -1,5 +1,5 @@
 /**
- * How a ledger writer keeps the scripts of the shards that it serves. Four times a second it looks whether their fences
+ * How a ledger writer keeps the scripts of the shards that it serves. It looks again and again whether their fences
  * stand; where a version of the service has come into use since an epoch was opened, it loads that version's scripts too.
  *
  * Loading opens nothing: the journal's epoch and the replication history in the text decide whether a script may write. So it is
@@ -19,7 +19,6 @@ import {
 import { loadedVersions, ownScripts, type ScriptVersion } from '#src/wallet/scripts.ts';
 import { fencesOf, type OpenEpoch } from './fence.ts';
 
-const fenceCheckMs = 250;
 const versionsMs = 500;
 /** A writer that met a record of a newer version takes no more shards for so long, and while that version is in use. */
 const outdatedMs = 30_000;
@@ -28,21 +27,20 @@ export interface ScriptWatch {
   /** Notes this writer's own scripts, and reads which versions are in use; both where that is due. */
   note(): Promise<void>;
   /** Loads into an epoch what is in use and not there. */
-  complete(open: OpenEpoch): Promise<void>;
-  /** Of the epochs served, the shards whose fence has fallen; brings the others' scripts up to date. */
-  check(served: readonly OpenEpoch[]): Promise<readonly number[]>;
+  complete(redis: Redis, open: OpenEpoch): Promise<void>;
+  /** Of the epochs that a Redis serves, the shards whose fence has fallen; brings the others' scripts up to date. */
+  fallen(redis: Redis, served: readonly OpenEpoch[]): Promise<readonly number[]>;
   /** A record of a newer version was met. */
   metNewer(): void;
   /** Whether there are records for newer writers: this one keeps the shards that it can read and takes no more. */
   isOutdated(): boolean;
 }
 
-export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): ScriptWatch {
+export function createScriptWatch(pool: pg.Pool, log: Logger): ScriptWatch {
   const own = createScriptNote(pool);
   const told = new Set<string>();
   let inUse: VersionsInUse = { loadable: [ownScripts], left: [], hasNewerFormat: false };
   let readAt = Number.NEGATIVE_INFINITY;
-  let checkedAt = Number.NEGATIVE_INFINITY;
   let metNewerAt = Number.NEGATIVE_INFINITY;
 
   async function read(): Promise<void> {
@@ -57,7 +55,7 @@ export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): Scr
   }
 
   /** False where another Redis has come meanwhile. */
-  async function load(open: OpenEpoch, versions: readonly ScriptVersion[]): Promise<boolean> {
+  async function load(redis: Redis, open: OpenEpoch, versions: readonly ScriptVersion[]): Promise<boolean> {
     if ((await identityOf(redis)) !== open.identity) return false;
     await loadVersions(redis, open, versions);
     if ((await identityOf(redis)) !== open.identity) return false;
@@ -71,21 +69,19 @@ export function createScriptWatch(pool: pg.Pool, redis: Redis, log: Logger): Scr
       await own.write();
       await read();
     },
-    async complete(open) {
+    async complete(redis, open) {
       const loaded = await loadedVersions(redis, open, inUse.loadable);
       const missing = inUse.loadable.filter((each) => !loaded.includes(each));
-      if (missing.length > 0 && !(await load(open, missing)))
+      if (missing.length > 0 && !(await load(redis, open, missing)))
         throw new Error(
           `shard ${open.shard}: another Redis answers than the one that its epoch was opened on`,
         );
     },
-    async check(served) {
-      if (performance.now() - checkedAt < fenceCheckMs) return [];
-      checkedAt = performance.now();
+    async fallen(redis, served) {
       const { fallen, lacking } = await fencesOf(redis, served, inUse.loadable);
       const lost: number[] = [];
       for (const { open, versions } of lacking) {
-        if (!(await load(open, versions))) lost.push(open.shard);
+        if (!(await load(redis, open, versions))) lost.push(open.shard);
       }
       // Whoever waits for its scripts looks again.
       if (lacking.length > 0) await redis.publish(changedChannel, 'epoch');

@@ -30,6 +30,7 @@ import {
 } from './writer.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
+const fenceCheckMs = 250;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
 const idleWaitMs = 100;
@@ -55,10 +56,11 @@ export function startWriter(options: WriterOptions): WriterProcess {
   let connection: pg.Client | undefined;
   let backendPid = 0;
   let stopping = false;
+  let fenceCheckedAt = 0;
   let trimmedAt = 0;
   let positionsAt = 0;
   let steppedAt = Date.now();
-  const scripts = createScriptWatch(pool, redis, log);
+  const scripts = createScriptWatch(pool, log);
 
   async function connect(): Promise<pg.Client> {
     if (connection) return connection;
@@ -183,7 +185,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     shard.progress = found ? progress! : await recover(stores, progress!, shard.lossSeenAt);
     shard.open = found ?? (await openEpoch(client, redis, shard.progress));
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
-    await scripts.complete(shard.open);
+    await scripts.complete(redis, shard.open);
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
     shard.reached.length = 0;
     await clearState(client, shard.lease.shard);
@@ -218,10 +220,13 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   /** A shard whose scripts are gone, or whose Redis is another one, is fenced until it is recovered. */
   async function checkFences(): Promise<void> {
+    const now = Date.now();
+    if (now - fenceCheckedAt < fenceCheckMs) return;
+    fenceCheckedAt = now;
     const served = [...shards.values()].flatMap(({ state, open }) =>
       state === 'serving' && open ? [open] : [],
     );
-    for (const shard of await scripts.check(served)) recovering(shard, false);
+    for (const shard of await scripts.fallen(redis, served)) recovering(shard, false);
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
