@@ -1,7 +1,6 @@
 /** The composition of a process: stores, wallet and domains, wired by hand. No web framework here, so workers share it. */
 
 import { randomUUID } from 'node:crypto';
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { Soon } from '#src/values.ts';
 import type { Config } from './config.ts';
@@ -14,7 +13,13 @@ import { loadIdentityKey } from './members/identity-key.ts';
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
-import { createBlockingRedis, createRedis, watchIdentity } from './platform/redis.ts';
+import {
+  type AnyRedis,
+  createAnyRedis,
+  createBlockingAnyRedis,
+  type RedisNodes,
+} from './platform/redis-nodes.ts';
+import { isClusterUrl } from './platform/redis-topology.ts';
 import { type Standing, watchStanding } from './platform/standing.ts';
 import { createTelemetry, type Telemetry } from './platform/telemetry.ts';
 import { createEpochs, type Epochs } from './wallet/epochs.ts';
@@ -25,6 +30,7 @@ import { createLookup, type MemberFacts } from './wallet/lookup.ts';
 import { createOperations, type Operations } from './wallet/operations.ts';
 import { createScriptPresence, type ScriptPresence } from './wallet/script-presence.ts';
 import { createScriptNote, type ScriptNote } from './wallet/script-versions.ts';
+import { openShardNodes } from './wallet/shard-nodes.ts';
 import { createWallet } from './wallet/wallet.ts';
 import { createWritten } from './wallet/written.ts';
 
@@ -32,7 +38,7 @@ export interface App {
   readonly config: Config;
   readonly telemetry: Telemetry;
   readonly pool: pg.Pool;
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   readonly programs: Programs;
   readonly epochs: Epochs;
   readonly operations: Operations;
@@ -56,8 +62,10 @@ const version = '0.1.0';
 
 interface Stores {
   readonly pool: pg.Pool;
-  readonly redis: Redis;
-  readonly subscriber: Redis;
+  readonly nodes: RedisNodes;
+  /** For what belongs to no shard. */
+  readonly anyRedis: AnyRedis;
+  readonly subscriber: AnyRedis;
 }
 
 /** Which epochs there are, and what this process needs in them. */
@@ -74,7 +82,7 @@ interface Epochal {
 function keepFresh(
   programs: Programs,
   { epochs, presence, note }: Epochal,
-  subscriber: Redis,
+  subscriber: AnyRedis,
 ): { onChanged: App['onChanged']; stop(): void } {
   const listeners: ((table: ChangedTable) => void)[] = [];
   const refresh = () => {
@@ -100,12 +108,18 @@ async function connect(config: Config): Promise<Stores> {
   const pool = createPool(config.databaseUrl);
   await checkSchema(pool);
   await ensureInstallation(pool, config.shardCount);
-  return { pool, redis: createRedis(config.redisUrl), subscriber: createBlockingRedis(config.redisUrl) };
+  const nodes = await openShardNodes(config.redisUrl, config.shardCount, { watchesIdentity: true });
+  return {
+    pool,
+    nodes,
+    anyRedis: isClusterUrl(config.redisUrl) ? createAnyRedis(config.redisUrl) : nodes.of(0),
+    subscriber: createBlockingAnyRedis(config.redisUrl),
+  };
 }
 
 function watch(
   config: Config,
-  { pool, redis }: Stores,
+  { pool, nodes }: Stores,
   telemetry: Telemetry,
   presence: ScriptPresence,
 ): Promise<Standing> {
@@ -114,7 +128,7 @@ function watch(
   metrics.journalLimitBytes.set(config.journalLimitBytes);
   return watchStanding({
     pool,
-    redis,
+    nodes,
     log,
     processId: randomUUID(),
     noteFolder: config.dataDir,
@@ -137,14 +151,13 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   const telemetry = createTelemetry({ logLevel: config.logLevel, processName, version });
   const identityKey = await loadIdentityKey(config);
   const stores = await connect(config);
-  const { pool, redis, subscriber } = stores;
+  const { pool, nodes, anyRedis, subscriber } = stores;
   const identity = createIdentity(identityKey);
-  const watched = watchIdentity(redis);
   const [programs, epochs] = [
     await loadPrograms(pool),
-    createEpochs(pool, config.shardCount, watched.identity),
+    createEpochs(pool, config.shardCount, nodes.identity),
   ];
-  const presence = createScriptPresence(() => redis, epochs, config.shardCount);
+  const presence = createScriptPresence(nodes.of, epochs, config.shardCount);
   const note = createScriptNote(pool);
   // Ledger writers load what is noted: without it this version's calls would be refused.
   await note.write();
@@ -152,14 +165,14 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   const fresh = keepFresh(programs, { epochs, presence, note }, subscriber);
   const standing = await watch(config, stores, telemetry, presence);
   const written = createWritten(subscriber, pool);
-  const loader = createLoader(redis, pool, epochs, config.shardCount, () =>
+  const loader = createLoader(nodes, pool, epochs, config.shardCount, () =>
     telemetry.metrics.membersLoaded.inc(),
   );
   const { shardCount } = config;
   const { acknowledged, journalFull } = standing;
   const decided = (kind: string, outcome: string) => telemetry.metrics.operations.inc({ kind, outcome });
   const wallet = createWallet({
-    redis,
+    nodes,
     epochs,
     loader,
     written,
@@ -169,14 +182,15 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     journalFull,
   });
   const lookup = createLookup(pool);
-  const operations = createOperations(pool, redis, wallet, lookup, epochs, identityKey.toString('hex'));
+  const secret = identityKey.toString('hex');
+  const operations = createOperations(pool, nodes, anyRedis, wallet, lookup, epochs, secret);
   const enrolment = createEnrolment(pool, identity);
   const resolve = (program: Program, ref: MemberRef) => resolveMember(lookup, identity, program, ref);
   return {
     config,
     telemetry,
     pool,
-    redis,
+    nodes,
     programs,
     epochs,
     operations,
@@ -187,16 +201,16 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     resolvePathMember: resolve,
     enrolMember: enrolEach(enrolment, lookup),
     async announce(table) {
-      await redis.publish(changedChannel, table);
+      await anyRedis.publish(changedChannel, table);
     },
     onChanged: fresh.onChanged,
     async close() {
       fresh.stop();
-      watched.stop();
       await standing.stop();
       written.stop();
       subscriber.disconnect();
-      redis.disconnect();
+      anyRedis.disconnect();
+      nodes.close();
       await pool.end();
     },
   };

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { isClusterUrl } from './platform/redis-topology.ts';
 
 const port = z.coerce.number().int().min(1).max(65535);
 const flag = z.stringbool().default(false);
@@ -13,7 +14,12 @@ const settings = z.object({
   PORT: port.default(3000),
   DATA_DIR: z.string().min(1).default('.data'),
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }),
-  REDIS_URL: z.url({ protocol: /^rediss?$/ }),
+  /** One Redis, or some nodes of a Redis Cluster: `redis-cluster://user:password@host:port,host:port`. */
+  REDIS_URL: z
+    .string()
+    .refine((text) => isClusterUrl(text) || z.url({ protocol: /^rediss?$/ }).safeParse(text).success, {
+      error: 'takes redis://host:port, or redis-cluster://host:port,host:port',
+    }),
   /** Base64 of 32 bytes: keys the hashes of identifiers and encrypts what is personal. */
   IDENTITY_KEY: z.base64().optional(),
   LISTEN_HOST: z.string().default('0.0.0.0'),

@@ -1,10 +1,10 @@
 /** The audit finds nothing in sound books, and each kind of damage exactly where it was done. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { type AuditReport, checks, type Finding } from '#src/ledger/audit-report.ts';
 import { type MemberNumber, memberId, parseMemberId, parseOperationId, shardOfMember } from '#src/values.ts';
 import { keys, shardPrefix } from '#src/wallet/keys.ts';
 import { reference, startEngine } from './harness.ts';
+import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
 import { damageState } from './house/journal.ts';
 
@@ -14,15 +14,7 @@ afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis, stores } = engine;
 
-async function audited(shard?: number): Promise<AuditReport> {
-  const connection = auditConnection(stores.databaseUrl);
-  await connection.connect();
-  try {
-    return await audit({ connection, redis, shard });
-  } finally {
-    await connection.end();
-  }
-}
+const audited = (shard?: number): Promise<AuditReport> => auditOf(stores, shard);
 
 const appendOnly = ['entry', 'operation', 'block'] as const;
 

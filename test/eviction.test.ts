@@ -6,7 +6,11 @@ import { startEngine, waitFor } from './harness.ts';
 import type { Shop } from './house/shop.ts';
 import { spawnEngine } from './house/spawn.ts';
 
-const engine = await startEngine({ shardCount: 4, maxmemoryMb: 64 });
+const engine = await startEngine({
+  shardCount: 4,
+  maxmemoryMb: 64,
+  onlyOneRedis: 'fills the memory of one process',
+});
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis } = engine;

@@ -18,8 +18,8 @@ import { drain } from '#src/http/server.ts';
 import { ensureInstallation } from '#src/ledger/installation.ts';
 import { startWriter, type WriterProcess } from '#src/ledger/writer-process.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
 import { assertAuditClean, booksHoldAll } from './house/books.ts';
 import { clientOf, type Http, keepSeen } from './house/client.ts';
 import { type Contract, contractOf, type OpenApi } from './house/contract.ts';
@@ -79,7 +79,7 @@ export function houseOf(stores: Stores, url: () => string, http: Http, apis: () 
     redis,
     shop: (options) => openShop({ pool, redis, http, apis }, options),
     drained: () => booksHoldAll(pool, redis),
-    audit: () => assertAuditClean(stores.databaseUrl, redis),
+    audit: () => assertAuditClean(stores),
   };
 }
 
@@ -103,15 +103,18 @@ function configOf(stores: Stores, options: EngineOptions): Config {
   };
 }
 
-function writerOf(config: Config): { process: WriterProcess; stop(): Promise<void> } {
+interface Writing {
+  readonly process: WriterProcess;
+  stop(): Promise<void>;
+}
+
+async function writerOf(config: Config): Promise<Writing> {
   const pool = createPool(config.databaseUrl, 4);
-  const redis = createRedis(config.redisUrl);
-  const waiting = createBlockingRedis(config.redisUrl);
+  const nodes = await openShardNodes(config.redisUrl, config.shardCount);
   const process = startWriter({
     databaseUrl: config.databaseUrl,
     pool,
-    redis,
-    waiting,
+    nodes,
     log: createLogger('silent', 'ledger-writer'),
     journalKeepMs: config.journalKeepSeconds * 1_000,
     journalBytesMax: config.journalLimitBytes,
@@ -127,8 +130,7 @@ function writerOf(config: Config): { process: WriterProcess; stop(): Promise<voi
     process,
     async stop() {
       await process.stop(config.shutdownSeconds * 1_000);
-      redis.disconnect();
-      waiting.disconnect();
+      nodes.close();
       await pool.end();
     },
   };
@@ -186,7 +188,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
 async function startOn(stores: Stores, options: EngineOptions): Promise<Engine> {
   const config = configOf(stores, options);
   await ensureInstallation(stores.pool, config.shardCount);
-  let writer: ReturnType<typeof writerOf> | undefined = writerOf(config);
+  let writer: Writing | undefined = await writerOf(config);
   const first = await openApi(config);
   const others: Api[] = [];
   await ready(first.url);
@@ -212,13 +214,13 @@ async function startOn(stores: Stores, options: EngineOptions): Promise<Engine> 
       try {
         return await work();
       } finally {
-        writer = writerOf(config);
+        writer = await writerOf(config);
       }
     },
     async end() {
       await keepSeen(first.contract);
       try {
-        writer ??= writerOf(config);
+        writer ??= await writerOf(config);
         await house.drained();
         await house.audit();
       } finally {

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { type JobName, jobNames } from '#src/jobs/catalog.ts';
 import { type Handlers, startJobs } from '#src/jobs/queues.ts';
-import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
+import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
 import { startEngine, waitFor } from './harness.ts';
 
 const engine = await startEngine();
@@ -14,8 +14,8 @@ test('a Redis that has lost the schedule gets it again, and every frequent job r
     jobNames.map((name) => [name, async () => void runs.set(name, (runs.get(name) ?? 0) + 1)]),
   ) as unknown as Handlers;
   const [connection, producer] = [
-    createBlockingRedis(engine.stores.redisUrl),
-    createRedis(engine.stores.redisUrl),
+    createBlockingAnyRedis(engine.stores.redisUrl),
+    createAnyRedis(engine.stores.redisUrl),
   ];
   const { log, metrics } = engine.app.telemetry;
   const jobs = await startJobs(connection, producer, handlers, log, metrics);

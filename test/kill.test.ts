@@ -7,7 +7,12 @@ import { waitFor } from './harness.ts';
 import { type Load, startLoad } from './house/load.ts';
 import { spawnEngine } from './house/spawn.ts';
 
-const engine = await spawnEngine({ apis: 2, writers: 2, ownPostgres: true });
+const engine = await spawnEngine({
+  apis: 2,
+  writers: 2,
+  ownPostgres: true,
+  onlyOneRedis: 'kills its process and starts it again on its file',
+});
 afterAll(() => engine.end());
 const { stores } = engine;
 

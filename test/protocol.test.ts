@@ -20,7 +20,7 @@ async function onRealStores(
   edits: readonly Edit[],
   work: (replay: Replay, stores: Stores) => Promise<void>,
 ): Promise<void> {
-  const stores = await openStores();
+  const stores = await openStores({ onlyOneRedis: 'the model has one, which goes back in time' });
   const folder = join(stores.folder, 'variant');
   await mkdir(folder);
   const replay = await openReplay(stores, await loadVariant(folder, edits));

@@ -11,7 +11,9 @@ import { scriptsOf } from '#src/wallet/scripts.ts';
 import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
 import { copyRedis, cutShort, flap, putBack, putInto, restartRedis } from './house/older-redis.ts';
 
-const engine = await startEngine();
+const engine = await startEngine({
+  onlyOneRedis: 'copies, cuts and puts back its file, and makes it a replica by hand',
+});
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, redis, stores } = engine;

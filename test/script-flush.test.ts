@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { startEngine, waitFor } from './harness.ts';
 
-const engine = await startEngine();
+const engine = await startEngine({ onlyOneRedis: 'it has to forget faster than a shard recovers' });
 afterAll(() => engine.end());
 
 test('scripts that are forgotten again and again while shards recover are all there in the end', async () => {

@@ -34,6 +34,8 @@ const shared = ['src/values.ts', 'src/errors.ts', 'src/journal.ts'];
 /** How a call looks and who makes it; every domain's routes speak of these. */
 const calls = ['src/http/route.ts', 'src/http/faults.ts', 'src/http/problem.ts'];
 const programs = ['src/earning/program.ts', 'src/earning/rules.ts'];
+/** Where the shards are. */
+const redisNodes = ['src/platform/redis-nodes.ts', 'src/platform/redis-topology.ts'];
 const memberRef = 'src/members/member-ref.ts';
 
 /** Files or folders that each folder may import beside itself and what is shared. Entry points may import anything. */
@@ -49,7 +51,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   platform: [],
   'platform/local': ['src/platform/', 'src/config.ts'],
-  wallet: ['src/platform/redis.ts', 'src/platform/clock.ts', ...programs, ...calls, memberRef],
+  wallet: ['src/platform/redis.ts', ...redisNodes, 'src/platform/clock.ts', ...programs, ...calls, memberRef],
   earning: ['src/wallet/', ...calls, memberRef],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
@@ -66,6 +68,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/members/',
     'src/ledger/',
     'src/platform/telemetry.ts',
+    ...redisNodes,
   ],
 };
 /** The one file that puts the API together. */

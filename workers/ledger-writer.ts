@@ -8,8 +8,12 @@ import { startWriter } from '#src/ledger/writer-process.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
 import { checkSchema } from '#src/platform/migrate.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
+import { isClusterUrl } from '#src/platform/redis-topology.ts';
 import { createTelemetry } from '#src/platform/telemetry.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
+
+/** Of several servers one that stands still holds up the turns of the others for so long, once. */
+const timeouts = { commandTimeoutMs: 3_000 };
 
 exitWithParent();
 const config = loadConfig();
@@ -22,14 +26,16 @@ const { metrics, log } = telemetry;
 const pool = createPool(config.databaseUrl, 4);
 await checkSchema(pool);
 await ensureInstallation(pool, config.shardCount);
-const redis = createRedis(config.redisUrl);
-const waiting = createBlockingRedis(config.redisUrl);
+const nodes = await openShardNodes(
+  config.redisUrl,
+  config.shardCount,
+  isClusterUrl(config.redisUrl) ? timeouts : {},
+);
 
 const writer = startWriter({
   databaseUrl: config.databaseUrl,
   pool,
-  redis,
-  waiting,
+  nodes,
   log,
   journalKeepMs: config.journalKeepSeconds * 1_000,
   // Half of the limit: the other half is for what is not written yet.
@@ -80,7 +86,6 @@ await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
 log.info('draining');
 await writer.stop(config.shutdownSeconds * 1_000);
 health?.close();
-redis.disconnect();
-waiting.disconnect();
+nodes.close();
 await pool.end();
 process.exit(0);

@@ -12,7 +12,7 @@ import { startJobs } from '#src/jobs/queues.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
-import { createBlockingRedis, createRedis } from '#src/platform/redis.ts';
+import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
 
 exitWithParent();
 const config = loadConfig();
@@ -24,8 +24,8 @@ const perRunMax = 200;
 const auditMs = 1_000;
 
 const room = keepRoom(app);
-const connection = createBlockingRedis(config.redisUrl);
-const producer = createRedis(config.redisUrl);
+const connection = createBlockingAnyRedis(config.redisUrl);
+const producer = createAnyRedis(config.redisUrl);
 const jobs = await startJobs(
   connection,
   producer,

@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { renderReport } from '#src/ledger/audit-report.ts';
+import { onlyNode } from '#src/platform/redis-nodes.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { callOf, type FuzzCall, operationsOf } from './call.ts';
 import { chanceOf } from './chance.ts';
@@ -144,7 +145,7 @@ async function judgeBooks(
   const connection = auditConnection(engine.databaseUrl);
   await connection.connect();
   try {
-    const report = await audit({ connection, redis: engine.redis });
+    const report = await audit({ connection, nodes: onlyNode(engine.redis) });
     if (!report.clean) found(`the audit: ${renderReport(report).slice(-1_500)}`);
     return { findings, operations: rows.length, drift: report.driftPoints };
   } finally {

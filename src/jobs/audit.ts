@@ -29,6 +29,7 @@ import {
   membersAfter,
 } from '#src/ledger/audit-rows.ts';
 import { differenceText, pointsOf } from '#src/ledger/audit-standing.ts';
+import { scanNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfKey, shardPrefix, statePattern } from '#src/wallet/keys.ts';
 import { type Mismatch, settleFindings, treat } from './mismatch.ts';
@@ -105,24 +106,27 @@ async function mismatchesOf(
   return mismatches;
 }
 
-/** Reads names from the key space from a cursor on; the cursor `0` ends a pass. */
-async function scan(app: App, from: string): Promise<{ cursor: string; found: string[] }> {
-  let cursor = from;
+/** Reads names from the key space from a place on; a pass ends without a next one. */
+async function scan(
+  app: App,
+  from: string | undefined,
+): Promise<{ place: string | undefined; found: string[] }> {
+  let place = from;
   const found: string[] = [];
   for (let i = 0; i < scansPerStepMax && found.length < hotPerStep; i += 1) {
-    const [next, names] = await app.redis.scan(cursor, 'MATCH', statePattern, 'COUNT', scanCount);
-    cursor = next;
+    const { names, next } = await scanNodes(app.nodes, place, statePattern, scanCount);
+    place = next;
     found.push(...names);
-    if (cursor === '0') break;
+    if (place === undefined) break;
   }
-  return { cursor, found };
+  return { place, found };
 }
 
 const hotPlace = z.string().nullable();
 
 const stepHot: Step = async (app, connection, place) => {
-  const { cursor, found } = await scan(app, hotPlace.parse(place) ?? '0');
-  const stores = { redis: app.redis, connection, patience: { leftMs: patienceMs } };
+  const { place: next, found } = await scan(app, hotPlace.parse(place) ?? undefined);
+  const stores = { nodes: app.nodes, connection, patience: { leftMs: patienceMs } };
   const mismatches: Mismatch[] = [];
   let compared = 0;
   for (const [shard, group] of Map.groupBy(found, shardOfKey)) {
@@ -137,7 +141,7 @@ const stepHot: Step = async (app, connection, place) => {
       compared += seen.compared;
     }
   }
-  return { next: cursor === '0' ? undefined : cursor, compared, found: [], mismatches };
+  return { next, compared, found: [], mismatches };
 };
 
 const booksPlace = z

@@ -6,7 +6,9 @@
  * A run looks at a bounded part of the key space and the next one goes on from there: the idempotency entries of twenty
  * minutes can be ten million keys, and a pass over all of them at once would be felt.
  */
+import type { Redis } from 'ioredis';
 import type { App } from '#src/app.ts';
+import { type RedisNode, scanNodes } from '#src/platform/redis-nodes.ts';
 import { keys, shardOfKey, shardPrefix, statePattern } from '#src/wallet/keys.ts';
 
 const scanCount = 1_000;
@@ -42,7 +44,8 @@ async function evictShard(
   let evicted = 0;
   for (let from = 0; from < found.length; from += perCall) {
     const suffixes = found.slice(from, from + perCall).map((key) => key.slice(shardPrefix(shard).length));
-    const answer = await app.redis.evalsha(scripts.evict.sha, 1, keys.journal(shard), seq, ...suffixes);
+    const redis = app.nodes.of(shard);
+    const answer = await redis.evalsha(scripts.evict.sha, 1, keys.journal(shard), seq, ...suffixes);
     if (typeof answer === 'number') evicted += answer;
   }
   return evicted;
@@ -61,9 +64,9 @@ async function evictAll(
 }
 
 /** Seconds since each key was used; a key that is gone counts as just used. */
-async function idleSeconds(app: App, found: readonly string[]): Promise<number[]> {
+async function idleSeconds(redis: Redis, found: readonly string[]): Promise<number[]> {
   if (found.length === 0) return [];
-  const pipeline = app.redis.pipeline();
+  const pipeline = redis.pipeline();
   for (const key of found) pipeline.object('IDLETIME', key);
   const replies = (await pipeline.exec()) ?? [];
   return found.map((_, i) => Number(replies[i]?.[1] ?? 0));
@@ -71,31 +74,39 @@ async function idleSeconds(app: App, found: readonly string[]): Promise<number[]
 
 /** Evicts what has been idle for `idleSecondsMin`. Each call goes on where the last one ended; answers how many went. */
 export function createEviction(app: App, idleSecondsMin: number): () => Promise<number> {
-  let cursor = '0';
+  let place: string | undefined;
   return async () => {
     const written = await writtenThrough(app);
     let evicted = 0;
     for (let scan = 0; scan < scansPerRunMax; scan += 1) {
-      const [next, found] = await app.redis.scan(cursor, 'MATCH', statePattern, 'COUNT', scanCount);
-      cursor = next;
-      const idle = await idleSeconds(app, found);
+      const { redis, names: found, next } = await scanNodes(app.nodes, place, statePattern, scanCount);
+      place = next;
+      const idle = await idleSeconds(redis, found);
       evicted += await evictAll(
         app,
         found.filter((_, i) => idle[i]! >= idleSecondsMin),
         written,
       );
-      if (cursor === '0') break;
+      if (place === undefined) break;
     }
     return evicted;
   };
 }
 
-async function memoryShare(app: App): Promise<number> {
-  const text = await app.redis.info('memory');
+async function memoryShareOf({ redis }: RedisNode): Promise<number> {
+  const text = await redis.info('memory');
   const of = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(text)?.[1] ?? 0);
-  const share = of('maxmemory') === 0 ? 0 : of('used_memory') / of('maxmemory');
-  app.telemetry.metrics.redisMemoryRatio.set(share);
-  return share;
+  return of('maxmemory') === 0 ? 0 : of('used_memory') / of('maxmemory');
+}
+
+/** The fullest server and how full it is; one that does not answer is nobody's to empty. */
+async function fullest(app: App): Promise<{ node: RedisNode; share: number } | undefined> {
+  const shares = await Promise.all(
+    app.nodes.all().map(async (node) => ({ node, share: await memoryShareOf(node).catch(() => -1) })),
+  );
+  const found = shares.filter(({ share }) => share >= 0).sort((a, b) => b.share - a.share)[0];
+  if (found) app.telemetry.metrics.redisMemoryRatio.set(found.share);
+  return found;
 }
 
 /**
@@ -104,20 +115,23 @@ async function memoryShare(app: App): Promise<number> {
  * time alone lets nobody go. Answers how many went.
  */
 export function createPressureEviction(app: App): () => Promise<number> {
-  let cursor = '0';
+  const cursors = new Map<string, string>();
   return async () => {
-    if ((await memoryShare(app)) < pressureFrom) return 0;
+    const pressed = await fullest(app);
+    if (!pressed || pressed.share < pressureFrom) return 0;
+    const { address, redis } = pressed.node;
     const deadline = performance.now() + pressureMs;
     const written = await writtenThrough(app);
     let evicted = 0;
     for (let scan = 0; scan < scansPerRunMax && performance.now() < deadline; scan += 1) {
-      const [next, found] = await app.redis.scan(cursor, 'MATCH', statePattern, 'COUNT', scanCount);
-      cursor = next;
-      const idle = await idleSeconds(app, found);
+      const cursor = cursors.get(address) ?? '0';
+      const [next, found] = await redis.scan(cursor, 'MATCH', statePattern, 'COUNT', scanCount);
+      cursors.set(address, next);
+      const idle = await idleSeconds(redis, found);
       const oldest = found.map((key, i) => ({ key, idle: idle[i]! })).sort((a, b) => b.idle - a.idle);
       const leaving = oldest.slice(0, Math.ceil(oldest.length / 2)).map(({ key }) => key);
       evicted += await evictAll(app, leaving, written);
-      if ((await memoryShare(app)) < pressureTo) break;
+      if ((await memoryShareOf(pressed.node)) < pressureTo) break;
     }
     return evicted;
   };

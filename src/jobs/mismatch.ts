@@ -64,7 +64,7 @@ async function agrees(app: App, member: MemberNumber): Promise<boolean> {
   if ((await auditMemberRows(app.pool, [member])).length > 0) return false;
   const connection = await app.pool.connect();
   try {
-    const stores = { redis: app.redis, connection, patience: { leftMs: patienceMs } };
+    const stores = { nodes: app.nodes, connection, patience: { leftMs: patienceMs } };
     const { differences, unreadable, skipped } = await compareHotMembers(
       stores,
       app.operations.wallet.shardOf(member),

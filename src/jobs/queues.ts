@@ -1,6 +1,6 @@
 /** Queue and worker of the catalogue, with their metrics. BullMQ carries timers and side work, never the journal. */
 import { type Job, Queue, Worker } from 'bullmq';
-import type { Redis } from 'ioredis';
+import type { AnyRedis } from '#src/platform/redis-nodes.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
 import { catalog, type JobName, jobNames, queueName, queuePrefix } from './catalog.ts';
 
@@ -15,8 +15,8 @@ const keptFailed = 1_000;
 
 /** Sets up every schedule and works the queue until stopped. `connection` must have no request limit. */
 export async function startJobs(
-  connection: Redis,
-  producer: Redis,
+  connection: AnyRedis,
+  producer: AnyRedis,
   handlers: Handlers,
   log: Logger,
   metrics: Metrics,

@@ -2,9 +2,11 @@
 import { parseArgs } from 'node:util';
 import { loadConfig } from '#src/config.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
-import { createRedis } from '#src/platform/redis.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
 import { audit, auditConnection } from './audit.ts';
 import { renderReport } from './audit-report.ts';
+import { installedShards } from './installation.ts';
 
 const help = `npm run audit [-- --shard N] [-- --json]
 
@@ -28,13 +30,14 @@ async function main(args: readonly string[]): Promise<number> {
     throw new UsageFault('--shard takes a number');
   const { databaseUrl, redisUrl } = loadConfig();
   const connection = auditConnection(databaseUrl);
-  const redis = createRedis(redisUrl, 30_000);
+  let nodes: RedisNodes | undefined;
   const showProgress = process.stderr.isTTY && !values.json;
   try {
     await connection.connect();
+    nodes = await openShardNodes(redisUrl, await installedShards(connection), { commandTimeoutMs: 30_000 });
     const report = await audit({
       connection,
-      redis,
+      nodes,
       shard: values.shard === undefined ? undefined : Number(values.shard),
       onProgress: (sentence) => showProgress && process.stderr.write(`\r\x1b[K${sentence}`),
     });
@@ -43,7 +46,7 @@ async function main(args: readonly string[]): Promise<number> {
     print(text);
     return report.clean ? 0 : 1;
   } finally {
-    redis.disconnect();
+    nodes?.close();
     await connection.end().catch(() => {});
   }
 }

@@ -13,6 +13,7 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { z } from 'zod';
 import { parseStreamId } from '#src/journal.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { operationStateOf } from '#src/wallet/operation-state.ts';
@@ -34,7 +35,7 @@ const pollMs = 20;
 const inspect = readFileSync(new URL('../wallet/scripts/inspect.lua', import.meta.url), 'utf8');
 
 export interface HotStores {
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   /** A connection of the audit's own; it opens a database transaction for each batch. */
   readonly connection: pg.ClientBase;
   /** How much longer the audit will wait for books that are behind; shared by all batches. */
@@ -136,7 +137,8 @@ async function compareHot<
   Name extends string | number,
   State extends readonly [number, number, ...unknown[]],
 >(stores: HotStores, shard: number, names: readonly Name[], sort: Sort<Name, State>): Promise<HotComparison> {
-  const { redis, connection } = stores;
+  const { connection } = stores;
+  const redis = stores.nodes.of(shard);
   const differences: Difference[] = [];
   const unreadable: string[] = [];
   let count = 0;

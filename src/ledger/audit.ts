@@ -9,6 +9,7 @@ import type { Redis } from 'ioredis';
 import pg from 'pg';
 // Its parser of 64-bit integers is the one that every query here counts on.
 import '#src/platform/postgres.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys, shardPrefix } from '#src/wallet/keys.ts';
 import { auditShardBooks } from './audit-books.ts';
@@ -22,11 +23,12 @@ import {
 import { type AuditReport, type Collector, createCollector } from './audit-report.ts';
 import { differenceText, pointsOf } from './audit-standing.ts';
 import { auditSums } from './audit-sums.ts';
+import { installedShards } from './installation.ts';
 
 export interface AuditOptions {
   /** A connection of the audit's own (`auditConnection`), connected. */
   readonly connection: pg.ClientBase;
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   /** One shard alone; all when absent. */
   readonly shard?: number | undefined;
   /** Told which part begins. */
@@ -91,7 +93,7 @@ function collect(
 export async function auditShardHot(stores: HotStores, shard: number, collector: Collector): Promise<void> {
   collector.compared('hot members', 0);
   collector.compared('hot operations', 0);
-  for await (const names of hotNames(stores.redis, keys.memberPattern(shard))) {
+  for await (const names of hotNames(stores.nodes.of(shard), keys.memberPattern(shard))) {
     collect(
       collector,
       'hot members',
@@ -99,7 +101,7 @@ export async function auditShardHot(stores: HotStores, shard: number, collector:
       await compareHotMembers(stores, shard, names.map(Number) as MemberNumber[]),
     );
   }
-  for await (const names of hotNames(stores.redis, `${shardPrefix(shard)}o:*`)) {
+  for await (const names of hotNames(stores.nodes.of(shard), `${shardPrefix(shard)}o:*`)) {
     collect(
       collector,
       'hot operations',
@@ -145,16 +147,14 @@ async function auditBooks(
 
 /** Runs the whole audit, or one shard's. */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
-  const { connection, redis, shard, onProgress } = options;
-  const found = await connection.query<{ shard_count: number }>('select shard_count from installation');
-  const shardCount = found.rows[0]?.shard_count;
-  if (shardCount === undefined) throw new Error('the database holds no installation');
+  const { connection, nodes, shard, onProgress } = options;
+  const shardCount = await installedShards(connection);
   if (shard !== undefined && shard >= shardCount)
     throw new Error(`there is no shard ${shard}: this installation has ${shardCount}, from 0`);
   const shards = shard === undefined ? Array.from({ length: shardCount }, (_, i) => i) : [shard];
   const collector = createCollector();
   await auditBooks(options, shards, shardCount, collector);
-  const stores: HotStores = { redis, connection, patience: { leftMs: patienceMs } };
+  const stores: HotStores = { nodes, connection, patience: { leftMs: patienceMs } };
   for (const number of shards) {
     onProgress?.(`comparing what is hot in shard ${number}`);
     await auditShardHot(stores, number, collector);

@@ -1,8 +1,9 @@
 /** What a writer knows of a shard whose lease it holds. */
+import type { Redis } from 'ioredis';
 import type { OpenEpoch } from './fence.ts';
 import type { Lease } from './lease.ts';
 import type { Reached } from './trim.ts';
-import type { ShardProgress } from './writer.ts';
+import type { ShardProgress, ShardTurn } from './writer.ts';
 import type { ShardState } from './writer-options.ts';
 
 export interface HeldShard {
@@ -16,6 +17,8 @@ export interface HeldShard {
   /** When the shard was seen not to be open. */
   lossSeenAt: number;
   retryAt: number;
+  /** Where its recovery was tried last: on another server it is tried at once. */
+  triedOn: Redis | undefined;
   failures: number;
   caughtUpAt: number;
   /** Positions by the time they were reached, oldest first; what is older than the keeping time is trimmed. */
@@ -32,8 +35,22 @@ export function newlyHeld(lease: Lease, now: number): HeldShard {
     broken: false,
     lossSeenAt: now,
     retryAt: 0,
+    triedOn: undefined,
     failures: 0,
     caughtUpAt: now,
     reached: [],
   };
+}
+
+const reachedMax = 1_000;
+
+/** Notes how far a turn has brought a shard, where it is still held. */
+export function noteReached(shard: HeldShard | undefined, { progress, readAt }: ShardTurn): void {
+  if (!shard) return;
+  const now = Date.now();
+  shard.failures = 0;
+  if (readAt !== undefined) shard.caughtUpAt = readAt;
+  const last = shard.reached.at(-1);
+  if (shard.reached.length < reachedMax && (!last || now - last.at > 1_000))
+    shard.reached.push({ at: now, seq: progress.seq });
 }

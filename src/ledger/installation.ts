@@ -1,6 +1,14 @@
 /** Facts that an installation is founded on: its number of shards never changes. */
 import type pg from 'pg';
 
+/** How many shards the installation has, for commands that run without its settings. */
+export async function installedShards(connection: Pick<pg.ClientBase, 'query'>): Promise<number> {
+  const found = await connection.query<{ shard_count: number }>('select shard_count from installation');
+  const shardCount = found.rows[0]?.shard_count;
+  if (shardCount === undefined) throw new Error('the database holds no installation');
+  return shardCount;
+}
+
 /** Founds the installation at its first start; refuses a different shard count afterwards. */
 export async function ensureInstallation(pool: pg.Pool, shardCount: number): Promise<void> {
   await pool.query('insert into installation (shard_count) values ($1) on conflict do nothing', [shardCount]);

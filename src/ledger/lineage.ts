@@ -58,7 +58,7 @@ export async function drainEpoch(
     if (broken) throw broken;
     const written = turns[0]!.postings.length;
     await writeIsolating(turns[0]!, (each) => writeTurn(stores.connection, stores.owner, [each]));
-    await announce(stores.redis, turns);
+    await announce({ of: () => stores.redis }, turns);
     stores.alive();
     if (written < recordsPerTurnMax) return true;
   }

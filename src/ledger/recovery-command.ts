@@ -4,12 +4,16 @@ import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
-import { createRedis } from '#src/platform/redis.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
+import { installedShards } from './installation.ts';
+import { askMove, masterId, movesAsked } from './move.ts';
 import { renderRestoration, renderStatuses, shardStatuses } from './recovery-status.ts';
 import type { Restoration } from './restore.ts';
 
 const help = `npm run recover -- --status [--json]
 npm run recover -- --accept-restore [--shard N]
+npm run recover -- --move N HOST:PORT
 
 Shards recover by themselves; --status shows where each stands: state, epoch, written position, the writer that holds its
 lease and its term, operations that were decided on stale balances, and numbers that were acknowledged by the journal alone
@@ -19,17 +23,21 @@ and lost (epoch-from…to).
   --accept-restore  for shards that are ledger_behind: PostgreSQL was restored to a point that is older than the journal
                     reaches. Restore a newer backup instead if there is one. Otherwise this goes on with the older copy:
                     the writer books what Redis still knows against the account "recovered" and lists the rest
+  --move N H:P      on a Redis Cluster: shard N goes to the master at that address, with its members and journal. It is closed
+                    meanwhile, the others are not. A move that was interrupted goes on by itself
   --shard N         one shard alone
   --json            one JSON object instead of the table
   --help            this text
 `;
 
 const waitMsMax = 120_000;
+const moveMsMax = 600_000;
 const pollMs = 200;
 
 const options = {
   status: { type: 'boolean' },
   'accept-restore': { type: 'boolean' },
+  move: { type: 'string' },
   shard: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean' },
@@ -72,13 +80,60 @@ async function acceptRestore(connection: pg.Client, shard: number | null): Promi
   return 1;
 }
 
+interface Move {
+  readonly shard: number;
+  readonly target: string;
+}
+
+function moveAsked(shard: string | undefined, positionals: readonly string[]): Move | undefined {
+  const [target, ...more] = positionals;
+  if (shard === undefined) {
+    if (target !== undefined) throw new UsageFault(`what is "${target}"?`);
+    return undefined;
+  }
+  if (!/^\d{1,4}$/.test(shard) || target === undefined || !/^[^ @/]+:\d+$/.test(target) || more.length > 0)
+    throw new UsageFault('--move takes a shard and the host:port of a master');
+  return { shard: Number(shard), target };
+}
+
+/** Notes the move and waits until a writer has carried it out. */
+async function moveShard(connection: pg.Client, nodes: RedisNodes, { shard, target }: Move): Promise<number> {
+  if (!nodes.cluster) throw new UsageFault('--move: REDIS_URL names one Redis and not a cluster');
+  if (shard >= (await installedShards(connection))) throw new UsageFault(`there is no shard ${shard}`);
+  await nodes.cluster.at(target, (redis) => masterId(redis, target));
+  const goesTo = await askMove(connection, shard, target);
+  if (goesTo !== target) {
+    process.stderr.write(
+      `Shard ${shard} is on its way to ${goesTo}: move it from there when it has arrived.\n`,
+    );
+    return 1;
+  }
+  const deadline = Date.now() + moveMsMax;
+  while (Date.now() < deadline) {
+    await delay(pollMs);
+    if ((await movesAsked(connection, [shard])).size > 0) continue;
+    const [status] = (await shardStatuses(connection, nodes)).filter((each) => each.shard === shard);
+    if (status?.state !== 'serving' || status.node !== target) continue;
+    print(`shard ${shard} is at ${target} and serves in epoch ${status.epoch}`);
+    return 0;
+  }
+  process.stderr.write(
+    `No ledger writer has moved shard ${shard} within ${moveMsMax / 1_000} s; the word stands, and the writer that holds it will. Is one running?\n`,
+  );
+  return 1;
+}
+
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = typed(() => parseArgs({ args: [...args], options }));
+  const { values, positionals } = typed(() =>
+    parseArgs({ args: [...args], options, allowPositionals: true }),
+  );
   if (values.help) {
     print(help);
     return 0;
   }
-  if (!values.status && !values['accept-restore']) throw new UsageFault('--status or --accept-restore?');
+  const move = moveAsked(values.move, positionals);
+  if (!values.status && !values['accept-restore'] && !move)
+    throw new UsageFault('--status, --accept-restore or --move?');
   if (values.shard !== undefined && !/^\d{1,4}$/.test(values.shard))
     throw new UsageFault('--shard takes a number');
   const shard = values.shard === undefined ? null : Number(values.shard);
@@ -89,11 +144,13 @@ async function main(args: readonly string[]): Promise<number> {
     connectionTimeoutMillis: 5_000,
     statement_timeout: 30_000,
   });
-  const redis = createRedis(redisUrl, 2_000);
+  let nodes: RedisNodes | undefined;
   try {
     await connection.connect();
     if (values['accept-restore']) return await acceptRestore(connection, shard);
-    const all = await shardStatuses(connection, redis);
+    nodes = await openShardNodes(redisUrl, await installedShards(connection), { commandTimeoutMs: 2_000 });
+    if (move) return await moveShard(connection, nodes, move);
+    const all = await shardStatuses(connection, nodes);
     const asked = all.filter((status) => shard === null || status.shard === shard);
     const text = values.json
       ? JSON.stringify({ object: 'recovery', shards: asked })
@@ -101,7 +158,7 @@ async function main(args: readonly string[]): Promise<number> {
     print(text);
     return 0;
   } finally {
-    redis.disconnect();
+    nodes?.close();
     await connection.end().catch(() => {});
   }
 }

@@ -1,6 +1,6 @@
 /** What `npm run recover` knows of each shard: its epoch and position, who writes it, what was lost, what waits for a person. */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { openEpoch } from './recovery.ts';
 import type { Restoration } from './restore.ts';
 
@@ -14,6 +14,8 @@ export interface ShardStatus {
   readonly term: number;
   readonly lost: readonly LostRange[];
   readonly decidedStale: number;
+  /** `host:port` of the master that holds it; undefined without a cluster. */
+  readonly node: string | undefined;
 }
 
 export interface LostRange {
@@ -45,20 +47,24 @@ const statusQuery = `
     (select count(*)::int from decided_stale d where d.shard = p.shard) as decided_stale
   from position p join lease l using (shard) left join shard_state s using (shard) order by p.shard`;
 
-async function isOpen(connection: pg.ClientBase, redis: Redis, row: StatusRow): Promise<boolean | undefined> {
+async function isOpen(
+  connection: pg.ClientBase,
+  nodes: RedisNodes,
+  row: StatusRow,
+): Promise<boolean | undefined> {
   try {
-    return (await openEpoch(connection, redis, row)) !== undefined;
+    return (await openEpoch(connection, nodes.of(row.shard), row)) !== undefined;
   } catch {
     return undefined;
   }
 }
 
 /** Reads the standing of every shard. */
-export async function shardStatuses(connection: pg.ClientBase, redis: Redis): Promise<ShardStatus[]> {
+export async function shardStatuses(connection: pg.ClientBase, nodes: RedisNodes): Promise<ShardStatus[]> {
   const { rows } = await connection.query<StatusRow>(statusQuery);
   const statuses: ShardStatus[] = [];
   for (const row of rows) {
-    const open = await isOpen(connection, redis, row);
+    const open = await isOpen(connection, nodes, row);
     const moving = row.alive ? (open ? 'serving' : 'recovering') : 'no writer';
     statuses.push({
       shard: row.shard,
@@ -70,6 +76,7 @@ export async function shardStatuses(connection: pg.ClientBase, redis: Redis): Pr
       term: row.term,
       lost: (row.lost ?? []).map(([epoch, from, to]) => ({ epoch, from, to })),
       decidedStale: row.decided_stale,
+      node: nodes.nodeOf(row.shard).address || undefined,
     });
   }
   return statuses;
@@ -79,7 +86,17 @@ function lostText(lost: readonly LostRange[]): string {
   return lost.length === 0 ? '-' : lost.map(({ epoch, from, to }) => `${epoch}-${from}…${to}`).join(', ');
 }
 
-const heads = ['shard', 'state', 'epoch', 'position', 'writer', 'term', 'decided stale', 'lost'] as const;
+const heads = [
+  'shard',
+  'state',
+  'epoch',
+  'position',
+  'writer',
+  'term',
+  'decided stale',
+  'lost',
+  'node',
+] as const;
 
 /** A table for a terminal; one line a shard of `name=value` for everything else. */
 export function renderStatuses(statuses: readonly ShardStatus[], isTerminal: boolean): string {
@@ -92,6 +109,7 @@ export function renderStatuses(statuses: readonly ShardStatus[], isTerminal: boo
     String(status.term),
     String(status.decidedStale),
     lostText(status.lost),
+    status.node ?? '-',
   ]);
   const reasons = statuses.flatMap(({ reason }) => (reason === undefined ? [] : [reason]));
   if (!isTerminal) {

@@ -1,7 +1,7 @@
 /** What a ledger writer is given and what it reports. */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { Conflict } from './books.ts';
 import type { Posting } from './postings.ts';
 
@@ -24,9 +24,7 @@ export interface WriterEvents {
 export interface WriterOptions {
   readonly databaseUrl: string;
   readonly pool: pg.Pool;
-  readonly redis: Redis;
-  /** A connection of its own for the blocking wait. */
-  readonly waiting: Redis;
+  readonly nodes: RedisNodes;
   readonly log: Logger;
   readonly journalKeepMs: number;
   /** A shard's journal above this keeps nothing that is in the books already. */

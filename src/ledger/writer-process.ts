@@ -5,18 +5,19 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { NewerRecord, UnreadableRecord } from '#src/journal.ts';
-import { keys } from '#src/wallet/keys.ts';
-import { type HeldShard, newlyHeld } from './held-shard.ts';
+import { isRedirection } from '#src/wallet/problems.ts';
+import { type HeldShard, newlyHeld, noteReached } from './held-shard.ts';
 import type { Lease } from './lease.ts';
-import { acquire, heartbeatMs, leave, release, renew, surplus, writerName } from './lease.ts';
+import { acquire, heartbeatMs, leave, release, renew, surplus } from './lease.ts';
+import { moveStep, movesAsked } from './move.ts';
 import { gatherMs, nothing, type Wrote } from './pace.ts';
 import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
 import { createScriptWatch } from './script-watch.ts';
 import { clearState, noteState, type StandingState } from './shard-state.ts';
 import { trimJournal } from './trim.ts';
-import type { ShardTurn } from './writer.ts';
+import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
   announce,
   BrokenLineage,
@@ -28,19 +29,18 @@ import {
   writeIsolating,
   writeTurn,
 } from './writer.ts';
+import { openWriterConnection } from './writer-connection.ts';
+import { createWriterNodes } from './writer-nodes.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
 const fenceCheckMs = 250;
+const moveStepEveryMs = 50;
 const behindRetryMs = 2_000;
 const trimMs = 5_000;
-const idleWaitMs = 100;
-/** Far above any turn; a connection that is silent for so long is given up. */
-const statementMs = 15_000;
 /** A loop that has not come round for so long loses its leases: another writer takes over and ends its connection. */
 const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
-const reachedMax = 1_000;
 
 export interface WriterProcess {
   /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
@@ -50,7 +50,8 @@ export interface WriterProcess {
 }
 
 export function startWriter(options: WriterOptions): WriterProcess {
-  const { pool, redis, waiting, log, events } = options;
+  const { pool, nodes, log, events } = options;
+  const reach = createWriterNodes(nodes, log);
   const owner = randomUUID();
   const shards = new Map<number, HeldShard>();
   let connection: pg.Client | undefined;
@@ -64,20 +65,10 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function connect(): Promise<pg.Client> {
     if (connection) return connection;
-    const client = new pg.Client({
-      connectionString: options.databaseUrl,
-      application_name: writerName(owner),
-      connectionTimeoutMillis: 5_000,
-      statement_timeout: statementMs,
-      query_timeout: statementMs,
-      keepAlive: true,
+    const { client, backendPid: pid } = await openWriterConnection(options.databaseUrl, owner, (ended) => {
+      if (connection === ended) connection = undefined;
     });
-    client.on('error', () => {
-      if (connection === client) connection = undefined;
-    });
-    await client.connect();
-    const result = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-    backendPid = result.rows[0]!.pid;
+    backendPid = pid;
     connection = client;
     // Where the last COMMIT is unknown the books say what became of it.
     // A PostgreSQL that came back older lacks the last notes of what was acknowledged: they come in again.
@@ -176,27 +167,38 @@ export function startWriter(options: WriterOptions): WriterProcess {
   }
 
   async function recoverShard(client: pg.Client, shard: HeldShard): Promise<void> {
+    const { shard: number } = shard.lease;
+    const redis = nodes.of(number);
+    shard.triedOn = redis;
     const [progress] = await readProgress(client, [shard.lease]);
-    const found = shard.broken ? undefined : await openEpoch(client, redis, progress!);
-    const raised = (term: number) => {
-      shard.lease = { shard: shard.lease.shard, term };
-    };
+    const raised = (term: number) => void Object.assign(shard, { lease: { shard: number, term } });
     const stores = { connection: client, owner, redis, log, alive, raised };
-    shard.progress = found ? progress! : await recover(stores, progress!, shard.lossSeenAt);
+    const moveTo = nodes.cluster && (await movesAsked(client, [number])).get(number);
+    if (moveTo !== undefined && !(await moveStep(stores, nodes, progress!, moveTo))) {
+      shard.retryAt = Date.now() + moveStepEveryMs;
+      return;
+    }
+    const found = shard.broken ? undefined : await openEpoch(client, redis, progress!);
+    // Until then somebody may still believe in the server that the shard was on before.
+    const lossSeenAt = Math.max(shard.lossSeenAt, nodes.ownedSince(number));
+    shard.progress = found ? progress! : await recover(stores, progress!, lossSeenAt);
     shard.open = found ?? (await openEpoch(client, redis, shard.progress));
     if (!shard.open) throw new Error('the epoch is not open after its recovery');
     await scripts.complete(redis, shard.open);
     Object.assign(shard, { broken: false, state: 'serving', failures: 0 });
     shard.reached.length = 0;
-    await clearState(client, shard.lease.shard);
-    events.state(shard.lease.shard, 'serving');
+    await clearState(client, number);
+    events.state(number, 'serving');
   }
 
   /** Shards to be recovered now. */
   function due(): HeldShard[] {
     const now = Date.now();
     return [...shards.values()].filter(
-      ({ state, retryAt }) => (state === 'recovering' || state === 'ledger_behind') && retryAt <= now,
+      ({ state, retryAt, triedOn, lease: { shard } }) =>
+        (state === 'recovering' || state === 'ledger_behind') &&
+        reach.isThere(shard) &&
+        (retryAt <= now || triedOn !== nodes.of(shard)),
     );
   }
 
@@ -218,15 +220,18 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
-  /** A shard whose scripts are gone, or whose Redis is another one, is fenced until it is recovered. */
-  async function checkFences(): Promise<void> {
+  /** A shard whose fence has fallen is closed until it is recovered, and so is one that a person wants elsewhere. */
+  async function checkFences(client: pg.Client): Promise<void> {
     const now = Date.now();
     if (now - fenceCheckedAt < fenceCheckMs) return;
     fenceCheckedAt = now;
     const served = [...shards.values()].flatMap(({ state, open }) =>
       state === 'serving' && open ? [open] : [],
     );
-    for (const shard of await scripts.fallen(redis, served)) recovering(shard, false);
+    for (const { shard } of served) events.state(shard, reach.isThere(shard) ? 'serving' : 'recovering');
+    const moves = await movesAsked(client, nodes.cluster ? served.map(({ shard }) => shard) : []);
+    for (const shard of [...(await reach.fallen(served, scripts.fallen)), ...moves.keys()])
+      recovering(shard, false);
   }
 
   async function refreshProgress(client: pg.Client): Promise<void> {
@@ -247,25 +252,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const postings = turns.flatMap((turn) => turn.postings);
     for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
     // Whoever waits reads the position again soon; the books have it either way.
-    await announce(redis, turns).catch((error: unknown) =>
+    await announce(nodes, turns).catch((error: unknown) =>
       log.warn({ err: error }, 'positions not announced'),
     );
     if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
     for (const turn of turns) {
       for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
-      noteReached(turn);
+      noteReached(shards.get(turn.shard), turn);
     }
-  }
-
-  function noteReached({ shard: number, progress, readAt }: ShardTurn): void {
-    const shard = shards.get(number);
-    if (!shard) return;
-    const now = Date.now();
-    shard.failures = 0;
-    if (readAt !== undefined) shard.caughtUpAt = readAt;
-    const last = shard.reached.at(-1);
-    if (shard.reached.length < reachedMax && (!last || now - last.at > 1_000))
-      shard.reached.push({ at: now, seq: progress.seq });
   }
 
   /** After an error each shard is tried alone, so that one shard's trouble does not stop the others. */
@@ -286,24 +280,33 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
+  /** Reads every server's journals beside the others'. */
+  async function readFrom(due: readonly ShardProgress[]): Promise<ShardTurn[]> {
+    const onBroken = (shard: number, error: Error) => {
+      // Redis is not what it was: recovery decides what can be kept.
+      if (error instanceof BrokenLineage) recovering(shard, true);
+      else if (error instanceof NewerRecord) leaveToNewer(shard, error);
+      else if (isRedirection(error)) nodes.reread();
+      else wait(shard, 'stopped', error);
+    };
+    const groups = [...Map.groupBy(due, ({ shard }) => nodes.of(shard))];
+    const read = await Promise.all(
+      groups.map(([redis, group]) => reach.at(redis, () => readTurns(redis, group, onBroken))),
+    );
+    return read.flatMap((turns) => turns ?? []);
+  }
+
   async function turn(client: pg.Client): Promise<Wrote> {
     const now = Date.now();
-    const due = [...shards.values()].filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now);
+    const due = [...shards.values()]
+      .filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now && reach.isThere(s.lease.shard))
+      .map((shard) => shard.progress!);
     if (due.length === 0) return nothing;
-    const read = await readTurns(
-      redis,
-      due.map((shard) => shard.progress!),
-      (shard, error) => {
-        // Redis is not what it was: recovery decides what can be kept.
-        if (error instanceof BrokenLineage) recovering(shard, true);
-        else if (error instanceof NewerRecord) leaveToNewer(shard, error);
-        else wait(shard, 'stopped', error);
-      },
-    );
+    const read = await readFrom(due);
     const records = read.reduce((sum, t) => sum + t.postings.length, 0);
     const idleDue = now - positionsAt > idlePositionMs;
     const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
-    for (const t of read) if (t.postings.length === 0) noteReached(t);
+    for (const t of read) if (t.postings.length === 0) noteReached(shards.get(t.shard), t);
     if (turns.length === 0) return nothing;
     if (idleDue) positionsAt = now;
     try {
@@ -320,31 +323,26 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (now - trimmedAt < trimMs) return;
     trimmedAt = now;
     for (const [number, shard] of shards) {
-      if (shard.state !== 'serving' || !shard.progress || !shard.open) continue;
-      const { sha } = shard.open.scripts.trim;
-      const records = await trimJournal(redis, {
-        ...options,
-        number,
-        sha,
-        progress: shard.progress,
-        reached: shard.reached,
-      });
+      if (shard.state !== 'serving' || !shard.progress || !shard.open || !reach.isThere(number)) continue;
+      const { progress, reached, open } = shard;
+      const { sha } = open.scripts.trim;
+      const redis = nodes.of(number);
+      const trimming = { ...options, number, sha, progress, reached };
+      const records = await reach.at(redis, () => trimJournal(redis, trimming));
+      if (records === undefined) continue;
       events.lag(number, records, records === 0 ? 0 : (now - shard.caughtUpAt) / 1_000);
     }
   }
 
-  /** Waits until a journal grows, at most `idleWaitMs`. */
-  async function idle(): Promise<void> {
-    const serving = [...shards.values()].filter((shard) => shard.state === 'serving' && shard.progress);
-    if (serving.length === 0 || waiting.status !== 'ready') return delay(idleWaitMs);
-    const streams = serving.map((shard) => keys.journal(shard.lease.shard));
-    const ids = serving.map(({ progress }) => `${progress!.epoch}-${progress!.seq}`);
-    await waiting.xread('COUNT', 1, 'BLOCK', idleWaitMs, 'STREAMS', ...streams, ...ids);
+  /** Waits until a journal grows. */
+  function idle(): Promise<void> {
+    const serving = [...shards.values()].filter(({ state }) => state === 'serving');
+    return reach.idle(serving.flatMap(({ progress }) => progress ?? []));
   }
 
   async function step(): Promise<Wrote> {
     const client = await connect();
-    await checkFences();
+    await checkFences(client);
     await recoverShards(client);
     await refreshProgress(client);
     const wrote = await turn(client);

@@ -14,7 +14,9 @@ import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { JournalRecord } from '#src/journal.ts';
 import { UnreadableRecord } from '#src/journal.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys, writtenChannel } from '#src/wallet/keys.ts';
+import { isRedirection } from '#src/wallet/problems.ts';
 import type { Conflict, ShardBatch } from './books.ts';
 import { writePostings } from './books.ts';
 import { blockHash } from './chain.ts';
@@ -152,12 +154,14 @@ export async function readTurns(
   const turns: ShardTurn[] = [];
   shards.forEach((progress, i) => {
     const [error, entries] = replies[i] ?? [new Error('no reply'), []];
-    if (error) throw error;
+    if (error && !isRedirection(error)) throw error;
     try {
+      if (error) throw error;
       turns.push(turnOf(progress, entries as [string, string[]][], readAt));
     } catch (fault) {
-      if (!(fault instanceof BrokenLineage || fault instanceof UnreadableRecord)) throw fault;
-      onBroken(progress.shard, fault);
+      const isOfShard = fault instanceof BrokenLineage || fault instanceof UnreadableRecord;
+      if (!isOfShard && fault !== error) throw fault;
+      onBroken(progress.shard, fault as Error);
     }
   });
   return turns;
@@ -335,11 +339,13 @@ export async function writeIsolating(
 }
 
 /** Tells everybody who waits how far the books reach now. */
-export async function announce(redis: Redis, turns: readonly ShardTurn[]): Promise<void> {
+export async function announce(nodes: Pick<RedisNodes, 'of'>, turns: readonly ShardTurn[]): Promise<void> {
   const reached = turns
     .filter((t) => t.postings.length > 0)
-    .map(({ progress }) => [progress.shard, progress.epoch, progress.seq]);
-  if (reached.length > 0) await redis.publish(writtenChannel, JSON.stringify(reached));
+    .map(({ progress }) => [progress.shard, progress.epoch, progress.seq] as const);
+  const first = reached[0];
+  // The nodes of a cluster pass on to each other what is published on any of them.
+  if (first) await nodes.of(first[0]).publish(writtenChannel, JSON.stringify(reached));
 }
 
 interface ProgressRow {

@@ -38,16 +38,15 @@ export function createBlockingRedis(redisUrl: string): Redis {
 }
 
 /**
- * Lets all commands that `send` gives to the connection leave in one system call. Node writes the first one at once and
- * Redis would wake up, and sync its file, for that one alone.
+ * Lets all commands that `send` gives to the connections leave in one system call each. Node writes the first one at once
+ * and Redis would wake up, and sync its file, for that one alone.
  */
-export function sentTogether(redis: Redis, send: () => void): void {
-  const stream = redis.stream as Redis['stream'] | undefined;
-  stream?.cork();
+export function sentTogether(nodes: readonly { readonly redis: Redis }[], send: () => void): void {
+  for (const { redis } of nodes) (redis.stream as Redis['stream'] | undefined)?.cork();
   try {
     send();
   } finally {
-    stream?.uncork();
+    for (const { redis } of nodes) (redis.stream as Redis['stream'] | undefined)?.uncork();
   }
 }
 

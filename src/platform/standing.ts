@@ -11,10 +11,13 @@ import { createAcknowledgedNote } from './acknowledged.ts';
 import { noteSkew } from './clock.ts';
 import { durabilityFaults } from './postgres.ts';
 import { redisFaults } from './redis.ts';
+import type { RedisNode, RedisNodes } from './redis-nodes.ts';
 
 export interface Fault {
   readonly reason: string;
   readonly detail: string;
+  /** Some shards are served all the same. */
+  readonly isPartial?: boolean;
 }
 
 export interface Lag {
@@ -32,7 +35,7 @@ export interface Standing {
 
 export interface StandingOptions {
   readonly pool: pg.Pool;
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   readonly log: Logger;
   readonly processId: string;
   /** Where the note of what was acknowledged stands while PostgreSQL is away. */
@@ -60,13 +63,15 @@ interface BooksRow {
 
 /** Starts watching; the first round has run when this answers. */
 export async function watchStanding(options: StandingOptions): Promise<Standing> {
-  const { pool, redis, log, journalKeys } = options;
+  const { pool, nodes, log, journalKeys } = options;
   const note = createAcknowledgedNote(pool, options.processId, options.noteFolder);
   let faults: Fault[] = [{ reason: 'starting', detail: 'the first checks have not run' }];
   let full = false;
   /** Where the books stood when they were last asked, which is longer ago while PostgreSQL is away. */
   let books: readonly BooksRow[] = [];
   let booksReadAt = Date.now();
+  /** What was last seen of each shard's journal. */
+  const journals = journalKeys.map(() => ({ bytes: 0, last: '0-0' }));
   let ofPostgres: Fault[] = [];
   let ofRedis: Fault[] = [];
 
@@ -75,13 +80,46 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return settings.map((detail) => ({ reason: 'postgres_unsafe', detail }));
   }
 
-  async function checkRedis(): Promise<Fault[]> {
-    const found = (await redisFaults(redis)).map((detail) => ({ reason: 'redis_unsafe', detail }));
+  async function skewOf({ redis }: RedisNode): Promise<number> {
     const before = Date.now();
     const [seconds, micros] = await redis.time();
     const redisNow = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
-    const skew = Math.max(before - redisNow, redisNow - Date.now(), 0);
-    noteSkew(skew, options.clockSkewMsMax);
+    return Math.max(before - redisNow, redisNow - Date.now(), 0);
+  }
+
+  interface Checked {
+    readonly node: RedisNode;
+    readonly found: Fault[];
+    /** How far its clock is off; undefined where it does not answer. */
+    readonly skew: number | undefined;
+  }
+
+  async function checkNode(node: RedisNode): Promise<Checked> {
+    const at = node.address === '' ? '' : `${node.address}: `;
+    try {
+      const found = await redisFaults(node.redis);
+      return {
+        node,
+        found: found.map((detail) => ({ reason: 'redis_unsafe', detail: `${at}${detail}` })),
+        skew: await skewOf(node),
+      };
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      return { node, found: [{ reason: 'redis_unreachable', detail: `${at}${detail}` }], skew: undefined };
+    }
+  }
+
+  function faultsOf(checked: readonly Checked[]): Fault[] {
+    const skews = checked.flatMap(({ skew }) => skew ?? []);
+    const found = checked.flatMap((each) =>
+      each.found.map((fault) =>
+        each.skew === undefined ? { ...fault, isPartial: skews.length > 0 } : fault,
+      ),
+    );
+    if (skews.length === 0) return found;
+    // Of several clocks the one nearest to this one decides whether this one can be believed: another is the odd one out.
+    noteSkew(Math.min(...skews), options.clockSkewMsMax);
+    const skew = Math.max(...skews);
     if (skew > options.clockSkewMsMax) {
       found.push({
         reason: 'clock_skew',
@@ -91,20 +129,30 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return found;
   }
 
-  /** Measures the journals, whether PostgreSQL is there or not: their limit is what bounds its absence. */
-  async function measureJournals(): Promise<void> {
+  /** Of a server that does not answer the last measure stays. */
+  async function measureNode(redis: Redis, shards: readonly number[]): Promise<void> {
     const pipeline = redis.pipeline();
-    for (const key of journalKeys) pipeline.memory('USAGE', key, 'SAMPLES', 2);
-    for (const key of journalKeys) pipeline.xrevrange(key, '+', '-', 'COUNT', 1);
+    for (const shard of shards) pipeline.memory('USAGE', journalKeys[shard]!, 'SAMPLES', 2);
+    for (const shard of shards) pipeline.xrevrange(journalKeys[shard]!, '+', '-', 'COUNT', 1);
     const replies = (await pipeline.exec()) ?? [];
-    const bytes = replies.slice(0, journalKeys.length).reduce((sum, [, size]) => sum + Number(size ?? 0), 0);
+    shards.forEach((shard, i) => {
+      const last = replies[shards.length + i]?.[1] as [string, unknown][] | undefined;
+      journals[shard] = { bytes: Number(replies[i]?.[1] ?? 0), last: last?.[0]?.[0] ?? '0-0' };
+    });
+  }
+
+  /** Measures the journals, whether PostgreSQL is there or not: their limit is what bounds its absence. */
+  async function measureJournals(answering: ReadonlySet<Redis>): Promise<void> {
+    const byNode = [...Map.groupBy(journals.keys(), (shard) => nodes.of(shard))];
+    const there = byNode.filter(([redis]) => answering.has(redis));
+    await Promise.allSettled(there.map(([redis, shards]) => measureNode(redis, shards)));
+    const bytes = journals.reduce((sum, journal) => sum + journal.bytes, 0);
     options.journalSize(bytes);
     full = bytes > options.journalLimitBytes * admittedShare;
     const sinceSeconds = (Date.now() - booksReadAt) / 1_000;
     options.lag(
       books.map((row) => {
-        const last = replies[journalKeys.length + row.shard]?.[1] as [string, unknown][] | undefined;
-        const [epoch, seq] = (last?.[0]?.[0] ?? '0-0').split('-').map(Number) as [number, number];
+        const [epoch, seq] = (journals[row.shard]?.last ?? '0-0').split('-').map(Number) as [number, number];
         const records = epoch === row.epoch ? Math.max(0, seq - row.seq) : 0;
         return { shard: row.shard, records, seconds: records === 0 ? 0 : row.behind + sinceSeconds };
       }),
@@ -138,8 +186,8 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     }));
   }
 
-  const unreachable = (store: string) => (error: unknown) => [
-    { reason: `${store}_unreachable`, detail: error instanceof Error ? error.message : String(error) },
+  const unreachable = (error: unknown) => [
+    { reason: 'postgres_unreachable', detail: error instanceof Error ? error.message : String(error) },
   ];
 
   async function askPostgres(): Promise<Fault[]> {
@@ -149,8 +197,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   async function askRedis(): Promise<Fault[]> {
-    const found = await checkRedis();
-    await measureJournals();
+    const checked = await Promise.all(nodes.all().map(checkNode));
+    const found = faultsOf(checked);
+    // One that does not answer would hold the round up, and be called unreachable when it no longer is.
+    const answering = checked.filter(({ skew }) => skew !== undefined);
+    await measureJournals(new Set(answering.map(({ node }) => node.redis)));
     if (full) found.push({ reason: 'journal_full', detail: 'the journals have reached their limit' });
     return found;
   }
@@ -159,7 +210,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const closed = options.closedShards();
     const found = [...ofPostgres, ...ofRedis];
     if (closed.length > 0)
-      found.push({ reason: 'shards_closed', detail: `shards ${closed.join(', ')} are not open yet` });
+      found.push({
+        reason: 'shards_closed',
+        detail: `shards ${closed.join(', ')} are not open yet`,
+        isPartial: closed.length < journalKeys.length,
+      });
     for (const fault of found) {
       if (!faults.some((before) => before.reason === fault.reason)) log.warn(fault, 'not ready');
     }
@@ -168,11 +223,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
 
   // Each store has rounds of its own: a PostgreSQL that does not answer must not keep the journals from being measured.
   async function roundOfPostgres(): Promise<void> {
-    ofPostgres = await askPostgres().catch(unreachable('postgres'));
+    ofPostgres = await askPostgres().catch(unreachable);
     publish();
   }
   async function roundOfRedis(): Promise<void> {
-    ofRedis = await askRedis().catch(unreachable('redis'));
+    ofRedis = await askRedis();
     publish();
   }
 

@@ -2,11 +2,11 @@
  * A key's limit of points a day. Points are reserved before the movement and given back when it turns out not to have
  * happened; where that is unknown they stay reserved, so a limit is never passed, at most reached early.
  */
-import type { Redis } from 'ioredis';
 import { DateTime } from 'luxon';
 import type { Program } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
 import { errorTable, Problem } from '#src/errors.ts';
+import type { AnyRedis } from '#src/platform/redis-nodes.ts';
 import type { Points } from '#src/values.ts';
 import { keys } from './keys.ts';
 
@@ -27,7 +27,7 @@ export interface DailyLimit {
 const keptSeconds = 2 * 86_400;
 
 /** Counters stand in Redis, one a key and day of the program's zone. */
-export function createDailyLimit(redis: Redis): DailyLimit {
+export function createDailyLimit(redis: AnyRedis): DailyLimit {
   return {
     async within({ keyId, program, pointsPerDayMax }, { points, isRetry }, work, happened) {
       if (pointsPerDayMax === undefined || points === 0) return work();

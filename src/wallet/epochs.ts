@@ -51,8 +51,8 @@ const query = `
 export function createEpochs(
   pool: pg.Pool,
   shardCount: number,
-  /** Of the Redis that this process is connected to. */
-  identity: () => string | undefined,
+  /** Of the Redis that this process is connected to for a shard. */
+  identity: (shard: number) => string | undefined,
 ): Epochs {
   const known: (Known | undefined)[] = new Array<Known | undefined>(shardCount).fill(undefined);
   let until = 0;
@@ -82,7 +82,7 @@ export function createEpochs(
   return {
     of(shard) {
       const row = known[shard];
-      return row?.redisIdentity === identity() ? row : undefined;
+      return row?.redisIdentity === identity(shard) ? row : undefined;
     },
     refresh() {
       running ??= read().finally(() => {

@@ -4,9 +4,14 @@
  */
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 
+/** `s07`, what decides in which slot of a cluster a shard's keys lie. */
+export function shardTag(shard: number): string {
+  return `s${String(shard).padStart(2, '0')}`;
+}
+
 /** `{s07}:`, the first part of every key of a shard. */
 export function shardPrefix(shard: number): string {
-  return `{s${String(shard).padStart(2, '0')}}:`;
+  return `{${shardTag(shard)}}:`;
 }
 
 export const keys = {

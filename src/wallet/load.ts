@@ -4,8 +4,8 @@
  * snapshot older than an eviction. Everybody who asks for the same member waits for one load, and the members asked for
  * in one turn of the event loop are read with one query.
  */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
@@ -97,7 +97,7 @@ interface Waiting {
 }
 
 export function createLoader(
-  redis: Redis,
+  nodes: RedisNodes,
   pool: pg.Pool,
   epochs: Epochs,
   shardCount: number,
@@ -116,15 +116,17 @@ export function createLoader(
   ): Promise<string> {
     const known = epochs.of(shard);
     if (!known) return 'fenced';
-    return (await redis.evalsha(
-      known.scripts.load.sha,
-      1,
-      keys.journal(shard),
-      key,
-      epoch,
-      seq,
-      JSON.stringify(state),
-    )) as string;
+    return (await nodes
+      .of(shard)
+      .evalsha(
+        known.scripts.load.sha,
+        1,
+        keys.journal(shard),
+        key,
+        epoch,
+        seq,
+        JSON.stringify(state),
+      )) as string;
   }
 
   async function installMember(row: MemberRow): Promise<string> {

@@ -5,10 +5,10 @@
  * The reply is a function of the recorded operation alone (`Recorded`), so the first answer, a replay an hour later and
  * `GET /v1/operations/:id` cannot differ.
  */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal.ts';
+import type { AnyRedis, RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
@@ -169,7 +169,8 @@ function differingPointer(first: unknown, second: unknown, path = ''): string | 
 
 export function createOperations(
   pool: pg.Pool,
-  redis: Redis,
+  nodes: RedisNodes,
+  anyRedis: AnyRedis,
   wallet: Wallet,
   lookup: Lookup,
   epochs: Epochs,
@@ -202,7 +203,7 @@ export function createOperations(
   }
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
-    const [found] = await asked(redis.xrange(keys.journal(shard), streamId, streamId));
+    const [found] = await asked(nodes.of(shard).xrange(keys.journal(shard), streamId, streamId));
     if (!found) return undefined;
     const record = readRecord(found[0], found[1]);
     if (record === 'newer') return record;
@@ -280,7 +281,8 @@ export function createOperations(
     const { performed } = await lookedUp(draft);
     if (performed) return performed;
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    const entry = parseEntry(await asked(redis.get(keys.idempotency(wallet.shardOf(member), key))));
+    const shard = wallet.shardOf(member);
+    const entry = parseEntry(await asked(nodes.of(shard).get(keys.idempotency(shard, key))));
     if (!entry) return undefined;
     const recorded = await replay(entry.operation, entry.streamId);
     if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
@@ -344,7 +346,8 @@ export function createOperations(
 
   async function remembers(draft: Parameters<Operations['remembers']>[0]): Promise<boolean> {
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
-    return (await redis.exists(keys.idempotency(wallet.shardOf(draft.member), key))) === 1;
+    const shard = wallet.shardOf(draft.member);
+    return (await nodes.of(shard).exists(keys.idempotency(shard, key))) === 1;
   }
 
   async function levelAfter(of: Recorded, waiting: Soon<Waited>): Promise<Durability> {
@@ -364,7 +367,7 @@ export function createOperations(
   return {
     wallet,
     lookup,
-    dailyLimit: createDailyLimit(redis),
+    dailyLimit: createDailyLimit(anyRedis),
     fingerprint: (canonical) => fingerprintOf(fingerprintSecret, canonical),
     known,
     answered,

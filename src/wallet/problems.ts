@@ -1,11 +1,19 @@
 /** PURE. What the words of scripts and the errors of Redis are to a caller. */
 import { Problem } from '#src/errors.ts';
 
+/** Answers with which a node of a cluster says that it has not carried a command out: another one would have to. */
+const redirection = /^(MOVED|ASK|CLUSTERDOWN|READONLY|TRYAGAIN) /;
+
+/** Whether a node of a cluster has refused a command because the slot is not its own at the moment. */
+export function isRedirection(error: unknown): boolean {
+  return error instanceof Error && redirection.test(error.message);
+}
+
 /** Turns an error of Redis into what it says about the points. */
 export function problemOfError(error: unknown, broke: boolean): Problem {
   const message = error instanceof Error ? error.message : String(error);
   const options = { cause: error };
-  if (message.startsWith('NOSCRIPT') || message.startsWith('LOADING') || message.startsWith('TRYAGAIN')) {
+  if (message.startsWith('NOSCRIPT') || message.startsWith('LOADING') || isRedirection(error)) {
     return broke
       ? new Problem('outcome_unknown', undefined, {}, options)
       : new Problem('shard_recovering', undefined, {}, options);

@@ -2,8 +2,8 @@
  * Lets one member or operation leave Redis so that the next movement loads it from the books again: the repair where
  * Redis does not say what the books say. The script removes only what the books have entirely, so nothing is lost.
  */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import type { Wallet } from './wallet.ts';
@@ -13,7 +13,7 @@ const waitMs = 5_000;
 
 export interface ReloadStores {
   readonly pool: pg.Pool;
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   readonly epochs: Epochs;
   readonly wallet: Pick<Wallet, 'readBarrier'>;
 }
@@ -32,9 +32,10 @@ export async function dropHot(stores: ReloadStores, shard: number, suffix: strin
       continue;
     }
     const { evict } = known.scripts;
-    const answer = await stores.redis.evalsha(evict.sha, 1, keys.journal(shard), rows[0].seq, suffix);
+    const redis = stores.nodes.of(shard);
+    const answer = await redis.evalsha(evict.sha, 1, keys.journal(shard), rows[0].seq, suffix);
     if (answer === 1) return true;
-    if (answer === 0 && (await stores.redis.exists(keys.ofSuffix(shard, suffix))) === 0) return true;
+    if (answer === 0 && (await redis.exists(keys.ofSuffix(shard, suffix))) === 0) return true;
   }
   return false;
 }

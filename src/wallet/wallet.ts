@@ -7,10 +7,10 @@
  * connection that broke while a call was under way, or a timeout, leaves the outcome unknown, also when NOSCRIPT comes
  * back afterwards, because ioredis sends the call again by itself.
  */
-import type { Redis } from 'ioredis';
 import { Problem } from '#src/errors.ts';
 import { type BalanceRow, parseStreamId } from '#src/journal.ts';
 import { generationOf, sentTogether } from '#src/platform/redis.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
@@ -117,7 +117,7 @@ const coldAttemptsMax = 6;
 const waitingMax = 10_000;
 
 export interface WalletOptions {
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   readonly epochs: Epochs;
   readonly loader: Loader;
   readonly written: Written;
@@ -134,7 +134,7 @@ export interface WalletOptions {
 const resolving: ReadonlySet<MovementScript> = new Set(['settle', 'undo', 'status', 'correct', 'expire']);
 
 export function createWallet({
-  redis,
+  nodes,
   epochs,
   loader,
   written,
@@ -149,6 +149,7 @@ export function createWallet({
   async function call(lane: Lane, batch: Waiting[]): Promise<Result[]> {
     const known = epochs.of(lane.shard);
     if (!known) throw new Problem('shard_recovering');
+    const redis = nodes.of(lane.shard);
     const generation = generationOf(redis);
     const now = Date.now();
     const args = batch.flatMap((waiting) => waiting.args);
@@ -164,6 +165,7 @@ export function createWallet({
       )) as [string, ...Result[]];
     } catch (error) {
       void epochs.refresh().catch(() => {});
+      nodes.reread();
       const problem = problemOfError(error, generation !== generationOf(redis));
       // A read changes nothing, so nothing about it is unknown.
       throw lane.script === 'balance' && problem.code === 'outcome_unknown'
@@ -176,6 +178,9 @@ export function createWallet({
       // ioredis may have sent the call twice: then this answer is the second one's.
       throw generation === generationOf(redis) ? shardProblem(word) : new Problem('outcome_unknown');
     }
+    // Of a master that was replaced while it stood still nobody keeps what it says.
+    if (!nodes.believes(lane.shard, redis))
+      throw new Problem(lane.script === 'balance' ? 'shard_recovering' : 'outcome_unknown');
     return results;
   }
 
@@ -208,7 +213,7 @@ export function createWallet({
   function flushReady(): void {
     const now = ready;
     ready = [];
-    sentTogether(redis, () => {
+    sentTogether(nodes.all(), () => {
       for (const lane of now) flush(lane);
     });
   }
@@ -364,11 +369,12 @@ export function createWallet({
   }
 
   async function readBarrier(shard: number, timeoutMs: number): Promise<Waited> {
+    const redis = nodes.of(shard);
     const found = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1).catch((error: unknown) => {
       throw new Problem('not_ready', 'the journals cannot be read at the moment', {}, { cause: error });
     });
     const last = found[0];
-    if (!last) throw new Problem('shard_recovering');
+    if (!last || !nodes.believes(shard, redis)) throw new Problem('shard_recovering');
     const [epoch, seq] = last[0].split('-');
     return written.wait({ shard, epoch: Number(epoch), seq: Number(seq) }, timeoutMs);
   }

@@ -3,8 +3,8 @@
  * after a recovery a higher epoch says nothing about what the old one held, so its waiters are told to look the
  * operation up instead (`moved`).
  */
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import type { AnyRedis } from '#src/platform/redis-nodes.ts';
 import type { Position, Soon } from '#src/values.ts';
 import { writtenChannel } from './keys.ts';
 
@@ -26,7 +26,7 @@ interface Waiter {
 /** Announcements can be lost, so positions are read from PostgreSQL this often while somebody waits. */
 const rereadMs = 50;
 
-export function createWritten(subscriber: Redis, pool: pg.Pool): Written {
+export function createWritten(subscriber: AnyRedis, pool: pg.Pool): Written {
   const reached = new Map<number, { epoch: number; seq: number }>();
   const waiters = new Map<number, Set<Waiter>>();
   let waiting = 0;

@@ -2,8 +2,11 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { audit, auditConnection } from '#src/ledger/audit.ts';
-import { renderReport } from '#src/ledger/audit-report.ts';
+import { type AuditReport, renderReport } from '#src/ledger/audit-report.ts';
+import { installedShards } from '#src/ledger/installation.ts';
 import { keys } from '#src/wallet/keys.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
+import type { Stores } from './stores.ts';
 import { waitFor } from './waiting.ts';
 
 interface PositionRow {
@@ -30,14 +33,24 @@ export async function booksHoldAll(pool: pg.Pool, redis: Redis, timeoutMs = 20_0
   });
 }
 
-/** Runs the audit; fails with its report when it finds anything. */
-export async function assertAuditClean(databaseUrl: string, redis: Redis): Promise<void> {
+/** The audit's report, of one shard where one is named. */
+export async function auditOf(
+  { databaseUrl, redisUrl }: Pick<Stores, 'databaseUrl' | 'redisUrl'>,
+  shard?: number,
+): Promise<AuditReport> {
   const connection = auditConnection(databaseUrl);
   await connection.connect();
+  const nodes = await openShardNodes(redisUrl, await installedShards(connection));
   try {
-    const report = await audit({ connection, redis });
-    if (!report.clean) throw new Error(`the audit found faults:\n${renderReport(report)}`);
+    return await audit({ connection, nodes, shard });
   } finally {
+    nodes.close();
     await connection.end();
   }
+}
+
+/** Runs the audit; fails with its report when it finds anything. */
+export async function assertAuditClean(stores: Pick<Stores, 'databaseUrl' | 'redisUrl'>): Promise<void> {
+  const report = await auditOf(stores);
+  if (!report.clean) throw new Error(`the audit found faults:\n${renderReport(report)}`);
 }

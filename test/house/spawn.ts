@@ -178,12 +178,12 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     shop: (shopOptions) =>
       openShop({ pool, redis, http, apis: () => apis.map((api) => api.http) }, shopOptions),
     drained: (timeoutMs) => booksHoldAll(pool, redis, timeoutMs),
-    audit: () => assertAuditClean(stores.databaseUrl, redis),
+    audit: () => assertAuditClean(stores),
     async end() {
       await keepSeen(contract);
       try {
         await booksHoldAll(pool, redis);
-        await assertAuditClean(stores.databaseUrl, redis);
+        await assertAuditClean(stores);
       } finally {
         await Promise.all([...others, ...apis].map((each) => each.stop()));
         await Promise.all(writers.map((each) => each.stop()));

@@ -192,7 +192,7 @@ export const guardCases: readonly GuardCase[] = [
     edits: [
       {
         file: 'src/wallet/epochs.ts',
-        find: 'return row?.redisIdentity === identity() ? row : undefined;',
+        find: 'return row?.redisIdentity === identity(shard) ? row : undefined;',
         put: 'return row;',
       },
       {

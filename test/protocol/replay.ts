@@ -13,6 +13,7 @@ import { recover } from '#src/ledger/recovery.ts';
 import type { ShardProgress, ShardTurn } from '#src/ledger/writer.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { createRedis, identityOf, replicationIdOf } from '#src/platform/redis.ts';
+import { onlyNode } from '#src/platform/redis-nodes.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
 import { type MemberNumber, newOperation, type OperationHex } from '#src/values.ts';
 import type { Epochs } from '#src/wallet/epochs.ts';
@@ -63,6 +64,7 @@ const ofWriters: readonly Verb[] = [
 const log = createLogger('silent', 'replay');
 
 async function enrol(pool: pg.Pool): Promise<{ program: number; members: MemberNumber[] }> {
+  await ensureInstallation(pool, 1);
   const program = await createProgram(pool, {
     name: 'replay',
     mode: 'live',
@@ -114,8 +116,8 @@ async function learn(pool: pg.Pool, api: Caller): Promise<void> {
 export async function openReplay(stores: Stores, variant: Variant): Promise<Replay> {
   const admin = stores.redis;
   const [redis, subscriber] = [createRedis(stores.redisUrl), createRedis(stores.redisUrl)];
+  const nodes = onlyNode(redis);
   const pool = createPool(stores.databaseUrl, 4);
-  await ensureInstallation(pool, 1);
   const { program, members } = await enrol(pool);
   const operations: OperationHex[] = [];
   const written = variant.written.createWritten(subscriber, pool);
@@ -138,7 +140,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       operation: () => Promise.reject(new Error('nothing is undone')),
     };
     const wallet = variant.wallet.createWallet({
-      redis,
+      nodes,
       epochs,
       loader,
       written,
@@ -250,7 +252,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
   async function snapshot(api: Caller, member: number): Promise<void> {
     api.loading = stepwise((pause) => {
       const held = heldPool(pool, pause);
-      return variant.load.createLoader(redis, held, api.epochs, 1, () => {}).member(members[member]!);
+      return variant.load.createLoader(nodes, held, api.epochs, 1, () => {}).member(members[member]!);
     });
     await api.loading.next();
   }
@@ -351,7 +353,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     seen: () => seenInStores(admin, pool, { members, operations, scriptsOf: variant.scripts.scriptsOf }),
     waited: async (position) => written.wait({ shard, ...position }, 2_000),
     loaded: (member) =>
-      variant.load.createLoader(redis, pool, callers[0].epochs, 1, () => {}).member(members[member]!),
+      variant.load.createLoader(nodes, pool, callers[0].epochs, 1, () => {}).member(members[member]!),
     async end() {
       written.stop();
       for (const { connection } of writers) await connection.end();

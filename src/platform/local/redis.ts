@@ -19,6 +19,8 @@ import { type LocalOptions, type LocalServer, startServer } from './server.ts';
 export interface LocalRedisOptions extends LocalOptions {
   readonly maxmemoryMb?: number;
   readonly fsync?: 'always' | 'everysec' | 'no';
+  /** More lines of the configuration. */
+  readonly settings?: readonly string[];
 }
 
 export interface LocalRedis extends LocalServer {
@@ -103,6 +105,7 @@ auto-aof-rewrite-min-size 2gb
 # A wallet must never be evicted: out of memory is an answer, a missing member is not.
 maxmemory ${options.maxmemoryMb ?? 2048}mb
 maxmemory-policy noeviction
+${(options.settings ?? []).join('\n')}
 `;
 }
 

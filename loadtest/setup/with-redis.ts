@@ -1,0 +1,21 @@
+/** One connection to a Redis for a few commands, past everything that is broken on purpose. */
+import { Redis } from 'ioredis';
+
+/** Connects, does the work and disconnects. A connection of its own, because servers come and go. */
+export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(url, {
+    lazyConnect: true,
+    enableReadyCheck: false,
+    commandTimeout: 20_000,
+    connectTimeout: 5_000,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    client.disconnect();
+  }
+}
