@@ -6,6 +6,13 @@ import { defineConfig } from 'vitest/config';
  */
 const withoutServers = ['test/**/*.pure.test.ts', 'test/tidy.test.ts'];
 const afterAllOthers = ['test/error-codes.test.ts'];
+/** With `REDIS_MODE=cluster`: these bring their own servers, or are about one Redis from end to end. */
+const notOnCluster =
+  process.env.REDIS_MODE === 'cluster'
+    ? ['chaos', 'fuzz', 'protocol', 'recovery', 'script-flush', 'eviction', 'kill', 'standing'].map(
+        (name) => `test/${name}.test.ts`,
+      )
+    : [];
 
 export default defineConfig({
   test: {
@@ -21,7 +28,7 @@ export default defineConfig({
         test: {
           name: 'engine',
           include: ['test/**/*.test.ts'],
-          exclude: [...withoutServers, ...afterAllOthers],
+          exclude: [...withoutServers, ...afterAllOthers, ...notOnCluster],
           globalSetup: 'test/global-setup.ts',
           sequence: { groupOrder: 1 },
         },

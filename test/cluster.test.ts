@@ -138,6 +138,12 @@ describe('a master that is killed', () => {
     await victim.server.exited;
     const served = await shop.pos('POST', '/v1/accruals', shop.receipt(elsewhere.member, 5));
     expect(served.status).toBe(201);
+    await waitFor('the API says that some shards are closed', async () => {
+      const [all, some] = await Promise.all(
+        ['', '/partly'].map((path) => fetch(`${engine.url}/readyz${path}`)),
+      );
+      return all!.status === 503 && some!.status === 200;
+    });
     for (const shard of hit) await servedAbove(shard, before.get(shard)!.epoch);
     const answered = load.answered();
     await waitFor('the load goes on', () => load.answered() > answered + 50);

@@ -4,6 +4,7 @@ import {
   isClusterUrl,
   ownersOf,
   parseClusterUrl,
+  placeOf,
   sayingOf,
   slotOfTag,
   viewOf,
@@ -59,6 +60,17 @@ describe('the URL of a cluster', () => {
     expect(seeds).toEqual(['a:7001', 'b:7002']);
     expect(of('c:1')).toBe('rediss://points:s%40fe@c:1/0');
     expect(parseClusterUrl('redis-cluster://a:1').of('a:1')).toBe('redis://a:1/0');
+  });
+
+  test('has addresses of either family', () => {
+    const { seeds, of } = parseClusterUrl('redis-cluster://[::1]:7001,b:7002');
+    expect(seeds.map(placeOf)).toEqual([
+      { host: '::1', port: 7001 },
+      { host: 'b', port: 7002 },
+    ]);
+    expect(of(viewOf('x ::1:7003@17003 myself,master - 0 0 1 connected', '')[0]!.address)).toBe(
+      'redis://[::1]:7003/0',
+    );
   });
 
   test('is nothing else', () => {

@@ -7,6 +7,8 @@ import type { Page, PageContent } from './page.ts';
 export interface NotReady {
   readonly reason: string;
   readonly detail: string;
+  /** Only some of what it serves cannot be served. */
+  readonly isPartial?: boolean;
 }
 
 export type Readiness = () => Promise<readonly NotReady[]>;
@@ -34,7 +36,16 @@ async function reasonsOf(readiness: Readiness): Promise<readonly NotReady[]> {
   }
 }
 
-/** `/healthz`, `/readyz` and `/metrics`. */
+function readinessPage(reasons: readonly NotReady[], ofPartial: boolean): PageContent {
+  const said = reasons.map(({ reason, detail }) => ({ reason, detail }));
+  const isReady = reasons.every(({ isPartial }) => ofPartial && isPartial === true);
+  return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', reasons: said });
+}
+
+/**
+ * `/healthz`, `/readyz` and `/metrics`; and `/readyz/partly` for balancers, which is ready too while only some shards are
+ * closed: where one master of several is being replaced, no API has all of them, and taking out every API helps nobody.
+ */
 export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] {
   const { registry, metrics, log } = telemetry;
   const checked: Readiness = async () => {
@@ -49,11 +60,11 @@ export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] 
     { path: '/healthz', content: () => json(200, { status: 'alive' }) },
     {
       path: '/readyz',
-      async content() {
-        const reasons = await reasonsOf(checked);
-        if (reasons.length === 0) return json(200, { status: 'ready', reasons });
-        return json(503, { status: 'not_ready', reasons });
-      },
+      content: async () => readinessPage(await reasonsOf(checked), false),
+    },
+    {
+      path: '/readyz/partly',
+      content: async () => readinessPage(await reasonsOf(checked), true),
     },
     {
       path: '/metrics',

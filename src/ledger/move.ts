@@ -14,7 +14,7 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { ClusterAccess, RedisNodes } from '#src/platform/redis-nodes.ts';
-import { sayingOf } from '#src/platform/redis-topology.ts';
+import { placeOf, sayingOf } from '#src/platform/redis-topology.ts';
 import { fenceOff, type RecoveryStores } from './fence.ts';
 import { drainEpoch } from './lineage.ts';
 import type { ShardProgress } from './writer.ts';
@@ -64,7 +64,7 @@ async function moveKeys(
   slot: number,
   target: string,
 ): Promise<boolean> {
-  const [host, port] = [target.slice(0, target.lastIndexOf(':')), Number(target.split(':').at(-1))];
+  const { host, port } = placeOf(target);
   const { username, password } = cluster;
   const login = password === '' ? [] : username === '' ? ['AUTH', password] : ['AUTH2', username, password];
   const until = performance.now() + stepMs;

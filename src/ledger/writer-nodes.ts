@@ -31,7 +31,7 @@ const awayMs = 200;
 const idleWaitMs = 100;
 
 export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
-  const awayUntil = new Map<Redis, number>();
+  const awayUntil = new WeakMap<Redis, number>();
   /** Blocking reads under way. One of a shard that is slow to answer outlives the wait that it was begun for. */
   const waits = new Map<Redis, Promise<void>>();
 

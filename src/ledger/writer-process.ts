@@ -223,6 +223,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const served = [...shards.values()].flatMap(({ state, open, lease: { shard } }) =>
       state === 'serving' && open ? [{ shard, identity: open.identity, sha: open.scripts.accrue.sha }] : [],
     );
+    for (const { shard } of served) events.state(shard, reach.isThere(shard) ? 'serving' : 'recovering');
     const moves = await movesAsked(client, nodes.cluster ? served.map(({ shard }) => shard) : []);
     for (const shard of [...(await reach.fallen(served)), ...moves.keys()]) recovering(shard, false);
   }

@@ -17,6 +17,7 @@ import {
   type Owner,
   ownersOf,
   parseClusterUrl,
+  placeOf,
   viewOf,
 } from './redis-topology.ts';
 
@@ -36,24 +37,18 @@ export function clusterClient(redisUrl: string, commandTimeoutMs: number | undef
   const { seeds, of } = parseClusterUrl(redisUrl);
   const { username, password, protocol } = new URL(of(seeds[0]!));
   const isGiven = { username: username !== '', password: password !== '' };
-  const cluster = new Cluster(
-    seeds.map((seed) => ({
-      host: seed.slice(0, seed.lastIndexOf(':')),
-      port: Number(seed.split(':').at(-1)),
-    })),
-    {
-      clusterRetryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
-      redisOptions: {
-        connectTimeout: 5_000,
-        ...(isGiven.username ? { username: decodeURIComponent(username) } : {}),
-        ...(isGiven.password ? { password: decodeURIComponent(password) } : {}),
-        ...(protocol === 'rediss:' ? { tls: {} } : {}),
-        ...(commandTimeoutMs === undefined
-          ? { maxRetriesPerRequest: null }
-          : { commandTimeout: commandTimeoutMs }),
-      },
+  const cluster = new Cluster(seeds.map(placeOf), {
+    clusterRetryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
+    redisOptions: {
+      connectTimeout: 5_000,
+      ...(isGiven.username ? { username: decodeURIComponent(username) } : {}),
+      ...(isGiven.password ? { password: decodeURIComponent(password) } : {}),
+      ...(protocol === 'rediss:' ? { tls: {} } : {}),
+      ...(commandTimeoutMs === undefined
+        ? { maxRetriesPerRequest: null }
+        : { commandTimeout: commandTimeoutMs }),
     },
-  );
+  });
   // Without a listener a lost connection would end the process; readiness reports it.
   cluster.on('error', () => {});
   return cluster;

@@ -36,7 +36,8 @@ export interface ClusterUrl {
 
 /** Whether a URL names a cluster: `redis-cluster://user:password@host:port,host:port` (`rediss-cluster:` with TLS). */
 export function isClusterUrl(redisUrl: string): boolean {
-  return /^rediss?-cluster:\/\/(?:[^@/]*@)?[^@/,:]+:\d+(?:,[^@/,:]+:\d+)*\/?$/.test(redisUrl);
+  const seed = String.raw`(?:\[[\da-f:]+\]|[^@/,:]+):\d+`;
+  return new RegExp(`^rediss?-cluster://(?:[^@/]*@)?${seed}(?:,${seed})*/?$`).test(redisUrl);
 }
 
 /** The parts of a URL that `isClusterUrl` says yes to. */
@@ -66,7 +67,14 @@ function addressOf(text: string, askedHost: string): string {
   const at = place.lastIndexOf(':');
   const [host, port] = [place.slice(0, at), place.slice(at + 1)];
   if (port === '0') return '';
-  return `${host === '' ? askedHost : host}:${port}`;
+  if (host === '') return `${askedHost}:${port}`;
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** The two parts of `host:port`, the host as a socket takes it. */
+export function placeOf(address: string): { host: string; port: number } {
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(at + 1)) };
 }
 
 /** Reads the answer of CLUSTER NODES. */

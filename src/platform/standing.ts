@@ -16,6 +16,8 @@ import type { RedisNode, RedisNodes } from './redis-nodes.ts';
 export interface Fault {
   readonly reason: string;
   readonly detail: string;
+  /** Some shards are served all the same. */
+  readonly isPartial?: boolean;
 }
 
 export interface Lag {
@@ -85,25 +87,35 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     return Math.max(before - redisNow, redisNow - Date.now(), 0);
   }
 
-  /** Faults of one server and how far its clock is off; undefined where it does not answer. */
-  async function checkNode(node: RedisNode): Promise<{ found: Fault[]; skew: number | undefined }> {
+  interface Checked {
+    readonly node: RedisNode;
+    readonly found: Fault[];
+    /** How far its clock is off; undefined where it does not answer. */
+    readonly skew: number | undefined;
+  }
+
+  async function checkNode(node: RedisNode): Promise<Checked> {
     const at = node.address === '' ? '' : `${node.address}: `;
     try {
       const found = await redisFaults(node.redis);
       return {
+        node,
         found: found.map((detail) => ({ reason: 'redis_unsafe', detail: `${at}${detail}` })),
         skew: await skewOf(node),
       };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      return { found: [{ reason: 'redis_unreachable', detail: `${at}${detail}` }], skew: undefined };
+      return { node, found: [{ reason: 'redis_unreachable', detail: `${at}${detail}` }], skew: undefined };
     }
   }
 
-  async function checkRedis(): Promise<Fault[]> {
-    const checked = await Promise.all(nodes.all().map(checkNode));
-    const found = checked.flatMap((each) => each.found);
+  function faultsOf(checked: readonly Checked[]): Fault[] {
     const skews = checked.flatMap(({ skew }) => skew ?? []);
+    const found = checked.flatMap((each) =>
+      each.found.map((fault) =>
+        each.skew === undefined ? { ...fault, isPartial: skews.length > 0 } : fault,
+      ),
+    );
     if (skews.length === 0) return found;
     // Of several clocks the one nearest to this one decides whether this one can be believed: another is the odd one out.
     noteSkew(Math.min(...skews), options.clockSkewMsMax);
@@ -130,9 +142,10 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   /** Measures the journals, whether PostgreSQL is there or not: their limit is what bounds its absence. */
-  async function measureJournals(): Promise<void> {
-    const byNode = Map.groupBy(journals.keys(), (shard) => nodes.of(shard));
-    await Promise.allSettled([...byNode].map(([redis, shards]) => measureNode(redis, shards)));
+  async function measureJournals(answering: ReadonlySet<Redis>): Promise<void> {
+    const byNode = [...Map.groupBy(journals.keys(), (shard) => nodes.of(shard))];
+    const there = byNode.filter(([redis]) => answering.has(redis));
+    await Promise.allSettled(there.map(([redis, shards]) => measureNode(redis, shards)));
     const bytes = journals.reduce((sum, journal) => sum + journal.bytes, 0);
     options.journalSize(bytes);
     full = bytes > options.journalLimitBytes * admittedShare;
@@ -184,8 +197,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   async function askRedis(): Promise<Fault[]> {
-    const found = await checkRedis();
-    await measureJournals();
+    const checked = await Promise.all(nodes.all().map(checkNode));
+    const found = faultsOf(checked);
+    // One that does not answer would hold the round up, and be called unreachable when it no longer is.
+    const answering = checked.filter(({ skew }) => skew !== undefined);
+    await measureJournals(new Set(answering.map(({ node }) => node.redis)));
     if (full) found.push({ reason: 'journal_full', detail: 'the journals have reached their limit' });
     return found;
   }
@@ -194,7 +210,11 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const closed = options.closedShards();
     const found = [...ofPostgres, ...ofRedis];
     if (closed.length > 0)
-      found.push({ reason: 'shards_closed', detail: `shards ${closed.join(', ')} are not open yet` });
+      found.push({
+        reason: 'shards_closed',
+        detail: `shards ${closed.join(', ')} are not open yet`,
+        isPartial: closed.length < journalKeys.length,
+      });
     for (const fault of found) {
       if (!faults.some((before) => before.reason === fault.reason)) log.warn(fault, 'not ready');
     }
