@@ -2,46 +2,19 @@
  * A short run of the chaos harness with a fixed seed: every process of the service, broken again and again under load, and
  * not one acknowledged operation lost, doubled or changed. `npm run chaos` runs longer and with every fault.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { brokenBuilds, buildBroken } from '../loadtest/chaos/broken.ts';
-import { faults } from '../loadtest/chaos/faults/all.ts';
-import { type RunResult, sentences } from '../loadtest/chaos/report.ts';
-import { runChaos } from '../loadtest/chaos/run.ts';
-import { cacheFolder, checkout } from './house/folders.ts';
+import { faultsFor } from '../loadtest/chaos/faults/all.ts';
+import { chaosRun } from './house/chaos.ts';
+import { checkout } from './house/folders.ts';
 
 /** Long ones, and what not every machine can do. */
 const tooLong = ['postgres-away', 'rolling-restart', 'redis-full-disk', 'redis-slow-fdatasync'];
-const seed = 20_261_122;
-
-interface Run {
-  readonly seconds: number;
-  readonly faults: readonly string[];
-  readonly root: string;
-}
-
-/** A run with data of its own; answers the result and everything that it said. */
-async function run(name: string, options: Run): Promise<RunResult & { readonly said: string }> {
-  const folder = join(inject('folder'), name);
-  await mkdir(folder, { recursive: true });
-  const said: string[] = [];
-  const result = await runChaos({
-    ...options,
-    seed,
-    callers: 8,
-    folder,
-    cacheDir: cacheFolder,
-    abort: new AbortController().signal,
-    print: (text) => said.push(text),
-  });
-  return { ...result, said: [...said, ...sentences(result)].join('\n') };
-}
-
 test('under faults that destroy no disk nothing that was acknowledged is lost, repeated or changed', async () => {
-  const chosen = faults.filter(({ name, destroys }) => !destroys && !tooLong.includes(name));
+  const chosen = faultsFor(false).filter(({ name, destroys }) => !destroys && !tooLong.includes(name));
   const names = chosen.map(({ name }) => name);
-  const { verdict, troubles, runs, said } = await run('chaos', {
+  const { verdict, troubles, runs, said } = await chaosRun('chaos', {
     seconds: 40,
     faults: names,
     root: checkout,
@@ -57,7 +30,7 @@ test.each(['append', 'fence', 'refundCap'])(
   async (name) => {
     const broken = brokenBuilds.find((each) => each.name === name)!;
     const root = await buildBroken(broken, checkout, join(inject('folder'), `broken-${name}`));
-    const { verdict, said } = await run(`chaos-${name}`, {
+    const { verdict, said } = await chaosRun(`chaos-${name}`, {
       seconds: broken.seconds,
       faults: broken.faults,
       root,

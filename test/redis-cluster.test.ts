@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { type RedisCluster, startRedisCluster } from '../loadtest/setup/redis-cluster.ts';
+import { type RedisCluster, slotOfKey, startRedisCluster } from '../loadtest/setup/redis-cluster.ts';
 import { cacheFolder } from './house/folders.ts';
 import { waitFor } from './house/waiting.ts';
 
@@ -33,6 +33,13 @@ describe('a cluster of the harness', () => {
       )),
     ]);
     expect(answers).toEqual(['OK', 'yes', 'always', 'noeviction']);
+  });
+
+  test('finds the node of a key as the nodes do', async () => {
+    const [node] = cluster.nodes;
+    for (const key of ['{s00}:journal', '{s07}:m:12', 'plain', 'open{end', '{}both']) {
+      expect(await cluster.ask(node!, (redis) => redis.cluster('KEYSLOT', key)), key).toBe(slotOfKey(key));
+    }
   });
 
   test('survives a master: its replica takes over with the data, and the old one comes back as a replica', async () => {

@@ -17,6 +17,7 @@ export interface Broken {
   readonly changes: readonly Change[];
   /** Faults under which it shows. */
   readonly faults: readonly string[];
+  readonly needs?: 'a cluster';
   readonly seconds: number;
 }
 
@@ -87,6 +88,20 @@ export const brokenBuilds: readonly Broken[] = [
     ],
     faults: ['redis-flushall'],
     seconds: 25,
+  },
+  {
+    name: 'belief',
+    does: 'an API keeps what a master says that was replaced while it stood still',
+    changes: [
+      {
+        file: 'src/platform/redis-cluster.ts',
+        guard: /const isConfirmed = \(\) => [^;]*;/,
+        instead: 'const isConfirmed = () => true;',
+      },
+    ],
+    faults: ['cluster-blind-api'],
+    needs: 'a cluster',
+    seconds: 40,
   },
 ];
 

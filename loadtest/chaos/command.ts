@@ -9,7 +9,8 @@ import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { endRunning } from '#src/platform/local/processes.ts';
 import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
-import { faults } from './faults/all.ts';
+import { faults, faultsFor } from './faults/all.ts';
+import type { Fault } from './faults/fault.ts';
 import { checkoutFolder } from './house.ts';
 import { exitCodeOf, lastLine, sentences } from './report.ts';
 import { exportRevision } from './revision.ts';
@@ -23,11 +24,13 @@ interface Options {
   readonly broken: Broken | undefined;
   /** The revision that is upgraded from. */
   readonly beside: string | undefined;
+  readonly isCluster: boolean;
   readonly wantsHelp: boolean;
   readonly keeps: boolean;
 }
 
-const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--without NAME]… [--callers N] [--beside [REV]] [--keep]
+const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--without NAME]… [--callers N] [--beside [REV]] [--cluster]
+               [--keep]
 
   --seconds N     breaks things for so long (default 60); healing, draining and judging come after
   --seed S        which faults at which moments (default: a new one, which is printed)
@@ -37,6 +40,7 @@ const help = `npm run chaos -- [--seconds N] [--seed S] [--fault NAME]… [--wit
   --beside [REV]  an upgrade: starts with the code of REV (default HEAD~1, as git has it) and replaces process by process
                   under load; for --seconds both versions run beside each other and are broken
   --callers N     so many callers at once (default 12)
+  --cluster       three Redis masters with a replica each in the place of one Redis
   --keep          keeps the folder with data and logs
 
 Faults:`;
@@ -81,24 +85,22 @@ function optionsOf(args: readonly string[]): Options {
       help: { type: 'boolean', default: false },
     },
   });
-  if (values.cluster)
-    throw new UsageFault(
-      '--cluster: the service has no client for Redis Cluster yet, so there is nothing to break',
-    );
-  const names = faults.map(({ name }) => name);
+  const broken = brokenBuilds.find(({ name }) => name === values.broken);
+  const isCluster = values.cluster || broken?.needs === 'a cluster';
+  const names = faultsFor(isCluster).map(({ name }) => name);
   const stranger = [...values.fault, ...values.without].find((name) => !names.includes(name));
   if (stranger !== undefined)
-    throw new UsageFault(`there is no fault ${stranger}; there are ${names.join(', ')}`);
-  const broken = brokenBuilds.find(({ name }) => name === values.broken);
+    throw new UsageFault(`there is no fault ${stranger} here; there are ${names.join(', ')}`);
   if (values.broken !== undefined && !broken) {
     throw new UsageFault(`--broken needs one of ${brokenBuilds.map(({ name }) => name).join(', ')}`);
   }
   if (broken && values.beside !== undefined) throw new UsageFault('--broken or --beside, not both');
-  const usual = values.beside === undefined ? names : besideFaults;
+  const usual = values.beside === undefined ? names : besideFaults.filter((name) => names.includes(name));
   const wanted = values.fault.length > 0 ? values.fault : (broken?.faults ?? usual);
   return {
     broken,
     beside: values.beside,
+    isCluster,
     seconds: wholeOf(values.seconds, broken?.seconds ?? 60, 'seconds', 86_400),
     seed: wholeOf(values.seed, Date.now() % 1_000_000, 'seed', 4_294_967_295),
     faults: wanted.filter((name) => !values.without.includes(name)),
@@ -120,17 +122,22 @@ async function treesOf(
   return { root, nextRoot: checkoutFolder };
 }
 
+function withNeed({ name, does, needs }: Fault): { name: string; does: string } {
+  return { name, does: needs === undefined ? does : `${does} (only with ${needs})` };
+}
+
 async function chaos(options: Options, folder: string): Promise<number> {
   const interrupt = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
   }
-  const { seconds, seed, faults: names, callers } = options;
+  const { seconds, seed, faults: names, callers, isCluster } = options;
   const run: ChaosOptions = {
     seconds,
     seed,
     faults: names,
     callers,
+    isCluster,
     folder,
     cacheDir: join(checkoutFolder, 'node_modules/.cache/points-engine'),
     ...(await treesOf(options, folder)),
@@ -149,7 +156,7 @@ async function main(): Promise<number> {
   if (options.wantsHelp) {
     const listed = (items: readonly { name: string; does: string }[]) =>
       items.map(({ name, does }) => `\n  ${name.padEnd(24)} ${does}`).join('');
-    print(`${help}${listed(faults)}\n\nBroken builds:${listed(brokenBuilds)}`);
+    print(`${help}${listed(faults.map(withNeed))}\n\nBroken builds:${listed(brokenBuilds)}`);
     return 0;
   }
   const parent = join(checkoutFolder, '.data');

@@ -18,15 +18,18 @@ async function behind(house: House): Promise<string | undefined> {
     const { rows } = await client.query<PositionRow>('select shard, epoch, seq from position order by shard');
     return [rows, (await client.query<{ open: number }>(openWorkQuery)).rows[0]!.open] as const;
   });
-  const late = await house.withRedis(async (redis) => {
-    const found: string[] = [];
-    for (const { shard, epoch, seq } of positions) {
-      const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0]?.[0];
-      if (last !== `${epoch}-${seq}`)
-        found.push(`shard ${shard}: journal ${last ?? 'none'}, books ${epoch}-${seq}`);
-    }
-    return found;
-  });
+  const late: string[] = [];
+  const nodes = await house.redis.byShard();
+  for (const node of new Set(nodes)) {
+    await house.withRedis(node, async (redis) => {
+      for (const { shard, epoch, seq } of positions) {
+        if (nodes[shard] !== node) continue;
+        const last = (await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1))[0]?.[0];
+        if (last !== `${epoch}-${seq}`)
+          late.push(`shard ${shard}: journal ${last ?? 'none'}, books ${epoch}-${seq}`);
+      }
+    });
+  }
   if (late.length > 0) return late.join('; ');
   return open === 0 ? undefined : `${open} transfers or merges are under way`;
 }

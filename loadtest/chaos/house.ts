@@ -6,17 +6,19 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import pg from 'pg';
 import { createProgram } from '#src/earning/program.ts';
 import { createKey } from '#src/http/keys.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { startLocalPostgres } from '#src/platform/local/postgres.ts';
-import { waitUntil } from '#src/platform/local/processes.ts';
-import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
+import { type Outcome, run, waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalServer } from '#src/platform/local/server.ts';
+import { withRedis } from '../setup/with-redis.ts';
+import { openClusterRedis } from './house-cluster.ts';
+import { type HouseRedis, openSingleRedis, type RedisNode, throughLink } from './house-redis.ts';
 import { type MemberProcess, type ProcessPlan, processOf, type Role } from './member-process.ts';
-import { startProxy } from './proxy.ts';
+import { type Link, startProxy } from './proxy.ts';
 import { migrateBy } from './revision.ts';
 
 export const shardCount = 8;
@@ -26,6 +28,8 @@ export interface HouseOptions {
   readonly cacheDir: string;
   /** The checkout whose code runs; another one than the harness's for a build that is broken on purpose, or an older one. */
   readonly root: string;
+  /** A Redis Cluster in the place of one Redis. */
+  readonly isCluster: boolean;
   readonly abort: AbortSignal;
 }
 
@@ -41,15 +45,14 @@ export interface House {
   readonly processes: readonly MemberProcess[];
   of(role: Role): readonly MemberProcess[];
   readonly postgres: LocalServer;
-  readonly redis: LocalRedis;
-  /** Another server takes the place of the one that was. */
-  replaceRedis(server: LocalRedis, dataDir: string): void;
-  /** Folder of the data of the Redis that serves. */
-  readonly redisFolder: string;
-  startRedis(): Promise<void>;
+  readonly redis: HouseRedis;
+  /** Every link of the house that may misbehave. */
+  readonly links: readonly Link[];
   startPostgres(): Promise<void>;
+  /** Runs a command of the service's to its end, past all proxies in front of PostgreSQL. */
+  command(script: string, args: readonly string[], timeoutMs: number): Promise<Outcome>;
   /** As the user who may do everything, past all proxies. A connection of its own, because servers come and go. */
-  withRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T>;
+  withRedis<T>(node: RedisNode, work: (redis: Redis) => Promise<T>): Promise<T>;
   withPostgres<T>(work: (client: pg.Client) => Promise<T>): Promise<T>;
   end(): Promise<void>;
 }
@@ -68,6 +71,9 @@ const roster: readonly (readonly [Role, string])[] = [
   ['upkeep', 'upkeep'],
   ['evictor', 'evictor'],
 ];
+
+/** Who runs commands. */
+const operator = 'operator';
 
 /** Lots of many days, so that burn order means something; debt, so that taking back what was spent does too. */
 async function settle(databaseUrl: string): Promise<Tenant> {
@@ -90,14 +96,8 @@ async function settle(databaseUrl: string): Promise<Tenant> {
   }
 }
 
-function throughLink(url: string, port: number): string {
-  const linked = new URL(url);
-  linked.port = String(port);
-  return linked.href;
-}
-
 interface Surroundings {
-  readonly redis: LocalRedis;
+  readonly redis: HouseRedis;
   readonly postgres: LocalServer;
   readonly identityKey: string;
 }
@@ -111,11 +111,12 @@ async function planOf(
   logs: string,
   stack: AsyncDisposableStack,
 ): Promise<ProcessPlan> {
-  const redisLink = await startProxy(`${name} → Redis`, redis.port);
+  const { url: redisUrl, links: redisLinks } = await redis.connect(name);
   const postgresLink = await startProxy(`${name} → PostgreSQL`, postgres.port);
   const port = await freeLoopbackPort();
   const httpLink = role === 'api' ? await startProxy(`callers → ${name}`, port) : undefined;
-  for (const link of [redisLink, postgresLink, httpLink]) if (link) stack.defer(() => link.close());
+  const ownLinks = [postgresLink, ...(httpLink ? [httpLink] : [])];
+  for (const link of ownLinks) stack.defer(() => link.close());
   const clockFile = join(folder, `${name}.clock`);
   const preload = new URL('./shifted-clock.ts', import.meta.url);
   preload.searchParams.set('file', clockFile);
@@ -128,7 +129,7 @@ async function planOf(
     logPath: join(logs, `${name}.log`),
     env: {
       DATABASE_URL: throughLink(postgres.url, postgresLink.port),
-      REDIS_URL: throughLink(redis.url, redisLink.port),
+      REDIS_URL: redisUrl,
       DATA_DIR: folder,
       IDENTITY_KEY: identityKey,
       SHARD_COUNT: String(shardCount),
@@ -136,7 +137,8 @@ async function planOf(
       PORT: String(port),
       LOG_LEVEL: 'info',
     },
-    redisLink,
+    redisLinks,
+    ownLinks: redis.cluster ? ownLinks : [...redisLinks, ...ownLinks],
     postgresLink,
     httpLink,
     clockFile,
@@ -151,12 +153,11 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   const logs = join(folder, 'logs');
   await mkdir(logs, { recursive: true });
   const servers = { dataDir: folder, cacheDir, abort };
-  const redisOptions = { ...servers, maxmemoryMb: 1_024 };
   let postgres = await startLocalPostgres(servers);
   stack.defer(() => postgres.stop());
-  let redisFolder = folder;
-  let redis = await startLocalRedis(redisOptions);
-  stack.defer(() => redis.stop());
+  const names = [...roster.map(([, name]) => name), operator];
+  const redis = await (options.isCluster ? openClusterRedis : openSingleRedis)(servers, shardCount, names);
+  stack.defer(() => redis.end());
   await migrateBy(options.root, postgres.url, folder);
   const tenant = await settle(postgres.url);
   const identityKey = randomBytes(32).toString('base64');
@@ -179,49 +180,22 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     get postgres() {
       return postgres;
     },
-    get redis() {
-      return redis;
-    },
-    get redisFolder() {
-      return redisFolder;
-    },
-    replaceRedis(server, dataDir) {
-      redis = server;
-      redisFolder = dataDir;
-      for (const { redisLink } of processes) redisLink.retarget(server.port);
-    },
-    async startRedis() {
-      const port = redis.port;
-      redis = await startLocalRedis({ ...redisOptions, dataDir: redisFolder });
-      if (redis.port !== port) for (const { redisLink } of processes) redisLink.retarget(redis.port);
-    },
+    redis,
+    links: [...new Set([...redis.links, ...processes.flatMap(({ links }) => links)])],
     async startPostgres() {
       const { port } = postgres;
       postgres = await startLocalPostgres(servers);
       if (postgres.port !== port) throw new Error('PostgreSQL came back on another port');
     },
-    withRedis: (work) => withRedis(redis.adminUrl, work),
+    async command(script, args, timeoutMs) {
+      const { url } = await redis.connect(operator);
+      const env = { DATABASE_URL: postgres.url, REDIS_URL: url, DATA_DIR: folder, IDENTITY_KEY: identityKey };
+      return run({ file: process.execPath, args: [join(options.root, script), ...args], env }, timeoutMs);
+    },
+    withRedis: (node, work) => withRedis(node.server.adminUrl, work),
     withPostgres: (work) => withPostgres(postgres.url, work),
     end: () => standing.disposeAsync(),
   };
-}
-
-/** One connection for a few commands. */
-export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis(url, {
-    lazyConnect: true,
-    commandTimeout: 20_000,
-    connectTimeout: 5_000,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-  });
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-    return await work(client);
-  } finally {
-    client.disconnect();
-  }
 }
 
 async function withPostgres<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

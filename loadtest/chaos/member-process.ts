@@ -8,8 +8,10 @@ export type Role = 'api' | 'writer' | 'upkeep' | 'evictor';
 export interface MemberProcess {
   readonly role: Role;
   readonly name: string;
+  /** Those that are its own. */
   readonly links: readonly Link[];
-  readonly redisLink: Link;
+  /** By which it reaches Redis: its own to the one, or those that all share to the nodes of a cluster. */
+  readonly redisLinks: readonly Link[];
   readonly postgresLink: Link;
   /** Where callers reach it, through a link too; only APIs have one. */
   readonly httpLink: Link | undefined;
@@ -36,7 +38,8 @@ export interface ProcessPlan {
   readonly dataDir: string;
   readonly logPath: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly redisLink: Link;
+  readonly redisLinks: readonly Link[];
+  readonly ownLinks: readonly Link[];
   readonly postgresLink: Link;
   readonly httpLink: Link | undefined;
   readonly clockFile: string;
@@ -50,7 +53,6 @@ const killMs = 5_000;
 export function processOf(plan: ProcessPlan): MemberProcess {
   let running: Running | undefined;
   let { root } = plan;
-  const links = [plan.redisLink, plan.postgresLink, ...(plan.httpLink ? [plan.httpLink] : [])];
   const isGone = () => running === undefined || running.hasExited();
   const pid = () => {
     if (running?.pid === undefined) throw new Error(`${plan.name} was never started`);
@@ -58,7 +60,7 @@ export function processOf(plan: ProcessPlan): MemberProcess {
   };
   return {
     ...plan,
-    links,
+    links: plan.ownLinks,
     pid,
     isGone,
     async start() {

@@ -19,8 +19,11 @@ export interface Link {
   halveReplies(count: number): void;
   /** Everything arrives so much later, in both directions. */
   delay(ms: number): void;
-  /** Nothing arrives any more, and nobody is told. */
-  freeze(): void;
+  /**
+   * Nothing arrives any more, and nobody is told. With `whose` only on connections of which it says yes, given the first
+   * bytes that the client sent.
+   */
+  freeze(whose?: (opening: Buffer) => boolean): void;
   /** Calls back, once, when a piece of a request holds the text and has been passed on; its reply comes or is lost. */
   onRequest(text: string, reply: 'comes' | 'is lost', then: () => void): void;
   /** Ordinary again. Frozen connections are cut, as a network that comes back would do after its timeouts. */
@@ -33,7 +36,7 @@ interface Moods {
   drops: number;
   halves: number;
   delayMs: number;
-  isFrozen: boolean;
+  isFrozen: ((opening: Buffer) => boolean) | undefined;
   watched:
     | { readonly text: string; readonly reply: 'comes' | 'is lost'; readonly then: () => void }
     | undefined;
@@ -44,9 +47,12 @@ interface Late {
   readonly atMs: number;
 }
 
+/** So many of the first bytes are kept to tell whose a connection is. */
+const openingBytesMax = 1_024;
+
 /** Starts a proxy on a free port of 127.0.0.1. */
 export async function startProxy(name: string, target: number, port = 0): Promise<Link> {
-  const moods: Moods = { drops: 0, halves: 0, delayMs: 0, isFrozen: false, watched: undefined };
+  const moods: Moods = { drops: 0, halves: 0, delayMs: 0, isFrozen: undefined, watched: undefined };
   const pairs = new Set<{ cut(): void; isFrozen: boolean }>();
   let [cuts, held] = [0, 0];
   let targetPort = target;
@@ -64,6 +70,8 @@ export async function startProxy(name: string, target: number, port = 0): Promis
     pairs.add(pair);
     // The reply to a watched request is never delivered.
     let isMute = false;
+    let opening = Buffer.alloc(0);
+    const isFrozen = (): boolean => moods.isFrozen?.(opening) === true;
     const lanes = { toServer: [] as Late[], toClient: [] as Late[] };
 
     /** One timer a lane: timers that are due at the same moment fire in any order, and bytes may not. */
@@ -85,6 +93,7 @@ export async function startProxy(name: string, target: number, port = 0): Promis
     }
 
     function request(chunk: Buffer): void {
+      if (opening.length < openingBytesMax) opening = Buffer.concat([opening, chunk]);
       const { watched } = moods;
       if (watched && chunk.includes(watched.text)) {
         moods.watched = undefined;
@@ -92,7 +101,7 @@ export async function startProxy(name: string, target: number, port = 0): Promis
         server.write(chunk, () => watched.then());
         return;
       }
-      if (moods.isFrozen) {
+      if (isFrozen()) {
         held += 1;
         pair.isFrozen = true;
       } else pass(server, chunk, lanes.toServer);
@@ -107,7 +116,7 @@ export async function startProxy(name: string, target: number, port = 0): Promis
         moods.halves -= 1;
         cuts += 1;
         client.write(chunk.subarray(0, chunk.length >> 1), () => pair.cut());
-      } else if (moods.isFrozen) {
+      } else if (isFrozen()) {
         held += 1;
         pair.isFrozen = true;
       } else pass(client, chunk, lanes.toClient);
@@ -139,14 +148,14 @@ export async function startProxy(name: string, target: number, port = 0): Promis
     delay(ms) {
       moods.delayMs = ms;
     },
-    freeze() {
-      moods.isFrozen = true;
+    freeze(whose = () => true) {
+      moods.isFrozen = whose;
     },
     onRequest(text, reply, then) {
       moods.watched = { text, reply, then };
     },
     heal() {
-      Object.assign(moods, { drops: 0, halves: 0, delayMs: 0, isFrozen: false, watched: undefined });
+      Object.assign(moods, { drops: 0, halves: 0, delayMs: 0, isFrozen: undefined, watched: undefined });
       for (const pair of pairs) if (pair.isFrozen) pair.cut();
     },
     retarget(to) {

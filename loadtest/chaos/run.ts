@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { logTail } from '#src/platform/local/processes.ts';
 import { upgradeUnderLoad } from './beside.ts';
 import { drained } from './drain.ts';
-import { faults as allFaults } from './faults/all.ts';
+import { faultsFor } from './faults/all.ts';
 import { type Fault, NoBite, type Stage } from './faults/fault.ts';
 import { type House, openHouse, untilServing } from './house.ts';
 import type { Destruction, Shown } from './judge/evidence.ts';
@@ -23,6 +23,7 @@ export interface ChaosOptions {
   readonly root: string;
   /** The tree that takes the place of `root` during the run, where it is an upgrade. */
   readonly nextRoot?: string;
+  readonly isCluster: boolean;
   readonly abort: AbortSignal;
   readonly print: (text: string) => void;
 }
@@ -33,14 +34,40 @@ const drainMsMax = 90_000;
 /** A loss is named when its shard is recovered, which may be a little after everything serves again. */
 const namingMs = 5_000;
 
+/** Nodes of a cluster that come back copy everything from their masters. */
+const wholeMsMax = 60_000;
+
 interface Course {
   readonly runs: FaultRun[];
   readonly destructions: Destruction[];
   readonly troubles: string[];
+  /** Who decided for which shard when it was last asked, and when that was. */
+  owners: string;
+  ownersAtMs: number;
 }
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * A failover that the fault does not bring about, because a node was slow to come back or this machine was busy, may cost
+ * what the replica did not have yet: a destruction like any other.
+ */
+async function noteFailover(
+  { name, destroys, losesNothing }: Fault,
+  house: House,
+  course: Course,
+  print: (text: string) => void,
+): Promise<void> {
+  const owners = await house.redis.owners();
+  const atMs = Date.now();
+  if (owners !== course.owners && !destroys && !losesNothing) {
+    course.destructions.push({ fromMs: course.ownersAtMs, toMs: atMs + namingMs });
+    print(`${name}: there was a failover beside it (${course.owners}, now ${owners})`);
+  }
+  course.owners = owners;
+  course.ownersAtMs = atMs;
 }
 
 /** Injects a fault, holds it, heals it and waits until everything serves. False where it does not any more. */
@@ -79,18 +106,22 @@ async function oneFault(
     }
   }
   const toMs = Date.now();
+  const isWhole = await house.redis.whole(wholeMsMax).catch(messageOf);
+  if (typeof isWhole === 'string') course.troubles.push(`after ${fault.name}: ${isWhole}`);
+  await noteFailover(fault, house, course, print);
   if (bitten) course.runs.push({ name: fault.name, fromMs, toMs, recoverySeconds });
   if (fault.destroys) course.destructions.push({ fromMs, toMs: toMs + namingMs });
   print(`${fault.name}: ${word}; served again after ${recoverySeconds.toFixed(2)} s`);
-  return serves;
+  return serves && course.troubles.length === 0;
 }
 
 /** Faults that this machine can have; the others are named. */
-async function possible(names: readonly string[], print: (text: string) => void): Promise<Fault[]> {
+async function possible({ faults: names, isCluster, print }: ChaosOptions): Promise<Fault[]> {
+  const known = faultsFor(isCluster);
   const found: Fault[] = [];
   for (const name of names) {
-    const fault = allFaults.find((each) => each.name === name);
-    if (!fault) throw new Error(`there is no fault ${name}`);
+    const fault = known.find((each) => each.name === name);
+    if (!fault) throw new Error(`there is no fault ${name} here`);
     const missing = await fault.missing?.();
     if (missing === undefined) found.push(fault);
     else print(`${name}: skipped, because ${missing}`);
@@ -105,7 +136,7 @@ async function breakAgainAndAgain(
   course: Course,
 ): Promise<void> {
   const { seconds, seed, print, abort } = options;
-  const chosen = await possible(options.faults, print);
+  const chosen = await possible(options);
   if (chosen.length === 0) {
     course.troubles.push('none of the faults can be injected on this machine');
     return;
@@ -125,11 +156,12 @@ async function breakAgainAndAgain(
 
 /** Runs chaos once and judges it. Throws where the harness itself fails. */
 export async function runChaos(options: ChaosOptions): Promise<RunResult> {
-  const { seed, folder, cacheDir, root, abort, callers } = options;
-  const house = await openHouse({ folder, cacheDir, root, abort });
-  const course: Course = { runs: [], destructions: [], troubles: [] };
+  const { seed, callers } = options;
+  const house = await openHouse(options);
+  const course: Course = { runs: [], destructions: [], troubles: [], owners: '', ownersAtMs: Date.now() };
   try {
     await untilServing(house, 0, startMs);
+    course.owners = await house.redis.owners();
     const urls = house.of('api').map(({ httpLink }) => `http://127.0.0.1:${httpLink!.port}`);
     const load = await startLoad({ urls, tenant: house.tenant, seed, callers });
     const breaks = () => breakAgainAndAgain(options, house, load, course);

@@ -1,4 +1,4 @@
-/** PURE. What a node of a Redis Cluster says of itself, and the slot of a key. */
+/** PURE. What a node of a Redis Cluster says of itself. */
 
 export const slotsMax = 16_384;
 
@@ -27,23 +27,4 @@ export function parseOwnLine(text: string): NodeSaying {
 function slotsOfRange(range: string): number[] {
   const [first, last = first] = range.split('-').map(Number);
   return Array.from({ length: last! - first! + 1 }, (_, i) => first! + i);
-}
-
-/** CRC16 as XMODEM does it, which is what Redis Cluster spreads keys by. */
-function crc16(bytes: Buffer): number {
-  let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit += 1)
-      crc = ((crc & 0x8000) !== 0 ? (crc << 1) ^ 0x1021 : crc << 1) & 0xffff;
-  }
-  return crc;
-}
-
-/** The slot of a key: of its hash tag where it has one. */
-export function slotOfKey(key: string): number {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  const part = close > open + 1 ? key.slice(open + 1, close) : key;
-  return crc16(Buffer.from(part)) % slotsMax;
 }

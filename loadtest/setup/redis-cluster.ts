@@ -9,12 +9,14 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Redis } from 'ioredis';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { readRecord, writeRecord } from '#src/platform/local/record.ts';
-import { type LocalRedis, startLocalRedis } from '#src/platform/local/redis.ts';
+import { type LocalRedis, serviceUser, startLocalRedis } from '#src/platform/local/redis.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
-import { type NodeSaying, parseOwnLine, slotOfKey, slotsMax } from './cluster-nodes.ts';
+import { slotOfTag } from '#src/platform/redis-topology.ts';
+import { type NodeSaying, parseOwnLine, slotsMax } from './cluster-nodes.ts';
 import { withRedis } from './with-redis.ts';
 
 /** Where others are told to reach a node: ports of proxies in front of it, for instance. */
@@ -27,6 +29,8 @@ export interface ClusterOptions extends LocalOptions {
   readonly maxmemoryMb?: number;
   /** After so long without an answer a node counts as failed. */
   readonly nodeTimeoutMs?: number;
+  /** More users with the password and the rights of the service's. */
+  readonly users?: readonly string[];
   /** One for each node; the nodes' own ports when absent. */
   readonly announced?: readonly Announced[];
   /** Told whenever a node has started, before anybody is sent to it. */
@@ -55,10 +59,12 @@ export interface Role extends NodeSaying {
 
 export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
-  /** `redis-cluster://user:password@host:port,host:port,…`: the service's user and all nodes as seeds. */
+  /** `redis-cluster://user:password@host:port,host:port,…` with all nodes as seeds. */
+  urlOf(user: string): string;
+  /** The service's. */
   readonly url: string;
-  /** What every node says of itself; nodes that do not answer are left out. */
-  roles(): Promise<Role[]>;
+  /** What every node says of itself; nodes that do not answer are left out, and `except`, which may be unable to. */
+  roles(except?: ClusterNode): Promise<Role[]>;
   /** The nodes that own slots. A master that does not know yet that it was replaced is left out. */
   masters(): Promise<Role[]>;
   /** The node that owns the slot of a key. */
@@ -77,6 +83,8 @@ const mastersCount = 3;
 const nodesCount = 6;
 const host = '127.0.0.1';
 const formingMs = 60_000;
+/** One that is stopped or cut off never answers; one that is busy does within this. */
+const sayingMs = 2_000;
 
 function settingsOf(busPort: number, nodeTimeoutMs: number, adminPassword: string, to?: Announced): string[] {
   return [
@@ -122,7 +130,10 @@ async function startNode(options: ClusterOptions, folder: string, index: number)
   let busPort = await freeLoopbackPort();
   const start = async (): Promise<LocalRedis> => {
     busPort = await freeLoopbackPort(busPort);
-    const settings = settingsOf(busPort, nodeTimeoutMs, passwords.adminPassword, to);
+    const settings = [
+      ...settingsOf(busPort, nodeTimeoutMs, passwords.adminPassword, to),
+      ...(options.users ?? []).map((user) => serviceUser(user, passwords.password)),
+    ];
     return startLocalRedis({ ...options, dataDir, maxmemoryMb, settings });
   };
   let server = await start();
@@ -219,9 +230,8 @@ async function rolesOf(nodes: readonly ClusterNode[]): Promise<Role[]> {
   const answers = await Promise.all(
     nodes.map(async (node) => {
       try {
-        const text = await withRedis(node.server.adminUrl, async (redis) =>
-          String(await redis.cluster('NODES')),
-        );
+        const ask = async (redis: Redis) => String(await redis.cluster('NODES'));
+        const text = await withRedis(node.server.adminUrl, ask, sayingMs);
         return [{ node, ...parseOwnLine(text) }];
       } catch {
         return [];
@@ -232,7 +242,7 @@ async function rolesOf(nodes: readonly ClusterNode[]): Promise<Role[]> {
 }
 
 /** Masters with the slots that are theirs: what another one claims with a higher epoch is not. */
-function ownersAmong(roles: readonly Role[]): Role[] {
+export function ownersAmong(roles: readonly Role[]): Role[] {
   const claims = roles.filter(({ isMaster }) => isMaster).toSorted((a, b) => b.configEpoch - a.configEpoch);
   const taken = new Set<number>();
   return claims.flatMap((role) => {
@@ -240,6 +250,14 @@ function ownersAmong(roles: readonly Role[]): Role[] {
     for (const slot of slots) taken.add(slot);
     return slots.length > 0 ? [{ ...role, slots }] : [];
   });
+}
+
+/** The slot of a key: of its hash tag where it has one. */
+export function slotOfKey(key: string): number {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  const part = close > open + 1 ? key.slice(open + 1, close) : key;
+  return slotOfTag(part);
 }
 
 /** Starts the nodes under the folder and forms the cluster, or brings back the one whose data are there. */
@@ -257,7 +275,8 @@ export async function startRedisCluster(options: ClusterOptions): Promise<RedisC
   const ask: RedisCluster['ask'] = (node, work) => withRedis(node.server.adminUrl, work);
   const masters = async (): Promise<Role[]> => ownersAmong(await rolesOf(nodes));
   const { password } = await passwordsIn(folder);
-  const seeds = () => nodes.map(({ announced }) => `${host}:${announced.port}`).join(',');
+  const urlOf = (user: string): string =>
+    `redis-cluster://${user}:${password}@${nodes.map(({ announced }) => `${host}:${announced.port}`).join(',')}`;
   const whole = async (timeoutMs = formingMs): Promise<void> => {
     let left: string | undefined;
     const isWhole = await waitUntil(
@@ -275,10 +294,11 @@ export async function startRedisCluster(options: ClusterOptions): Promise<RedisC
   const standing = stack.move();
   return {
     nodes,
+    urlOf,
     get url() {
-      return `redis-cluster://points:${password}@${seeds()}`;
+      return urlOf('points');
     },
-    roles: () => rolesOf(nodes),
+    roles: (except) => rolesOf(nodes.filter((node) => node !== except)),
     masters,
     async masterOfKey(key) {
       const slot = slotOfKey(key);

@@ -2,12 +2,16 @@
 import { Redis } from 'ioredis';
 
 /** Connects, does the work and disconnects. A connection of its own, because servers come and go. */
-export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+export async function withRedis<T>(
+  url: string,
+  work: (redis: Redis) => Promise<T>,
+  timeoutMs = 20_000,
+): Promise<T> {
   const client = new Redis(url, {
     lazyConnect: true,
     enableReadyCheck: false,
-    commandTimeout: 20_000,
-    connectTimeout: 5_000,
+    commandTimeout: timeoutMs,
+    connectTimeout: Math.min(timeoutMs, 5_000),
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });

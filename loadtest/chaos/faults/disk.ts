@@ -2,7 +2,8 @@
 import { appendFile, cp, mkdir, readFile, rename, rm, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { endProcess, launch, run, waitUntil } from '#src/platform/local/processes.ts';
-import { type House, untilServing } from '../house.ts';
+import { untilServing } from '../house.ts';
+import type { RedisNode } from '../house-redis.ts';
 import { type Fault, seen } from './fault.ts';
 
 const traceMs = 5_000;
@@ -15,10 +16,11 @@ const slowFlush: Fault = {
     return code === 0 ? undefined : 'there is no strace on this machine';
   },
   async inject({ house, random }) {
+    const node = random.pick(await house.redis.masters());
     const ms = random.pick([20, 60, 200]);
     const log = join(house.options.folder, 'logs', `strace-${Date.now()}.log`);
     const inject = `inject=fdatasync:delay_enter=${ms * 1_000}`;
-    const args = ['-f', '-p', String(house.redis.pid), '-e', 'trace=fdatasync', '-e', inject];
+    const args = ['-f', '-p', String(node.server.pid), '-e', 'trace=fdatasync', '-e', inject];
     const tracer = launch({ file: 'strace', args }, log);
     const heal = async () => {
       await endProcess(tracer.pid!, () => tracer.hasExited(), [
@@ -30,7 +32,11 @@ const slowFlush: Fault = {
     const bitten = await waitUntil(async () => (await flushes()) > 2, traceMs, 20);
     if (!bitten) await heal();
     seen(bitten, 'flushes were delayed');
-    return { evidence: `fdatasync of Redis is ${ms} ms slower`, holdMs: random.whole(2_000, 5_000), heal };
+    return {
+      evidence: `fdatasync of ${node.name} is ${ms} ms slower`,
+      holdMs: random.whole(2_000, 5_000),
+      heal,
+    };
   },
 };
 
@@ -57,15 +63,15 @@ async function fill(path: string, { bavail, bsize }: { bavail: number; bsize: nu
 }
 
 /** Room again, and the data back where it was. */
-async function restoreDisk(house: House, folder: string, aside: string): Promise<void> {
+async function restoreDisk(node: RedisNode, folder: string, aside: string): Promise<void> {
   await truncate(join(folder, 'ballast')).catch(() => undefined);
   await rm(join(folder, 'ballast'), { force: true });
-  await house.redis.stop();
+  await node.server.stop();
   await cp(folder, aside, { recursive: true });
   await must('umount', [folder]);
   await rm(folder, { recursive: true });
   await rename(aside, folder);
-  await house.startRedis();
+  await node.start();
 }
 
 const fullDisk: Fault = {
@@ -76,35 +82,36 @@ const fullDisk: Fault = {
     const { code } = await run({ file: 'mount', args: ['--version'] }, mountMs);
     return code === 0 ? undefined : 'there is no mount on this machine';
   },
-  async inject({ house }) {
-    const folder = join(house.redisFolder, 'redis');
+  async inject({ house, random }) {
+    const node = random.pick(await house.redis.masters());
+    const folder = join(node.dataDir, 'redis');
     const aside = `${folder}.aside`;
     const sinceMs = Date.now();
-    await house.redis.stop();
+    await node.server.stop();
     await rename(folder, aside);
     await mkdir(folder, { mode: 0o700 });
     await must('mount', ['-t', 'tmpfs', '-o', `size=${roomBytes},mode=0700`, 'tmpfs', folder]);
     await cp(aside, folder, { recursive: true });
     await rm(aside, { recursive: true });
-    await house.startRedis();
-    const heal = () => restoreDisk(house, folder, aside);
+    await node.start();
+    const heal = () => restoreDisk(node, folder, aside);
     const ballast = join(folder, 'ballast');
     try {
       await untilServing(house, sinceMs, 60_000);
       await fill(ballast, await statfs(folder));
       let hasEnded = false;
-      void house.redis.exited.then(() => {
+      void node.server.exited.then(() => {
         hasEnded = true;
       });
       seen(await waitUntil(() => hasEnded, 20_000), 'Redis met the end of its disk');
-      const log = await readFile(join(house.redisFolder, 'logs', 'redis.log'), 'utf8');
+      const log = await readFile(join(node.dataDir, 'logs', 'redis.log'), 'utf8');
       // Half a record may fit, so the word is one of the two.
       seen(/No space left on device|Can't recover from AOF write error/.test(log), 'Redis says so');
     } catch (error) {
       await heal();
       throw error;
     }
-    return { evidence: 'Redis ended: no space left on device', holdMs: 300, heal };
+    return { evidence: `${node.name} ended: no space left on device`, holdMs: 300, heal };
   },
 };
 

@@ -23,6 +23,10 @@ export interface Fault {
   readonly does: string;
   /** Data that was on a disk, or should have been on a replica, is gone: only then may `journal` forfeit anything. */
   readonly destroys?: true;
+  /** It makes another node of a cluster decide in a way that may not lose anything. */
+  readonly losesNothing?: true;
+  /** What it is about; both where nothing is said. */
+  readonly needs?: 'one Redis' | 'a cluster';
   /** Why it cannot be injected on this machine; undefined where it can. */
   missing?(): Promise<string | undefined>;
   inject(stage: Stage): Promise<Bite>;

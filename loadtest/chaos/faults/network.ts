@@ -6,7 +6,7 @@ import { type Bite, type Fault, NoBite, type Stage, seen } from './fault.ts';
 
 /** One link, or all links of a process, or all links to one kind of server: a cable, a host, a switch. */
 function linksOf({ house, random }: Stage): readonly Link[] {
-  const links = house.processes.flatMap((member) => member.links);
+  const { links } = house;
   if (random.chance(0.5)) return [random.pick(links)];
   if (random.chance(0.5)) return random.pick(house.processes).links;
   const server = random.pick(['Redis', 'PostgreSQL', 'callers']);
@@ -71,18 +71,19 @@ export const networkFaults: readonly Fault[] = [
     name: 'network-late-loads',
     does: 'one API reaches Redis late while everybody is evicted: what it read may be old when it arrives',
     async inject({ house, random }) {
-      const link = random.pick(house.of('api')).redisLink;
-      const before = link.held();
+      const links = random.pick(house.of('api')).redisLinks;
+      const names = links.map(({ name }) => name).join(', ');
+      const held = () => links.reduce((sum, link) => sum + link.held(), 0);
+      const before = held();
       const ms = random.whole(300, 900);
-      link.delay(ms);
-      const met = await waitUntil(() => link.held() > before, 8_000, 5);
-      if (!met) link.heal();
-      seen(met, `traffic on ${link.name}`);
-      return {
-        evidence: `${link.name} is ${ms} ms late`,
-        holdMs: random.whole(4_000, 7_000),
-        heal: async () => link.heal(),
+      for (const link of links) link.delay(ms);
+      const heal = async () => {
+        for (const link of links) link.heal();
       };
+      const met = await waitUntil(() => held() > before, 8_000, 5);
+      if (!met) await heal();
+      seen(met, `traffic on ${names}`);
+      return { evidence: `${names}: ${ms} ms late`, holdMs: random.whole(4_000, 7_000), heal };
     },
   },
   {

@@ -34,16 +34,16 @@ const killEverything: Fault = {
   does: 'kill -9 of every process at once: APIs, writers, workers, Redis and PostgreSQL',
   async inject({ house, random }) {
     const { redis, postgres, processes } = house;
-    process.kill(redis.pid, 'SIGKILL');
-    process.kill(postgres.pid, 'SIGKILL');
-    await Promise.all([...processes.map((each) => each.kill()), redis.exited, postgres.exited]);
+    const servers = [...redis.nodes.map(({ server }) => server), postgres];
+    for (const { pid } of servers) process.kill(pid, 'SIGKILL');
+    await Promise.all([...processes.map((each) => each.kill()), ...servers.map(({ exited }) => exited)]);
     const dead = await Promise.all(processes.map(isDead));
     seen(dead.every(Boolean), 'every process is dead');
     return {
-      evidence: `${processes.length + 2} processes are gone`,
+      evidence: `${processes.length + servers.length} processes are gone`,
       holdMs: random.whole(100, 1_000),
       async heal() {
-        await Promise.all([house.startRedis(), house.startPostgres()]);
+        await Promise.all([...redis.nodes.map((node) => node.start()), house.startPostgres()]);
         for (const each of processes) await each.start();
       },
     };

@@ -28,18 +28,18 @@ async function isInBooks(house: House, operation: string): Promise<boolean> {
   });
 }
 
-function keysOf(house: House, { attempt }: Repeatable): { entry: string; member: string } {
+function keysOf(house: House, { attempt }: Repeatable): { shard: number; entry: string; member: string } {
   const number = attempt.told[0]!.member as MemberNumber;
   const shard = shardOfMember(number, shardCount);
   const { program, client } = house.tenant;
   const key = referenceKeyOf(program, client, attempt.kind, attempt.reference);
-  return { entry: keys.idempotency(shard, key), member: keys.member(shard, number) };
+  return { shard, entry: keys.idempotency(shard, key), member: keys.member(shard, number) };
 }
 
 /** Whether the member is in Redis; deletes the entry of the reference. */
 async function forget(house: House, of: Repeatable): Promise<boolean> {
-  const { entry, member } = keysOf(house, of);
-  return house.withRedis(async (redis) => {
+  const { shard, entry, member } = keysOf(house, of);
+  return house.withRedis((await house.redis.byShard())[shard]!, async (redis) => {
     await redis.del(entry);
     return (await redis.exists(member)) === 1;
   });
@@ -59,7 +59,8 @@ function repeated(condition: Condition): Fault {
         const isHot = await forget(house, of);
         if (condition === 'evicted' ? isHot : condition === 'hot' && !isHot) continue;
         if (condition === 'recovering' && repeats === 0)
-          await house.withRedis((redis) => redis.script('FLUSH'));
+          for (const node of await house.redis.masters())
+            await house.withRedis(node, (redis) => redis.script('FLUSH'));
         const told = of.attempt.told.length;
         await load.client.again(of.attempt, of.draft, random.fork());
         if (of.attempt.told.length > told) repeats += 1;

@@ -74,6 +74,12 @@ export async function startLocalRedis(options: LocalRedisOptions): Promise<Local
   return { url, adminUrl, port, pid: running.pid!, exited: running.exited, stop };
 }
 
+/** The line of a user who may do everything but empty, swap or reconfigure the server. */
+export function serviceUser(name: string, password: string): string {
+  const forbidden = '-flushall -flushdb -swapdb -debug -acl -script|flush -config|set -config|rewrite';
+  return `user ${name} on >${password} ~* &* +@all ${forbidden}`;
+}
+
 function configuration(of: {
   folder: string;
   port: number;
@@ -82,12 +88,11 @@ function configuration(of: {
   options: LocalRedisOptions;
 }): string {
   const { folder, port, password, adminPassword, options } = of;
-  const forbidden = '-flushall -flushdb -swapdb -debug -acl -script|flush -config|set -config|rewrite';
   return `# Written at every start: changes are lost.
 bind 127.0.0.1
 port ${port}
 requirepass ${adminPassword}
-user ${userName} on >${password} ~* &* +@all ${forbidden}
+${serviceUser(userName, password)}
 daemonize no
 dir ${quoted(folder)}
 logfile ""
