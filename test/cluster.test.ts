@@ -193,6 +193,28 @@ describe('a master that stands still until its replica has taken over', () => {
   }, 120_000);
 });
 
+/** As a writer leaves a move that dies in the middle: the shard fenced, the slot declared, and only the journal gone. */
+async function leaveHalfway(shard: number, source: ClusterNode, target: ClusterNode): Promise<void> {
+  const { epoch } = await epochOf(shard);
+  const slot = slotOfShard(shard);
+  const [last] = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
+  const raised = await pool.query<{ term: number }>(
+    'update lease set term = greatest(term, $2::bigint) + 2 where shard = $1 returning term',
+    [shard, epoch],
+  );
+  const opening = { previousEpoch: epoch, previousLastSeq: parseStreamId(last![0]).seq, coldBelow: 0 };
+  const fence = openingFields({ ...opening, lostFrom: undefined, lostTo: undefined, isFence: true });
+  await redis.xadd(keys.journal(shard), `${raised.rows[0]!.term - 1}-0`, ...fence);
+  await cluster.ask(target, (each) => each.cluster('SETSLOT', slot, 'IMPORTING', source.id));
+  const password = decodeURIComponent(new URL(target.server.adminUrl).password);
+  const to = ['127.0.0.1', target.server.port, '', 0, 5_000, 'AUTH', password] as const;
+  await cluster.ask(source, async (each) => {
+    await each.cluster('SETSLOT', slot, 'MIGRATING', target.id);
+    await each.call('MIGRATE', ...to, 'KEYS', keys.journal(shard));
+  });
+  await pool.query('insert into shard_move (shard, target) values ($1, $2)', [shard, addressOf(target)]);
+}
+
 describe('a shard that is moved', () => {
   test('keeps members and journal, warm, and answers on the other master', async () => {
     const source = await masterOf(2);
@@ -227,29 +249,35 @@ describe('a shard that is moved', () => {
     const who = await memberIn(3, 33);
     await engine.drained();
     const { epoch } = await epochOf(3);
-    const slot = slotOfShard(3);
-    await engine.withoutWriter(async () => {
-      // As a writer leaves it that dies in the middle: fenced, declared, and with only the journal gone.
-      const [last] = await redis.xrevrange(keys.journal(3), '+', '-', 'COUNT', 1);
-      const raised = await pool.query<{ term: number }>(
-        'update lease set term = greatest(term, $2::bigint) + 2 where shard = $1 returning term',
-        [3, epoch],
-      );
-      const opening = { previousEpoch: epoch, previousLastSeq: parseStreamId(last![0]).seq, coldBelow: 0 };
-      const fence = openingFields({ ...opening, lostFrom: undefined, lostTo: undefined, isFence: true });
-      await redis.xadd(keys.journal(3), `${raised.rows[0]!.term - 1}-0`, ...fence);
-      await cluster.ask(target, (each) => each.cluster('SETSLOT', slot, 'IMPORTING', source.id));
-      const password = decodeURIComponent(new URL(target.server.adminUrl).password);
-      const to = ['127.0.0.1', target.server.port, '', 0, 5_000, 'AUTH', password] as const;
-      await cluster.ask(source, async (each) => {
-        await each.cluster('SETSLOT', slot, 'MIGRATING', target.id);
-        await each.call('MIGRATE', ...to, 'KEYS', keys.journal(3));
-      });
-      await pool.query('insert into shard_move (shard, target) values (3, $1)', [addressOf(target)]);
-    });
+    await engine.withoutWriter(() => leaveHalfway(3, source, target));
     await servedAbove(3, epoch);
     expect(await masterOf(3)).toBe(target);
     expect(await shop.balances(who.member)).toMatchObject({ available: 33 });
+  }, 120_000);
+
+  test('stays, and comes back from the books, where its target is replaced on the way', async () => {
+    const source = await masterOf(4);
+    const target = (await cluster.masters()).map(({ node }) => node).find((node) => node !== source)!;
+    const [successor] = await cluster.replicasOf(target);
+    const who = await memberIn(4, 44);
+    const again = { reference: uuidV7(), occurredAt: new Date().toISOString() };
+    expect(await shop.accrue(who.member, 1, again)).toMatchObject({ status: 201 });
+    await engine.drained();
+    const { epoch } = await epochOf(4);
+    await engine.withoutWriter(async () => {
+      await leaveHalfway(4, source, target);
+      await cluster.ask(successor!, (each) => each.call('CLUSTER', 'FAILOVER'));
+      await waitFor('the target is a replica', async () =>
+        (await cluster.replicasOf(successor!)).includes(target),
+      );
+      await cluster.whole();
+    });
+    await servedAbove(4, epoch);
+    expect(await masterOf(4)).toBe(source);
+    expect(await epochOf(4)).toMatchObject({ isWarm: false, lost: null });
+    expect((await pool.query('select 1 from shard_move')).rows).toEqual([]);
+    expect(await shop.accrue(who.member, 1, again)).toMatchObject({ status: 200 });
+    expect(await shop.balances(who.member)).toMatchObject({ available: 45 });
   }, 120_000);
 
   test('is refused where the target is no master', async () => {

@@ -9,12 +9,15 @@
  * of the Redis that answers: warm, because the journal and the members are all there.
  *
  * The row in `shard_move` stays until the target owns the slot, so a move that was interrupted (a writer died, a
- * master failed over) goes on by itself from where it stands: a slot that is leaving already is fenced and in the books.
+ * master failed over) goes on by itself from where it stands: a slot that is leaving already is fenced and in the books. One
+ * whose target is no master any more is given up.
  */
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import type { ClusterAccess, RedisNodes } from '#src/platform/redis-nodes.ts';
-import { placeOf, sayingOf } from '#src/platform/redis-topology.ts';
+import { knowsMaster, placeOf, sayingOf } from '#src/platform/redis-topology.ts';
+import { keys } from '#src/wallet/keys.ts';
+import { isRedirection } from '#src/wallet/problems.ts';
 import { fenceOff, type RecoveryStores } from './fence.ts';
 import { drainEpoch } from './lineage.ts';
 import type { ShardProgress } from './writer.ts';
@@ -93,7 +96,36 @@ async function handOver(
 }
 
 /**
- * Takes a step of a move. Answers whether the shard is where it is to be: recovery goes on there.
+ * Ends a move whose target died and was replaced, or became a replica: what had left for it may not have reached its
+ * successor. All of it is in the books, so the shard is recovered from them where it is; without its journal it is
+ * recovered cold, and so are the references that Redis may have lost on the way.
+ */
+async function giveUp(stores: RecoveryStores, source: Redis, slot: number, move: Asked): Promise<void> {
+  const { shard, target, hasBegun } = move;
+  if (hasBegun) {
+    // Before the slot is whole again, so that a death in between is not taken for a shard that has everything.
+    await source.del(keys.journal(shard)).catch((error: unknown) => {
+      // What is not there any more is looked for at the target: then the journal has left.
+      if (!isRedirection(error)) throw error;
+    });
+    await source.cluster('SETSLOT', slot, 'STABLE');
+  }
+  await stores.connection.query('delete from shard_move where shard = $1', [shard]);
+  stores.log.error(
+    { shard, target },
+    'the move is given up: its target is no master of the cluster any more',
+  );
+}
+
+interface Asked {
+  readonly shard: number;
+  readonly target: string;
+  /** Keys may have left already; the shard is fenced and in the books. */
+  readonly hasBegun: boolean;
+}
+
+/**
+ * Takes a step of a move. Answers whether the shard is where it is to be, or stays: recovery goes on there.
  */
 export async function moveStep(
   stores: RecoveryStores,
@@ -111,11 +143,16 @@ export async function moveStep(
     return true;
   }
   const slot = cluster.slotOf(shard);
-  const id = await cluster.at(target, (redis) => masterId(redis, target));
-  await cluster.at(source, async (redis) => {
-    const saying = sayingOf(String(await redis.cluster('NODES')), slot);
+  const hasEnded = await cluster.at(source, async (redis) => {
+    const text = String(await redis.cluster('NODES'));
+    const saying = sayingOf(text, slot);
     // It was handed over a moment ago; the next reading of the topology says so.
-    if (saying === 'not owned') return;
+    if (saying === 'not owned') return false;
+    if (!knowsMaster(text, target)) {
+      await giveUp(stores, redis, slot, { shard, target, hasBegun: saying === 'leaving' });
+      return true;
+    }
+    const id = await cluster.at(target, (other) => masterId(other, target));
     if (saying === 'owned') {
       const fence = await fenceOff(stores, progress);
       if (fence.progress.epoch > 0) await drainEpoch(stores, fence.progress);
@@ -125,7 +162,8 @@ export async function moveStep(
     await redis.cluster('SETSLOT', slot, 'MIGRATING', id);
     stores.alive();
     if (await moveKeys(redis, cluster, slot, target)) await handOver(cluster, slot, source, target, id);
+    return false;
   });
   nodes.reread();
-  return false;
+  return hasEnded;
 }

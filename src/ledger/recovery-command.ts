@@ -33,6 +33,8 @@ and lost (epoch-from…to).
 const waitMsMax = 120_000;
 const moveMsMax = 600_000;
 const pollMs = 200;
+/** A shard that has arrived is recovered there within seconds. */
+const arrivedMsMax = 60_000;
 
 const options = {
   status: { type: 'boolean' },
@@ -109,9 +111,17 @@ async function moveShard(connection: pg.Client, nodes: RedisNodes, { shard, targ
     return 1;
   }
   const deadline = Date.now() + moveMsMax;
+  let endedAt: number | undefined;
   while (Date.now() < deadline) {
     await delay(pollMs);
     if ((await movesAsked(connection, [shard])).size > 0) continue;
+    endedAt ??= Date.now();
+    if (Date.now() - endedAt > arrivedMsMax) {
+      process.stderr.write(
+        `The move of shard ${shard} was given up: ${target} is not a master of the cluster any more. See --status, and ask again.\n`,
+      );
+      return 1;
+    }
     const [status] = (await shardStatuses(connection, nodes)).filter((each) => each.shard === shard);
     if (status?.state !== 'serving' || status.node !== target) continue;
     print(`shard ${shard} is at ${target} and serves in epoch ${status.epoch}`);

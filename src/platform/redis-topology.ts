@@ -10,6 +10,8 @@ export interface NodeView {
   /** `host:port`; empty where the viewer does not know it. */
   readonly address: string;
   readonly isMaster: boolean;
+  /** More than half of the masters have agreed that it is gone. */
+  readonly isFailed: boolean;
   /** The node that was asked. */
   readonly isMyself: boolean;
   readonly configEpoch: number;
@@ -95,6 +97,7 @@ export function viewOf(text: string, askedHost: string): NodeView[] {
         address: addressOf(place, isMyself ? askedHost : ''),
         isMyself,
         isMaster: flags.split(',').includes('master'),
+        isFailed: flags.split(',').includes('fail'),
         configEpoch: Number(configEpoch),
         // `[93->-id]` is a slot on its way, which its owner keeps until it has arrived.
         leaving: slots
@@ -129,4 +132,9 @@ export function sayingOf(text: string, slot: number): 'owned' | 'leaving' | 'not
   const own = viewOf(text, '').find((node) => node.isMyself);
   if (!own?.slots.some(([first, last]) => first <= slot && slot <= last)) return 'not owned';
   return own.leaving.includes(slot) ? 'leaving' : 'owned';
+}
+
+/** Whether a node knows a living master at another address than its own. */
+export function knowsMaster(text: string, address: string): boolean {
+  return viewOf(text, '').some((node) => node.address === address && node.isMaster && !node.isFailed);
 }
