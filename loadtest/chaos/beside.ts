@@ -3,6 +3,7 @@
  * kind, so that both versions run beside each other while things break, then the rest. Replacing a process, or killing the writers
  * of either version so that leases move between them, may open no epoch: whoever did would fence the other version.
  */
+import { waitUntil } from '#src/platform/local/processes.ts';
 import { type House, untilServing } from './house.ts';
 import type { MemberProcess } from './member-process.ts';
 import type { FaultRun } from './report.ts';
@@ -23,15 +24,18 @@ const servingMs = 60_000;
 interface Standing {
   readonly epochs: string;
   readonly versions: number;
+  /** Writers that hold shards. */
+  readonly writers: number;
 }
 
-/** The epoch of every shard, and how many versions of the scripts there are. */
+/** The epoch of every shard, how many versions of the scripts there are, and who writes. */
 function standing(house: House): Promise<Standing> {
   return house.withPostgres(async (client) => {
     const { rows } = await client.query<Standing>(
       `select (select string_agg(shard || ':' || latest, ' ' order by shard)
           from (select shard, max(epoch) as latest from epoch group by shard) as epochs) as epochs,
-        (select count(*)::int from script_version) as versions`,
+        (select count(*)::int from script_version) as versions,
+        (select count(distinct owner)::int from lease where heartbeat_at > clock_timestamp() - interval '1 second') as writers`,
     );
     return rows[0]!;
   });
@@ -71,7 +75,10 @@ async function passLeases(upgrade: Upgrade, writer: MemberProcess): Promise<void
   });
   await step(upgrade, 'beside-start-writer', writer, async () => {
     await writer.start();
-    return 'is back';
+    const all = upgrade.house.of('writer').length;
+    const share = await waitUntil(async () => (await standing(upgrade.house)).writers === all, servingMs, 50);
+    if (!share) upgrade.troubles.push(`${writer.name} got no shards back`);
+    return 'is back and holds shards';
   });
 }
 
