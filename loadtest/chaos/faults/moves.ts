@@ -71,7 +71,7 @@ async function interrupt(house: House, random: Random, { source, target }: Move)
 
 const moveInterrupted: Fault = {
   name: 'cluster-move-interrupted',
-  does: 'kill -9 of a writer, the source or the target while a shard is on its way; it arrives all the same',
+  does: 'kill -9 of a writer, the source or the target while a shard is on its way; it arrives, or stays',
   destroys: true,
   needs: 'a cluster',
   async inject(stage) {
@@ -88,8 +88,8 @@ const moveInterrupted: Fault = {
     const heal = async () => {
       await again();
       await moving;
-      const arrived = await waitUntil(async () => !(await isUnderWay(house, shard)), moveMs, 50);
-      if (!arrived) throw new Error(`shard ${shard} never arrived at ${target.name}`);
+      const ended = await waitUntil(async () => !(await isUnderWay(house, shard)), moveMs, 50);
+      if (!ended) throw new Error(`the move of shard ${shard} to ${target.name} never ended`);
     };
     const evidence = `${who} died while shard ${shard} went from ${source.name} to ${target.name}`;
     return { evidence, holdMs: random.pick([0, 500, 6_000]), heal };
