@@ -33,6 +33,7 @@ test.each(['append', 'fence', 'refundCap'])(
     const { verdict, said } = await chaosRun(`chaos-${name}`, {
       seconds: broken.seconds,
       faults: broken.faults,
+      callers: 24,
       root,
     });
     expect(verdict.findings.length, said).toBeGreaterThan(0);
