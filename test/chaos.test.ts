@@ -33,6 +33,7 @@ test.each(['append', 'position', 'fence', 'refundCap', 'waiter'])(
     const { verdict, said } = await chaosRun(`chaos-${name}`, {
       seconds: broken.seconds,
       faults: broken.faults,
+      callers: 24,
       root,
     });
     expect(verdict.findings.length, said).toBeGreaterThan(0);

@@ -13,6 +13,7 @@ interface Run {
   readonly faults: readonly string[];
   readonly root: string;
   readonly isCluster?: boolean;
+  readonly callers?: number;
 }
 
 /** A run with data of its own; answers the result and everything that it said. */
@@ -22,9 +23,9 @@ export async function chaosRun(name: string, options: Run): Promise<RunResult & 
   const said: string[] = [];
   const result = await runChaos({
     isCluster: false,
+    callers: 8,
     ...options,
     seed,
-    callers: 8,
     folder,
     cacheDir: cacheFolder,
     abort: new AbortController().signal,
