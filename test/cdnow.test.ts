@@ -58,7 +58,7 @@ describe.skipIf(!existsSync(file))(`CDNOW (skipped where ${file} is missing)`, a
     ];
     const args = [`${checkout}src/earning/import/command.ts`, file, ...flags, ...target];
     const { stdout } = await promisify(execFile)(process.execPath, args, {
-      timeout: 90_000,
+      timeout: 240_000,
       maxBuffer: 16 * 1024 * 1024,
     });
     return stdout;
@@ -86,5 +86,5 @@ describe.skipIf(!existsSync(file))(`CDNOW (skipped where ${file} is missing)`, a
     const second = await importFile();
     expect(second).toMatch(/69,?659/);
     expect(await inBooks()).toMatchObject(wanted);
-  }, 180_000);
+  }, 300_000);
 });

@@ -193,8 +193,13 @@ describe('a master that stands still until its replica has taken over', () => {
   }, 120_000);
 });
 
-/** As a writer leaves a move that dies in the middle: the shard fenced, the slot declared, and only the journal gone. */
-async function leaveHalfway(shard: number, source: ClusterNode, target: ClusterNode): Promise<void> {
+/** As a writer leaves a move that dies in the middle: the shard fenced, the slot declared, and some keys gone. */
+async function leaveHalfway(
+  shard: number,
+  source: ClusterNode,
+  target: ClusterNode,
+  gone: readonly string[] = [keys.journal(shard)],
+): Promise<void> {
   const { epoch } = await epochOf(shard);
   const slot = slotOfShard(shard);
   const [last] = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
@@ -210,15 +215,33 @@ async function leaveHalfway(shard: number, source: ClusterNode, target: ClusterN
   const to = ['127.0.0.1', target.server.port, '', 0, 5_000, 'AUTH', password] as const;
   await cluster.ask(source, async (each) => {
     await each.cluster('SETSLOT', slot, 'MIGRATING', target.id);
-    await each.call('MIGRATE', ...to, 'KEYS', keys.journal(shard));
+    await each.call('MIGRATE', ...to, 'KEYS', ...gone);
   });
-  await pool.query('insert into shard_move (shard, target) values ($1, $2)', [shard, addressOf(target)]);
+  await pool.query('insert into shard_move (shard, target, began_at) values ($1, $2, now())', [
+    shard,
+    addressOf(target),
+  ]);
+}
+
+/** The master of a shard and another one. */
+async function twoMasters(shard: number): Promise<[ClusterNode, ClusterNode]> {
+  const source = await masterOf(shard);
+  const target = (await cluster.masters()).map(({ node }) => node).find((node) => node !== source)!;
+  return [source, target];
+}
+
+async function replacedByReplica(master: ClusterNode): Promise<void> {
+  const [successor] = await cluster.replicasOf(master);
+  await cluster.ask(successor!, (each) => each.call('CLUSTER', 'FAILOVER'));
+  await waitFor('the master is a replica', async () =>
+    (await cluster.replicasOf(successor!)).includes(master),
+  );
+  await cluster.whole();
 }
 
 describe('a shard that is moved', () => {
   test('keeps members and journal, warm, and answers on the other master', async () => {
-    const source = await masterOf(2);
-    const target = (await cluster.masters()).map(({ node }) => node).find((node) => node !== source)!;
+    const [, target] = await twoMasters(2);
     const who = await memberIn(2, 80);
     const hot = await memberIn(2, 20);
     await engine.drained();
@@ -244,8 +267,7 @@ describe('a shard that is moved', () => {
   }, 120_000);
 
   test('goes on by itself from where another writer left it', async () => {
-    const source = await masterOf(3);
-    const target = (await cluster.masters()).map(({ node }) => node).find((node) => node !== source)!;
+    const [source, target] = await twoMasters(3);
     const who = await memberIn(3, 33);
     await engine.drained();
     const { epoch } = await epochOf(3);
@@ -256,9 +278,7 @@ describe('a shard that is moved', () => {
   }, 120_000);
 
   test('stays, and comes back from the books, where its target is replaced on the way', async () => {
-    const source = await masterOf(4);
-    const target = (await cluster.masters()).map(({ node }) => node).find((node) => node !== source)!;
-    const [successor] = await cluster.replicasOf(target);
+    const [source, target] = await twoMasters(4);
     const who = await memberIn(4, 44);
     const again = { reference: uuidV7(), occurredAt: new Date().toISOString() };
     const first = await shop.accrue(who.member, 1, again);
@@ -266,11 +286,7 @@ describe('a shard that is moved', () => {
     const { epoch } = await epochOf(4);
     await engine.withoutWriter(async () => {
       await leaveHalfway(4, source, target);
-      await cluster.ask(successor!, (each) => each.call('CLUSTER', 'FAILOVER'));
-      await waitFor('the target is a replica', async () =>
-        (await cluster.replicasOf(successor!)).includes(target),
-      );
-      await cluster.whole();
+      await replacedByReplica(target);
     });
     await servedAbove(4, epoch);
     expect(await masterOf(4)).toBe(source);
@@ -278,6 +294,24 @@ describe('a shard that is moved', () => {
     expect((await pool.query('select 1 from shard_move')).rows).toEqual([]);
     expect((await shop.accrue(who.member, 1, again)).body.id).toBe(first.body.id);
     expect(await shop.balances(who.member)).toMatchObject({ available: 45 });
+  }, 120_000);
+
+  test('comes back from the books also where its source has failed over and forgotten that keys had left', async () => {
+    const [source, target] = await twoMasters(5);
+    const who = await memberIn(5, 55);
+    const again = { reference: uuidV7(), occurredAt: new Date().toISOString() };
+    const first = await shop.accrue(who.member, 1, again);
+    await engine.drained();
+    const { epoch } = await epochOf(5);
+    await engine.withoutWriter(async () => {
+      await leaveHalfway(5, source, target, await redis.keys(`{${shardTag(5)}}:i:*`));
+      await replacedByReplica(target);
+      await replacedByReplica(source);
+    });
+    await servedAbove(5, epoch);
+    expect(await epochOf(5)).toMatchObject({ isWarm: false, lost: null });
+    expect((await shop.accrue(who.member, 1, again)).body.id).toBe(first.body.id);
+    expect(await shop.balances(who.member)).toMatchObject({ available: 56 });
   }, 120_000);
 
   test('is refused where the target is no master', async () => {

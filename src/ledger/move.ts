@@ -27,17 +27,25 @@ const keysPerCall = 100;
 const stepMs = 500;
 const migrateTimeoutMs = 10_000;
 
+/** A move that is asked for. */
+export interface Move {
+  readonly shard: number;
+  readonly target: string;
+  /** Keys may have left already; the shard is fenced and in the books. */
+  readonly hasBegun: boolean;
+}
+
 /** Where the shards go that are to be moved. */
 export async function movesAsked(
   connection: Pick<pg.ClientBase, 'query'>,
   shards: readonly number[],
-): Promise<Map<number, string>> {
+): Promise<Map<number, Move>> {
   if (shards.length === 0) return new Map();
-  const { rows } = await connection.query<{ shard: number; target: string }>(
-    'select shard, target from shard_move where shard = any($1::int[])',
+  const { rows } = await connection.query<Move>(
+    'select shard, target, began_at is not null as "hasBegun" from shard_move where shard = any($1::int[])',
     [shards],
   );
-  return new Map(rows.map(({ shard, target }) => [shard, target]));
+  return new Map(rows.map((move) => [move.shard, move]));
 }
 
 /** Notes the word of a person; answers where the shard is going, which differs where it is under way already. */
@@ -50,7 +58,7 @@ export async function askMove(
     'insert into shard_move (shard, target) values ($1, $2) on conflict (shard) do nothing',
     [shard, target],
   );
-  return (await movesAsked(connection, [shard])).get(shard) ?? target;
+  return (await movesAsked(connection, [shard])).get(shard)?.target ?? target;
 }
 
 /** The node's own name; throws where it cannot own slots. */
@@ -100,7 +108,7 @@ async function handOver(
  * successor. All of it is in the books, so the shard is recovered from them where it is; without its journal it is
  * recovered cold, and so are the references that Redis may have lost on the way.
  */
-async function giveUp(stores: RecoveryStores, source: Redis, slot: number, move: Asked): Promise<void> {
+async function giveUp(stores: RecoveryStores, source: Redis, slot: number, move: Move): Promise<void> {
   const { shard, target, hasBegun } = move;
   if (hasBegun) {
     // Before the slot is whole again, so that a death in between is not taken for a shard that has everything.
@@ -117,13 +125,6 @@ async function giveUp(stores: RecoveryStores, source: Redis, slot: number, move:
   );
 }
 
-interface Asked {
-  readonly shard: number;
-  readonly target: string;
-  /** Keys may have left already; the shard is fenced and in the books. */
-  readonly hasBegun: boolean;
-}
-
 /**
  * Takes a step of a move. Answers whether the shard is where it is to be, or stays: recovery goes on there.
  */
@@ -131,9 +132,9 @@ export async function moveStep(
   stores: RecoveryStores,
   nodes: RedisNodes,
   progress: ShardProgress,
-  target: string,
+  move: Move,
 ): Promise<boolean> {
-  const { shard } = progress;
+  const { shard, target } = move;
   const { cluster } = nodes;
   if (!cluster) throw new Error(`shard ${shard} cannot be moved: there is one Redis and no cluster`);
   const source = nodes.nodeOf(shard).address;
@@ -149,7 +150,7 @@ export async function moveStep(
     // It was handed over a moment ago; the next reading of the topology says so.
     if (saying === 'not owned') return false;
     if (!knowsMaster(text, target)) {
-      await giveUp(stores, redis, slot, { shard, target, hasBegun: saying === 'leaving' });
+      await giveUp(stores, redis, slot, move);
       return true;
     }
     const id = await cluster.at(target, (other) => masterId(other, target));
@@ -157,6 +158,10 @@ export async function moveStep(
       const fence = await fenceOff(stores, progress);
       if (fence.progress.epoch > 0) await drainEpoch(stores, fence.progress);
     }
+    await stores.connection.query(
+      'update shard_move set began_at = coalesce(began_at, now()) where shard = $1',
+      [shard],
+    );
     const sourceId = await masterId(redis, source);
     await cluster.at(target, (other) => other.cluster('SETSLOT', slot, 'IMPORTING', sourceId));
     await redis.cluster('SETSLOT', slot, 'MIGRATING', id);

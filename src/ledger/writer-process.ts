@@ -173,8 +173,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const [progress] = await readProgress(client, [shard.lease]);
     const raised = (term: number) => void Object.assign(shard, { lease: { shard: number, term } });
     const stores = { connection: client, owner, redis, log, alive, raised };
-    const moveTo = nodes.cluster && (await movesAsked(client, [number])).get(number);
-    if (moveTo !== undefined && !(await moveStep(stores, nodes, progress!, moveTo))) {
+    const move = nodes.cluster && (await movesAsked(client, [number])).get(number);
+    if (move !== undefined && !(await moveStep(stores, nodes, progress!, move))) {
       shard.retryAt = Date.now() + moveStepEveryMs;
       return;
     }

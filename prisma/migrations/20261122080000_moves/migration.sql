@@ -6,6 +6,8 @@ create table shard_move (
   shard smallint primary key,
   -- `host:port` of the master that is to have it.
   target text not null check (target ~ '^[^ @/]+:[0-9]+$'),
-  asked_at timestamptz not null default now()
+  asked_at timestamptz not null default now(),
+  -- Set before the first key leaves. The nodes' own mark of that is lost when the source fails over.
+  began_at timestamptz
 );
 insert into compatible_migration (migration) values ('20261122080000_moves');
