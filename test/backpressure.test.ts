@@ -42,6 +42,18 @@ test('PostgreSQL away: fresh references go on at `journal` up to the limit, othe
   const till = await shop.pos('POST', '/v1/accruals', shop.receipt(member, 1, { reference: reference() }));
   expect([till.status, till.code]).toEqual([503, 'not_ready']);
   expect((await fresh(cold)).code).toBe('not_ready');
+  const others = await Promise.all([
+    shop.pos('POST', '/v1/members', { member: 'new' }),
+    shop.care('GET', `/v1/members/${member}/statement`),
+  ]);
+  expect(others.map(({ status, code }) => [status, code])).toEqual([
+    [504, 'outcome_unknown'],
+    [503, 'not_ready'],
+  ]);
+  const readiness = (path: string) => fetch(`${engine.apis[0]!.url}${path}`).then(({ status }) => status);
+  await waitFor('the API says that it is not ready', async () => (await readiness('/readyz')) === 503);
+  // A balancer that asks this one leaves what goes on alone.
+  expect(await readiness('/readyz/partly')).toBe(200);
 
   let refused: Answer | undefined;
   for (let round = 0; round < 2_000 && !refused; round += 1) {

@@ -1,6 +1,7 @@
 /** An API whose own clock is wrong says so; it never judges a caller's times by it. */
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
-import { startEngine } from './harness.ts';
+import { createKey } from '#src/http/keys.ts';
+import { startEngine, waitFor } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -28,6 +29,30 @@ test.each([
   expect([refused.status, refused.code, refused.body.applied]).toEqual([503, 'clock_skew', 'no']);
   expect((await shop.pos('POST', '/v1/accruals', receipt)).status).toBe(201);
 });
+
+test.each([
+  ['a year ahead', 365 * dayMs],
+  ['a year behind', -365 * dayMs],
+])(
+  '%s it judges no key that ends: it answers 503, not that the key is unknown or good',
+  async (_how, byMs) => {
+    const { token } = await createKey(engine.pool, {
+      program: shop.program.number,
+      client: 'seasonal',
+      role: 'pos',
+      actor: 'test',
+      expiresAt: new Date(realNow() + dayMs),
+    });
+    const member = await shop.enrol();
+    const asked = () => engine.http('GET', `/v1/members/${member}/balances`, undefined, { key: token });
+    await waitFor('the key is known', async () => (await asked()).status === 200);
+    shiftClock(byMs);
+    const refused = await asked();
+    vi.restoreAllMocks();
+    expect([refused.status, refused.code]).toEqual([503, 'clock_skew']);
+    await waitFor('the clock is found right again', async () => (await asked()).status === 200);
+  },
+);
 
 test('a clock that is right refuses what lies in the future', async () => {
   const member = await shop.enrol();

@@ -32,8 +32,6 @@ const movementErrors = [
   'balance_limit',
   'shard_recovering',
   'journal_full',
-  'clock_skew',
-  'outcome_unknown',
 ] as const;
 
 const bulkBytesMax = 8 * 1024 * 1024;
@@ -65,7 +63,7 @@ export function earningRoutes(context: EarningContext): Route[] {
       roles: [...tills, 'care'],
       body: quoteSchema,
       replies: { 200: quoteReply },
-      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed', 'clock_skew'],
+      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed'],
       async handle({ caller, body }) {
         const { program } = caller;
         const at = body.occurredAt ?? programNow(program);

@@ -7,7 +7,7 @@ import type { Page, PageContent } from './page.ts';
 export interface NotReady {
   readonly reason: string;
   readonly detail: string;
-  /** Only some of what it serves cannot be served. */
+  /** Only a part of what it serves cannot be served. */
   readonly isPartial?: boolean;
 }
 
@@ -43,8 +43,9 @@ function readinessPage(reasons: readonly NotReady[], ofPartial: boolean): PageCo
 }
 
 /**
- * `/healthz`, `/readyz` and `/metrics`; and `/readyz/partly` for balancers, which is ready too while only some shards are
- * closed: where one master of several is being replaced, no API has all of them, and taking out every API helps nobody.
+ * `/healthz`, `/readyz` and `/metrics`; and `/readyz/partly` for balancers, which is ready too while only a part is not
+ * served: where one master of several is being replaced, or PostgreSQL is away, all APIs say so, and taking out every one of
+ * them helps nobody.
  */
 export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] {
   const { registry, metrics, log } = telemetry;

@@ -11,6 +11,7 @@ import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
+import { clockIsBelieved } from '#src/platform/clock.ts';
 import type { Logger } from '#src/platform/telemetry.ts';
 import { changedKeys, findKeyByHash, insertKey, type NewKey, type StoredKey } from './key-queries.ts';
 import type { Caller } from './route.ts';
@@ -123,7 +124,10 @@ function knownKeys() {
 function callerOf(known: KnownKey, programs: Programs): Caller {
   const { stored, caller } = known;
   const program = programs.get(stored.program);
-  const isExpired = stored.expiresAt !== undefined && stored.expiresAt.getTime() <= Date.now();
+  const mayEnd = stored.expiresAt !== undefined;
+  // By a wrong clock a key would be refused for good that is valid, or accepted after its end.
+  if (mayEnd && !clockIsBelieved()) throw new Problem('clock_skew');
+  const isExpired = mayEnd && stored.expiresAt.getTime() <= Date.now();
   if (program === undefined || stored.revokedAt !== undefined || isExpired) throw new Problem('key_unknown');
   if (caller?.program === program) return caller;
   known.caller = {

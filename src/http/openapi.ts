@@ -18,6 +18,8 @@ const anyCall: readonly ErrorCode[] = [
   'key_unknown',
   'role_not_allowed',
   'internal',
+  'clock_skew',
+  'outcome_unknown',
   'not_ready',
 ];
 const withBody: readonly ErrorCode[] = ['body_malformed', 'body_too_large', 'media_type_unsupported'];

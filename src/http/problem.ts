@@ -1,5 +1,6 @@
 /** The one place where a refusal becomes an RFC 9457 problem document. */
 import { type ErrorCode, errorTable, type Fault, Problem, validationProblem } from '#src/errors.ts';
+import { isStoreAway } from '#src/platform/away.ts';
 
 /** A refusal, rendered: what goes on the wire. */
 export interface RenderedProblem {
@@ -54,7 +55,9 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
   // Express's router throws this for a path such as `/v1/members/%ZZ`.
   if (error instanceof URIError) return faultProblem('path', 'is not valid percent-encoded UTF-8');
-  return new Problem('internal', undefined, {}, { cause: error });
+  // How far it came before the store went is not known here.
+  const code = isStoreAway(error) ? 'outcome_unknown' : 'internal';
+  return new Problem(code, undefined, {}, { cause: error });
 }
 
 /** A refusal for one fault outside or inside the body. */

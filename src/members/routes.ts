@@ -36,8 +36,6 @@ const lifeErrors: readonly ErrorCode[] = [
   'reference_reused',
   'shard_recovering',
   'journal_full',
-  'clock_skew',
-  'outcome_unknown',
 ];
 
 /** The caller's own id or a `mem_` id; other identifiers never stand in a path. */
@@ -81,7 +79,7 @@ function enrolmentRoutes({ readings }: Members): Route[] {
       roles: looking,
       body: identifierSchema,
       replies: { 200: foundMemberSchema },
-      errors: ['member_not_found', 'shard_recovering', 'clock_skew'],
+      errors: ['member_not_found', 'shard_recovering'],
       handle: async ({ caller, body }) => ({ status: 200, body: await readings.find(caller, body) }),
     }),
   ];
@@ -118,7 +116,6 @@ function recordRoutes({ readings, changes }: Members): Route[] {
         'member_merging',
         'identifier_taken',
         'shard_recovering',
-        'clock_skew',
       ],
       handle: (call) => changes.change(call.caller, memberOf(call), call.body, call.waitMs),
     }),
@@ -180,7 +177,7 @@ function lifeRoutes({ life, merges, exports, erasure }: Members): Route[] {
       roles: ['care', 'admin'],
       query: exportQuerySchema,
       replies: { 200: memberExportSchema },
-      errors: ['member_not_found', 'shard_recovering', 'clock_skew'],
+      errors: ['member_not_found', 'shard_recovering'],
       handle: async (call) => ({
         status: 200,
         body: await exports.export(call.caller, memberOf(call), call.query, call.waitMs),

@@ -5,14 +5,15 @@
  */
 
 /** Wall clock minus monotonic clock when both were last found right; undefined when they were found wrong. */
-let believedMs: number | undefined;
+let believed: { readonly differenceMs: number; readonly skewMsMax: number } | undefined;
 
 /** Called with the difference between this clock and that of Redis. */
 export function noteSkew(skewMs: number, skewMsMax: number): void {
-  believedMs = skewMs > skewMsMax ? undefined : Date.now() - performance.now();
+  believed = skewMs > skewMsMax ? undefined : { differenceMs: Date.now() - performance.now(), skewMsMax };
 }
 
 /** False when the clock was found wrong, or has jumped since it was found right. */
-export function clockIsBelieved(skewMsMax: number): boolean {
-  return believedMs !== undefined && Math.abs(Date.now() - performance.now() - believedMs) <= skewMsMax;
+export function clockIsBelieved(): boolean {
+  if (!believed) return false;
+  return Math.abs(Date.now() - performance.now() - believed.differenceMs) <= believed.skewMsMax;
 }

@@ -16,7 +16,7 @@ import type { RedisNode, RedisNodes } from './redis-nodes.ts';
 export interface Fault {
   readonly reason: string;
   readonly detail: string;
-  /** Some shards are served all the same. */
+  /** Some of what it serves is served all the same. */
   readonly isPartial?: boolean;
 }
 
@@ -172,7 +172,7 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     const seconds = books.length === 0 ? 0 : Math.min(...books.map((row) => row.behind));
     if (seconds <= booksBehindSecondsMax) return [];
     const detail = `the books are ${Math.round(seconds)} s behind; is a ledger writer running?`;
-    return [{ reason: 'books_behind', detail }];
+    return [{ reason: 'books_behind', detail, isPartial: true }];
   }
 
   /** Shards that only a person can open again. */
@@ -187,7 +187,12 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
   }
 
   const unreachable = (error: unknown) => [
-    { reason: 'postgres_unreachable', detail: error instanceof Error ? error.message : String(error) },
+    {
+      reason: 'postgres_unreachable',
+      detail: error instanceof Error ? error.message : String(error),
+      // Fresh references of known members go on at `journal`.
+      isPartial: true,
+    },
   ];
 
   async function askPostgres(): Promise<Fault[]> {

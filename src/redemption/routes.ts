@@ -39,8 +39,6 @@ const movementErrors = [
   'store_not_allowed',
   'shard_recovering',
   'journal_full',
-  'clock_skew',
-  'outcome_unknown',
 ] as const;
 const spendingErrors = [
   ...movementErrors,

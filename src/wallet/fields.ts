@@ -5,7 +5,6 @@ import { Problem } from '#src/errors.ts';
 import type { Call, Caller } from '#src/http/route.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
 import { type EpochMs, type Points, pointsMax } from '#src/values.ts';
-import { clockSkewMsMax } from './limits.ts';
 import type { Durability } from './operations.ts';
 
 const controlFree = /^[^\p{Cc}\p{Cs}]*$/u;
@@ -100,7 +99,7 @@ export function checkOccurredAt(caller: Caller, occurredAt: EpochMs, pointer = '
   );
   const [isAhead, isTooOld] = [occurredAt > now + aheadMsMax, occurredAt < now - days * dayMs];
   // A refusal is for good; by a wrong clock it would refuse receipts of now, and repeats of what was done.
-  if ((isAhead || isTooOld) && !clockIsBelieved(clockSkewMsMax)) throw new Problem('clock_skew');
+  if ((isAhead || isTooOld) && !clockIsBelieved()) throw new Problem('clock_skew');
   if (isAhead) {
     throw new Problem('occurred_at_in_future', undefined, {
       errors: [{ pointer, detail: 'lies more than five minutes ahead' }],

@@ -47,7 +47,7 @@ export function walletRoutes(context: WalletRoutesContext): Route[] {
       tag: 'wallet',
       roles: ['pos', 'checkout', 'care', 'finance', 'admin'],
       replies: { 200: balancesReply },
-      errors: ['member_not_found', 'shard_recovering', 'clock_skew'],
+      errors: ['member_not_found', 'shard_recovering'],
       async handle({ caller, params }) {
         const { program } = caller;
         const named = await context.resolvePathMember(program, params.member!);
@@ -80,8 +80,6 @@ export function walletRoutes(context: WalletRoutesContext): Route[] {
         'balance_limit',
         'shard_recovering',
         'journal_full',
-        'clock_skew',
-        'outcome_unknown',
       ],
       handle: (call) => adjust(context, call),
     }),
