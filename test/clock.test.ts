@@ -1,6 +1,8 @@
 /** An API whose own clock is wrong says so; it never judges a caller's times by it. */
 import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { createKey } from '#src/http/keys.ts';
+import { newOperation, parseMemberId } from '#src/values.ts';
+import { keys } from '#src/wallet/keys.ts';
 import { startEngine, waitFor } from './harness.ts';
 
 const engine = await startEngine();
@@ -53,6 +55,40 @@ test.each([
     await waitFor('the clock is found right again', async () => (await asked()).status === 200);
   },
 );
+
+test('a movement that was judged before the clock was put right is refused: it would take its member a day ahead for good', async () => {
+  const member = parseMemberId(
+    (await shop.pos('GET', `/v1/members/${await shop.enrol()}/balances`)).body.member as string,
+  )!;
+  const { wallet } = engine.app.operations;
+  const journal = keys.journal(wallet.shardOf(member));
+  const records = await engine.redis.xlen(journal);
+  const at = Date.now() + dayMs;
+  const refused = await wallet
+    .execute({
+      script: 'accrue',
+      kind: 'accrual',
+      program: shop.program.number,
+      client: 0,
+      member,
+      operation: newOperation(wallet.shardOf(member), Date.now()),
+      origins: [],
+      order: '',
+      referenceKey: '',
+      fingerprint: '',
+      occurredAt: at,
+      at,
+      judgedAt: at,
+      lookedUpAt: Date.now(),
+      isAwaited: false,
+      input: JSON.stringify({ awards: [[1, 5, 0, 0, 0]] }),
+      request: '{}',
+      factsVersion: undefined,
+    })
+    .catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: 'clock_skew' });
+  expect(await engine.redis.xlen(journal)).toBe(records);
+});
 
 test('a clock that is right refuses what lies in the future', async () => {
   const member = await shop.enrol();

@@ -112,8 +112,8 @@ export function programOf(row: ProgramRow): Program {
 }
 
 /** Now, in the program's own time. */
-export function programNow(program: Program): EpochMs {
-  return Date.now() + program.clockOffsetMs;
+export function programNow(program: Program, now: EpochMs = Date.now()): EpochMs {
+  return now + program.clockOffsetMs;
 }
 
 /** All programs of the installation, kept in memory. */

@@ -25,9 +25,9 @@ const together = 256;
 
 /** Books what is due for one member; false when nothing is. */
 export async function bookMember(app: App, program: Program, member: MemberNumber): Promise<boolean> {
-  const at = programNow(program);
   const { wallet } = app.operations;
   const now = Date.now();
+  const at = programNow(program, now);
   const outcome = await wallet.execute({
     script: 'expire',
     kind: 'expiry',
@@ -41,6 +41,7 @@ export async function bookMember(app: App, program: Program, member: MemberNumbe
     fingerprint: '',
     occurredAt: at,
     at,
+    judgedAt: now,
     lookedUpAt: now,
     isAwaited: false,
     input: '{}',

@@ -50,7 +50,8 @@ export async function tryStep(operations: Operations, step: Step): Promise<Attem
   const known = await operations.known(question);
   if (known.performed) return { status: 'performed', ...known.performed };
   checkBooks(operations, known.behind, step.member);
-  const at = programNow(step.program);
+  const judgedAt = Date.now();
+  const at = programNow(step.program, judgedAt);
   const { script, member, input, origins = [] } = step;
   const draft = {
     ...question,
@@ -60,6 +61,7 @@ export async function tryStep(operations: Operations, step: Step): Promise<Attem
     origins,
     occurredAt: at,
     at,
+    judgedAt,
     isAwaited: true,
     input,
   };

@@ -76,6 +76,8 @@ export interface Draft {
   readonly fingerprint: string;
   readonly occurredAt: EpochMs;
   readonly at: EpochMs;
+  /** When `at` was read, real time. */
+  readonly judgedAt: EpochMs;
   /** The caller waits for the books. */
   readonly isAwaited: boolean;
   readonly input: unknown;
@@ -304,6 +306,7 @@ export function createOperations(
       fingerprint: draft.fingerprint,
       occurredAt: draft.occurredAt,
       at: draft.at,
+      judgedAt: draft.judgedAt,
       lookedUpAt,
       isAwaited: draft.isAwaited,
       input: JSON.stringify(draft.input),

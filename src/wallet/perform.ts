@@ -69,7 +69,8 @@ const factsWaitMsMin = 250;
 type Question = Parameters<Operations['known']>[0];
 
 function draftOf(movement: Movement, question: Question, member: MemberFacts, decision: Decision): Draft {
-  const at = programNow(movement.caller.program);
+  const judgedAt = Date.now();
+  const at = programNow(movement.caller.program, judgedAt);
   return {
     ...question,
     script: movement.script,
@@ -79,6 +80,7 @@ function draftOf(movement: Movement, question: Question, member: MemberFacts, de
     order: decision.order,
     occurredAt: movement.occurredAt ?? at,
     at,
+    judgedAt,
     isAwaited: movement.durability === 'ledger',
     input: decision.input,
     request: decision.keep ? { ...question.request, ...decision.keep } : question.request,

@@ -1,5 +1,7 @@
 /** PURE. What the words of scripts and the errors of Redis are to a caller. */
 import { Problem } from '#src/errors.ts';
+import type { EpochMs } from '#src/values.ts';
+import { clockSkewMsMax, deadlineMs } from './limits.ts';
 
 /** Answers with which a node of a cluster says that it has not carried a command out: another one would have to. */
 const redirection = /^(MOVED|ASK|CLUSTERDOWN|READONLY|TRYAGAIN) /;
@@ -34,6 +36,21 @@ export function shardProblem(word: string): Problem {
     default:
       return new Problem('shard_recovering');
   }
+}
+
+/**
+ * Why an item may not go into a call that begins at `now`; undefined where it may. The script compares `now` with the clock of
+ * Redis, but not the times that the item was judged by: a clock that was a day ahead then, and has been put right since,
+ * would take the member a day ahead for good.
+ */
+export function barred(
+  { lookedUpAt, judgedAt }: { readonly lookedUpAt: EpochMs; readonly judgedAt: EpochMs },
+  now: EpochMs,
+  learnedAt: EpochMs,
+): 'expired' | 'clock_skew' | 'fenced' | undefined {
+  if (now - Math.min(lookedUpAt, judgedAt) > deadlineMs) return 'expired';
+  if (judgedAt - now > clockSkewMsMax) return 'clock_skew';
+  return lookedUpAt > learnedAt ? undefined : 'fenced';
 }
 
 /** The problem that a script's refusal is to the caller; `currencyCode` names the currency of its details. */

@@ -17,7 +17,7 @@ import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader } from './load.ts';
-import { problemOfError, shardProblem } from './problems.ts';
+import { barred, problemOfError, shardProblem } from './problems.ts';
 import type { MovementScript } from './scripts.ts';
 import type { Waited, Written } from './written.ts';
 
@@ -38,6 +38,8 @@ export interface Movement {
   readonly occurredAt: EpochMs;
   /** Now in the program's own time. */
   readonly at: EpochMs;
+  /** When `at` was read (real time); the call is void where the clock has been set since. */
+  readonly judgedAt: EpochMs;
   /** The caller waits for the books, so the writer does not wait for company. */
   readonly isAwaited: boolean;
   /** When the reference was looked up in the books (real time); the call is void thirty seconds later. */
@@ -100,6 +102,7 @@ type Result = (string | number)[];
 interface Waiting {
   /** When the caller looked its reference up; a call in an epoch opened since might repeat what Redis forgot. */
   readonly lookedUpAt: EpochMs;
+  readonly judgedAt: EpochMs;
   readonly args: (string | number)[];
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
@@ -146,12 +149,11 @@ export function createWallet({
   const lanes = new Map<string, Lane>();
   let ready: Lane[] = [];
 
-  async function call(lane: Lane, batch: Waiting[]): Promise<Result[]> {
+  async function call(lane: Lane, batch: Waiting[], now: EpochMs): Promise<Result[]> {
     const known = epochs.of(lane.shard);
     if (!known) throw new Problem('shard_recovering');
     const redis = nodes.of(lane.shard);
     const generation = generationOf(redis);
-    const now = Date.now();
     const args = batch.flatMap((waiting) => waiting.args);
     let answer: [string, ...Result[]];
     try {
@@ -187,18 +189,18 @@ export function createWallet({
   function flush(lane: Lane): void {
     if (lane.inFlight || lane.queue.length === 0) return;
     const learnedAt = epochs.of(lane.shard)?.learnedAt ?? 0;
+    const now = Date.now();
     const batch = lane.queue.splice(0, itemsPerCallMax).filter((waiting) => {
-      const isLate = Date.now() - waiting.lookedUpAt > deadlineMs;
-      if (waiting.lookedUpAt > learnedAt && !isLate) return true;
-      waiting.reject(isLate ? shardProblem('expired') : new Problem('shard_recovering'));
-      return false;
+      const word = barred(waiting, now, learnedAt);
+      if (word !== undefined) waiting.reject(shardProblem(word));
+      return word === undefined;
     });
     if (batch.length === 0) {
       flush(lane);
       return;
     }
     lane.inFlight = true;
-    call(lane, batch).then(
+    call(lane, batch, now).then(
       (results) => {
         ended(lane);
         for (let i = 0; i < batch.length; i += 1) batch[i]!.resolve(results[i]!);
@@ -231,6 +233,7 @@ export function createWallet({
     shard: number,
     script: Lane['script'],
     lookedUpAt: EpochMs,
+    judgedAt: EpochMs,
     args: (string | number)[],
   ): Promise<Result> {
     const key = `${script}.${shard}`;
@@ -243,7 +246,7 @@ export function createWallet({
     if (target.queue.length >= waitingMax)
       return Promise.reject(new Problem('not_ready', 'too many movements wait for this shard'));
     return new Promise((resolve, reject) => {
-      if (target.queue.push({ lookedUpAt, args, resolve, reject }) > 1 || target.inFlight) return;
+      if (target.queue.push({ lookedUpAt, judgedAt, args, resolve, reject }) > 1 || target.inFlight) return;
       makeReady(target);
     });
   }
@@ -332,7 +335,7 @@ export function createWallet({
     const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
-      const result = await submit(shard, movement.script, lookedUpAt, args);
+      const result = await submit(shard, movement.script, lookedUpAt, movement.judgedAt, args);
       const outcome = outcomeOf(shard, movement.kind, result);
       if (outcome === 'cold') {
         if ((await warm(loader.member(movement.member))) === 'not_found')
@@ -352,7 +355,7 @@ export function createWallet({
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
     const shard = shardOfMember(member, shardCount);
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
-      const result = await submit(shard, 'balance', Number.POSITIVE_INFINITY, [member, at]);
+      const result = await submit(shard, 'balance', Number.POSITIVE_INFINITY, Date.now(), [member, at]);
       if (result[0] === 'read') {
         return {
           balances: JSON.parse(String(result[1])) as BalanceRow[],

@@ -235,6 +235,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       occurredAt: Date.now(),
       at: Date.now(),
       isAwaited: false,
+      judgedAt: Date.now(),
       lookedUpAt: Date.now(),
       input: JSON.stringify({ awards: [[1, 2 ** operations.length, 0, 0, 0]] }),
       request: '{}',
