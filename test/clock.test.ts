@@ -3,7 +3,7 @@ import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { createKey } from '#src/http/keys.ts';
 import { newOperation, parseMemberId } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { startEngine, waitFor } from './harness.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -88,6 +88,24 @@ test('a movement that was judged before the clock was put right is refused: it w
     .catch((error: unknown) => error);
   expect(refused).toMatchObject({ code: 'clock_skew' });
   expect(await engine.redis.xlen(journal)).toBe(records);
+});
+
+test('a short hold by an API whose clock is seconds behind has not ended when it begins', async () => {
+  const member = await shop.enrol();
+  const tolerated = 4_000;
+  shiftClock(tolerated);
+  const accrued = await shop.accrue(member, 10);
+  vi.restoreAllMocks();
+  const hold = await shop.pos('POST', '/v1/holds', {
+    member,
+    points: 4,
+    expiresInSeconds: 2,
+    reference: reference(),
+  });
+  expect([accrued.status, hold.status]).toEqual([201, 201]);
+  expect(hold.at('balances.points.held')).toBe(4);
+  // The member's time is that of the accrual.
+  expect(Date.parse(String(hold.body.expiresAt))).toBeGreaterThan(realNow() + tolerated - 1_000);
 });
 
 test('a clock that is right refuses what lies in the future', async () => {

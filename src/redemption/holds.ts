@@ -81,7 +81,7 @@ export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<
       return {
         order: rest.order ?? rest.purchase?.order,
         points: sumOf(parts),
-        input: { parts, expiresAt: programNow(program) + rest.expiresInSeconds * 1_000 },
+        input: { parts, expiresInMs: rest.expiresInSeconds * 1_000 },
       };
     },
   });

@@ -1,5 +1,6 @@
 -- Reserves points: they leave the lots and wait under the hold until it is captured, released or ends.
--- input   {parts = [[currency, points], …], expiresAt}
+-- input   {parts = [[currency, points], …], expiresInMs}, counted from the member's own time: by the clock of a caller who is
+--         seconds behind, a short hold could have ended before it began
 -- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points, balance_limit
 -- record  hold: wallet -, held +
 local function decide(m, item)
@@ -17,8 +18,9 @@ local function decide(m, item)
       parts[#parts + 1] = held
     end)
   end
-  m.holds[#m.holds + 1] = { item.operation, item.input.expiresAt, parts }
-  return { legs = legs, extra = ',"expiresAt":' .. text(item.input.expiresAt) }
+  local ends = item.at + item.input.expiresInMs
+  m.holds[#m.holds + 1] = { item.operation, ends, parts }
+  return { legs = legs, extra = ',"expiresAt":' .. text(ends) }
 end
 
 return run(decide)
