@@ -314,6 +314,24 @@ describe('a shard that is moved', () => {
     expect(await shop.balances(who.member)).toMatchObject({ available: 56 });
   }, 120_000);
 
+  test('is taken back by naming the address where it is, and comes back from the books', async () => {
+    const [source, target] = await twoMasters(1);
+    const who = await memberIn(1, 11);
+    await engine.drained();
+    const { epoch } = await epochOf(1);
+    await engine.withoutWriter(async () => {
+      await leaveHalfway(1, source, target);
+      await pool.query('update shard_move set given_up_at = now() where shard = 1');
+    });
+    await servedAbove(1, epoch);
+    expect(await masterOf(1)).toBe(source);
+    expect(await epochOf(1)).toMatchObject({ isWarm: false, lost: null });
+    expect(await shop.balances(who.member)).toMatchObject({ available: 11 });
+    expect((await recover('--move', '1', addressOf(source))).out).toBe(
+      `shard 1 is at ${addressOf(source)} already\n`,
+    );
+  }, 120_000);
+
   test('is refused where the target is no master', async () => {
     const [replica] = await cluster.replicasOf(await masterOf(0));
     const refused = await recover('--move', '0', addressOf(replica!));

@@ -14,7 +14,7 @@ export interface HeldShard {
   open: OpenEpoch | undefined;
   /** The journal did not continue the books: only a new epoch opens the shard again. */
   broken: boolean;
-  /** When the shard was seen not to be open. */
+  /** When the shard was seen not to be open, on the clock of `performance.now()`. */
   lossSeenAt: number;
   retryAt: number;
   /** Where its recovery was tried last: on another server it is tried at once. */
@@ -33,7 +33,7 @@ export function newlyHeld(lease: Lease, now: number): HeldShard {
     state: 'recovering',
     open: undefined,
     broken: false,
-    lossSeenAt: now,
+    lossSeenAt: performance.now(),
     retryAt: 0,
     triedOn: undefined,
     failures: 0,

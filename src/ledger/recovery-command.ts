@@ -7,7 +7,7 @@ import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { openShardNodes } from '#src/wallet/shard-nodes.ts';
 import { installedShards } from './installation.ts';
-import { askMove, masterId, movesAsked } from './move.ts';
+import { askMove, askStay, masterId, movesAsked } from './move.ts';
 import { renderRestoration, renderStatuses, shardStatuses } from './recovery-status.ts';
 import type { Restoration } from './restore.ts';
 
@@ -24,7 +24,8 @@ and lost (epoch-from…to).
                     reaches. Restore a newer backup instead if there is one. Otherwise this goes on with the older copy:
                     the writer books what Redis still knows against the account "recovered" and lists the rest
   --move N H:P      on a Redis Cluster: shard N goes to the master at that address, with its members and journal. It is closed
-                    meanwhile, the others are not. A move that was interrupted goes on by itself
+                    meanwhile. A move that was interrupted goes on by itself; with the address where the shard still is, it
+                    is given up and the shard comes back from the books
   --shard N         one shard alone
   --json            one JSON object instead of the table
   --help            this text
@@ -98,15 +99,33 @@ function moveAsked(shard: string | undefined, positionals: readonly string[]): M
   return { shard: Number(shard), target };
 }
 
+/** Takes a move back and waits until a writer has ended it. */
+async function stay(connection: pg.Client, shard: number, address: string): Promise<number> {
+  if (!(await askStay(connection, shard))) {
+    print(`shard ${shard} is at ${address} already`);
+    return 0;
+  }
+  const deadline = Date.now() + waitMsMax;
+  while (Date.now() < deadline) {
+    await delay(pollMs);
+    if ((await movesAsked(connection, [shard])).size > 0) continue;
+    print(`the move of shard ${shard} is given up: it stays at ${address}`);
+    return 0;
+  }
+  process.stderr.write(`No ledger writer has ended the move of shard ${shard}; its log says why.\n`);
+  return 1;
+}
+
 /** Notes the move and waits until a writer has carried it out. */
 async function moveShard(connection: pg.Client, nodes: RedisNodes, { shard, target }: Move): Promise<number> {
   if (!nodes.cluster) throw new UsageFault('--move: REDIS_URL names one Redis and not a cluster');
   if (shard >= (await installedShards(connection))) throw new UsageFault(`there is no shard ${shard}`);
   await nodes.cluster.at(target, (redis) => masterId(redis, target));
+  if (nodes.nodeOf(shard).address === target) return stay(connection, shard, target);
   const goesTo = await askMove(connection, shard, target);
   if (goesTo !== target) {
     process.stderr.write(
-      `Shard ${shard} is on its way to ${goesTo}: move it from there when it has arrived.\n`,
+      `Shard ${shard} is on its way to ${goesTo}: move it from there when it has arrived, or back to where it is.\n`,
     );
     return 1;
   }
@@ -128,7 +147,7 @@ async function moveShard(connection: pg.Client, nodes: RedisNodes, { shard, targ
     return 0;
   }
   process.stderr.write(
-    `No ledger writer has moved shard ${shard} within ${moveMsMax / 1_000} s; the word stands, and the writer that holds it will. Is one running?\n`,
+    `No ledger writer has moved shard ${shard} within ${moveMsMax / 1_000} s; the word stands, and the writer that holds it will. Its log says what keeps it; "--move ${shard} ${nodes.nodeOf(shard).address}" takes the word back.\n`,
   );
   return 1;
 }

@@ -22,6 +22,7 @@ import { loadedVersions, scriptsOf } from '#src/wallet/scripts.ts';
 import { type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
+import { movesAsked } from './move.ts';
 import { rebookedEntries, unknownRecords } from './reissued.ts';
 import { type Restoration, restore } from './restore.ts';
 import { isAccepted } from './shard-state.ts';
@@ -37,11 +38,11 @@ export class LedgerBehind extends Error {
 
 /** The shard is fenced; what the processes acknowledged last is noted by then, and recovery can name what is lost. */
 export class NotesPending extends Error {
-  readonly until: number;
-  constructor(until: number) {
+  readonly waitMs: number;
+  constructor(waitMs: number) {
     super('the last notes of what was acknowledged have not come in');
     this.name = 'NotesPending';
-    this.until = until;
+    this.waitMs = waitMs;
   }
 }
 
@@ -162,6 +163,7 @@ async function openEpochInBooks(
       [shard, opened.epoch],
     );
     await connection.query('delete from shard_state where shard = $1', [shard]);
+    await connection.query('delete from shard_move where shard = $1 and given_up_at is not null', [shard]);
     if (restoration) {
       await connection.query('insert into restoration (shard, epoch, report) values ($1, $2, $3)', [
         shard,
@@ -224,14 +226,18 @@ async function compare(stores: RecoveryStores, progress: ShardProgress, fence: F
   const unknown = isComplete && !walked.hasLeftovers ? [] : await unknownRecords(stores, shard);
   return {
     entries: await rebookedEntries(stores, shard, unknown),
-    isWarm: isComplete && unknown.length === 0 && !(isFirst && progress.epoch === 0),
+    isWarm:
+      isComplete &&
+      unknown.length === 0 &&
+      !(isFirst && progress.epoch === 0) &&
+      !(await movesAsked(stores.connection, [shard])).get(shard)?.isGivenUp,
     lostTo,
   };
 }
 
 /**
- * Recovers a shard and answers its progress in the new epoch. `lossSeenAt` is when it was noticed (epoch ms): before the
- * processes have noted what they acknowledged until then it only fences and throws NotesPending. Throws LedgerBehind or
+ * Recovers a shard and answers its progress in the new epoch. `lossSeenAt` is when it was noticed (on the clock of
+ * `performance.now()`, which nobody sets): before the processes have noted what they acknowledged until then it only fences and throws NotesPending. Throws LedgerBehind or
  * BrokenLineage where a person must look first.
  */
 export async function recover(
@@ -243,8 +249,8 @@ export async function recover(
   const identity = await identityOf(stores.redis);
   const fence = await fenceOff(stores, before);
   const { progress } = fence;
-  const notesAt = lossSeenAt + notesMs;
-  if (progress.epoch > 0 && Date.now() < notesAt) throw new NotesPending(notesAt);
+  const waitMs = lossSeenAt + notesMs - performance.now();
+  if (progress.epoch > 0 && waitMs > 0) throw new NotesPending(waitMs);
   const { entries, isWarm, lostTo, restoration } = await compare(stores, progress, fence);
   const epoch = fence.opensAt;
   const coldBelow = isWarm ? await coldBelowOf(stores, progress) : epoch;

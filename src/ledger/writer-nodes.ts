@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
+import { generationOf } from '#src/platform/redis.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys } from '#src/wallet/keys.ts';
 
@@ -18,6 +19,8 @@ export interface ReadTo {
 export interface WriterNodes {
   /** Whether the shard's server can be asked now. */
   isThere(shard: number): boolean;
+  /** The shard's server did not answer: it is left alone for a moment. */
+  leave(shard: number): void;
   /** Does something at a server; undefined, and the server is left alone for a moment, where that fails. */
   at<T>(redis: Redis, work: (redis: Redis) => Promise<T>): Promise<T | undefined>;
   /**
@@ -32,11 +35,25 @@ export interface WriterNodes {
   idle(journals: readonly ReadTo[]): Promise<void>;
 }
 
-const awayMs = 200;
+/** Twice as long after each failure: one that stands still costs a turn of everybody a command's timeout each time. */
+const awayMsMin = 200;
+const awayMsMax = 2_000;
 const idleWaitMs = 100;
 
+/** Whether an error says that a Redis stands still: PostgreSQL's sound otherwise. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === 'Command timed out';
+}
+
+interface Away {
+  readonly until: number;
+  readonly ms: number;
+  /** Of the connection: after a reconnect it is another server's matter. */
+  readonly generation: number;
+}
+
 export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
-  const awayUntil = new WeakMap<Redis, number>();
+  const away = new WeakMap<Redis, Away>();
   /** Blocking reads under way. One of a shard that is slow to answer outlives the wait that it was begun for. */
   const waits = new Map<Redis, Promise<void>>();
 
@@ -56,24 +73,33 @@ export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
 
   function isThere(shard: number): boolean {
     const redis = nodes.of(shard);
-    return redis.status === 'ready' && (awayUntil.get(redis) ?? 0) <= Date.now();
+    const found = away.get(redis);
+    const isAway = found && found.until > performance.now() && found.generation === generationOf(redis);
+    return redis.status === 'ready' && !isAway;
   }
 
   async function at<T>(redis: Redis, work: (redis: Redis) => Promise<T>): Promise<T | undefined> {
     try {
       const done = await work(redis);
-      awayUntil.delete(redis);
+      away.delete(redis);
       return done;
     } catch (error) {
       log.warn({ err: error }, 'a Redis does not answer');
-      awayUntil.set(redis, Date.now() + awayMs);
-      nodes.reread();
+      leave(redis);
       return undefined;
     }
   }
 
+  function leave(redis: Redis): void {
+    const before = away.get(redis)?.ms ?? awayMsMin / 2;
+    const ms = Math.min(before * 2, awayMsMax);
+    away.set(redis, { until: performance.now() + ms, ms, generation: generationOf(redis) });
+    nodes.reread();
+  }
+
   return {
     isThere,
+    leave: (shard) => leave(nodes.of(shard)),
     at,
     async byServer(each, work) {
       const there = each.filter(({ shard }) => isThere(shard));

@@ -30,7 +30,7 @@ import {
   writeTurn,
 } from './writer.ts';
 import { openConnection } from './writer-connection.ts';
-import { createWriterNodes } from './writer-nodes.ts';
+import { createWriterNodes, isTimeout } from './writer-nodes.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
 const moveStepEveryMs = 50;
@@ -73,7 +73,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     // Where the last COMMIT is unknown the books say what became of it.
     // A PostgreSQL that came back older lacks the last notes of what was acknowledged: they come in again.
     for (const shard of shards.values())
-      Object.assign(shard, { progress: undefined, lossSeenAt: Date.now() });
+      Object.assign(shard, { progress: undefined, lossSeenAt: performance.now() });
     return client;
   }
 
@@ -142,6 +142,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     shard.failures += 1;
     const wait = Math.min(backoffMsMax, 50 * 2 ** shard.failures) * (0.5 + Math.random() / 2);
     shard.retryAt = Date.now() + wait;
+    if (isTimeout(error)) reach.leave(shard.lease.shard);
     log.error({ err: error, shard: shard.lease.shard, failures: shard.failures }, message);
   }
 
@@ -162,7 +163,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
   function recovering(number: number, broken: boolean): void {
     const shard = shards.get(number);
     if (!shard) return;
-    Object.assign(shard, { state: 'recovering', broken, lossSeenAt: Date.now() });
+    Object.assign(shard, { state: 'recovering', broken, lossSeenAt: performance.now() });
     events.state(number, 'recovering');
   }
 
@@ -209,13 +210,14 @@ export function startWriter(options: WriterOptions): WriterProcess {
         await recoverShard(client, shard);
         return;
       } catch (error) {
-        if (error instanceof NotesPending) shard.retryAt = error.until;
+        if (error instanceof NotesPending) shard.retryAt = Date.now() + error.waitMs;
         else if (error instanceof NewerRecord) leaveToNewer(shard.lease.shard, error);
         else if (error instanceof BrokenLineage || error instanceof UnreadableRecord)
           wait(shard.lease.shard, 'stopped', error);
         else if (error instanceof LedgerBehind) wait(shard.lease.shard, 'ledger_behind', error);
         else if (error instanceof LostLease) drop(shard.lease.shard);
-        else failed(shard, error, 'recovery failed');
+        // What else is due is tried after the turns of the others.
+        else return failed(shard, error, 'recovery failed');
       }
     }
   }

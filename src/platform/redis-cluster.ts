@@ -30,7 +30,7 @@ const stragglerMs = 150;
 /** A reading that is older confirms nothing. */
 const confirmedMs = 2_000;
 const addressesMax = 64;
-const onceTimeoutMs = 15_000;
+const onceTimeoutMs = 2_000;
 
 /** The ioredis client that follows redirections, for keys that belong to no shard. */
 export function clusterClient(redisUrl: string, commandTimeoutMs: number | undefined): Cluster {
@@ -106,14 +106,14 @@ async function askOnce(url: string, address: string): Promise<NodeView[] | undef
   }
 }
 
-/** Connections to any node, for what is done once. MIGRATE of a large journal takes seconds. */
+/** Connections to any node, for what is done once. */
 function accessOf(url: ClusterUrl, options: NodesOptions, masters: () => string[]): ClusterAccess {
   const { username, password } = new URL(url.of(url.seeds[0]!));
   return {
     slotOf: options.slotOf,
     masters,
-    async at(address, work) {
-      const redis = createRedis(url.of(address), onceTimeoutMs);
+    async at(address, work, timeoutMs = onceTimeoutMs) {
+      const redis = createRedis(url.of(address), timeoutMs);
       try {
         return await work(redis);
       } finally {
@@ -127,7 +127,7 @@ function accessOf(url: ClusterUrl, options: NodesOptions, masters: () => string[
 
 interface Owned {
   readonly node: Watched;
-  /** Since when (epoch ms) this process knows it. */
+  /** Since when this process knows it, on the clock of `performance.now()`. */
   readonly since: number;
 }
 
@@ -164,7 +164,7 @@ export async function openCluster(options: NodesOptions): Promise<RedisNodes> {
     slots.forEach((slot, shard) => {
       const owner = owners[slot];
       if (owner && owned[shard]?.node.address !== owner.address)
-        owned[shard] = { node: nodeOfAddress(owner.address), since: Date.now() };
+        owned[shard] = { node: nodeOfAddress(owner.address), since: performance.now() };
     });
     const masters = new Set(owners.flatMap((owner) => owner?.address ?? []));
     for (const address of masters) nodeOfAddress(address);
@@ -245,7 +245,7 @@ export async function openCluster(options: NodesOptions): Promise<RedisNodes> {
     identity: (shard) =>
       isConfirmed() && !moving.has(slots[shard]!) ? owned[shard]?.node.identity() : undefined,
     believes: (shard, redis) => owned[shard]?.node.redis === redis && isConfirmed(),
-    ownedSince: (shard) => (owned[shard]?.since ?? Date.now()) + confirmedMs,
+    ownedSince: (shard) => (owned[shard]?.since ?? performance.now()) + confirmedMs,
     reread() {
       if (performance.now() - readAt > rereadAfterMs) void readOnce();
     },

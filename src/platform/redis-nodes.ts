@@ -29,7 +29,10 @@ export interface RedisNodes {
   identity(shard: number): string | undefined;
   /** Whether an answer that just came from this connection is the shard's. */
   believes(shard: number, redis: Redis): boolean;
-  /** From when on (epoch ms) nobody believes an earlier owner of the shard; 0 where there is one Redis. */
+  /**
+   * From when on nobody believes an earlier owner of the shard, on the clock of `performance.now()`, which nobody sets; 0
+   * where there is one Redis.
+   */
   ownedSince(shard: number): number;
   /** Reads the topology again soon, because an answer said that it has changed. */
   reread(): void;
@@ -44,7 +47,7 @@ export interface ClusterAccess {
   /** Every master that owns slots. */
   masters(): readonly string[];
   /** Does something at any node, over a connection of its own. */
-  at<T>(address: string, work: (redis: Redis) => Promise<T>): Promise<T>;
+  at<T>(address: string, work: (redis: Redis) => Promise<T>, timeoutMs?: number): Promise<T>;
   /** How nodes log in at each other. */
   readonly username: string;
   readonly password: string;
