@@ -3,6 +3,7 @@
  * stands in the books exactly once, every balance is right and the audit finds nothing.
  */
 import { afterAll, expect, test } from 'vitest';
+import { startProxy } from '../loadtest/chaos/proxy.ts';
 import { waitFor } from './harness.ts';
 import { type Load, startLoad } from './house/load.ts';
 import { spawnEngine } from './house/spawn.ts';
@@ -123,3 +124,28 @@ test('SIGTERM lets requests in flight end and then ends the process with exit co
   await engine.drained();
   await load.verify(stores.pool);
 }, 60_000);
+
+test('a writer that no longer reaches Redis gives its shards to one that does', async () => {
+  const url = new URL(stores.redisUrl);
+  const link = await startProxy('writer → Redis', Number(url.port));
+  url.port = String(link.port);
+  const [kept] = engine.writers;
+  for (const other of engine.writers.splice(1)) await other.stop();
+  const cut = await engine.startWriter(undefined, { REDIS_URL: url.href });
+  engine.writers.push(cut);
+  try {
+    await bothWritersHoldShards();
+    link.freeze();
+    const since = new Date();
+    await waitFor('the books move on in every shard', async () => (await servedShards(since)) === 4, 30_000);
+    const { rows } = await stores.pool.query('select distinct owner from lease');
+    expect(rows).toHaveLength(1);
+    expect(kept!.running.hasExited()).toBe(false);
+    link.heal();
+    await bothWritersHoldShards();
+  } finally {
+    await cut.stop();
+    engine.writers.splice(1);
+    await link.close();
+  }
+}, 90_000);

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { OpenEpoch } from './fence.ts';
 import type { Lease } from './lease.ts';
 import type { Reached } from './trim.ts';
-import type { ShardProgress } from './writer.ts';
+import type { ShardProgress, ShardTurn } from './writer.ts';
 import type { ShardState } from './writer-options.ts';
 
 export interface HeldShard {
@@ -40,4 +40,17 @@ export function newlyHeld(lease: Lease, now: number): HeldShard {
     caughtUpAt: now,
     reached: [],
   };
+}
+
+const reachedMax = 1_000;
+
+/** Notes how far a turn has brought a shard, where it is still held. */
+export function noteReached(shard: HeldShard | undefined, { progress, readAt }: ShardTurn): void {
+  if (!shard) return;
+  const now = Date.now();
+  shard.failures = 0;
+  if (readAt !== undefined) shard.caughtUpAt = readAt;
+  const last = shard.reached.at(-1);
+  if (shard.reached.length < reachedMax && (!last || now - last.at > 1_000))
+    shard.reached.push({ at: now, seq: progress.seq });
 }

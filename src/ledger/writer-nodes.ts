@@ -17,6 +17,10 @@ export interface ReadTo {
 }
 
 export interface WriterNodes {
+  /** Asks whether there is a server, and in a cluster a majority, that this process reaches. Waits for nothing. */
+  look(): void;
+  /** Nothing was reached for `blindMs`: another writer may see more. */
+  isBlind(): boolean;
   /** Whether the shard's server can be asked now. */
   isThere(shard: number): boolean;
   /** The shard's server did not answer: it is left alone for a moment. */
@@ -39,6 +43,7 @@ export interface WriterNodes {
 const awayMsMin = 200;
 const awayMsMax = 2_000;
 const idleWaitMs = 100;
+const blindMs = 5_000;
 
 /** Whether an error says that a Redis stands still: PostgreSQL's sound otherwise. */
 export function isTimeout(error: unknown): boolean {
@@ -54,6 +59,7 @@ interface Away {
 
 export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
   const away = new WeakMap<Redis, Away>();
+  let sawAt = performance.now();
   /** Blocking reads under way. One of a shard that is slow to answer outlives the wait that it was begun for. */
   const waits = new Map<Redis, Promise<void>>();
 
@@ -98,6 +104,16 @@ export function createWriterNodes(nodes: RedisNodes, log: Logger): WriterNodes {
   }
 
   return {
+    look() {
+      const asked = nodes.all().map(({ redis }) => redis.ping());
+      Promise.any(asked).then(
+        () => {
+          if (nodes.isConfirmed()) sawAt = performance.now();
+        },
+        () => {},
+      );
+    },
+    isBlind: () => performance.now() - sawAt > blindMs,
     isThere,
     leave: (shard) => leave(nodes.of(shard)),
     at,

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { NewerRecord, UnreadableRecord } from '#src/journal.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
-import { type HeldShard, newlyHeld } from './held-shard.ts';
+import { type HeldShard, newlyHeld, noteReached } from './held-shard.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus } from './lease.ts';
 import { moveStep, movesAsked } from './move.ts';
@@ -40,7 +40,6 @@ const trimMs = 5_000;
 const stuckMs = 20_000;
 const idlePositionMs = 1_000;
 const backoffMsMax = 10_000;
-const reachedMax = 1_000;
 
 export interface WriterProcess {
   /** Drains the journal (bounded by `timeoutMs`), gives the leases back and ends. */
@@ -110,7 +109,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
       abandonConnection();
       return;
     }
-    const held = await renew(pool, owner, backendPid, !scripts.isOutdated());
+    reach.look();
+    const held = await renew(pool, owner, backendPid, !scripts.isOutdated() && !reach.isBlind());
     const terms = new Map(held.map((lease) => [lease.shard, lease.term]));
     for (const [shard, { lease }] of shards) if (terms.get(shard) !== lease.term) drop(shard);
     if (stopping) return;
@@ -118,13 +118,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
     for (const lease of held) if (!shards.has(lease.shard)) hold(lease);
     await scripts.note();
     if (scripts.isOutdated()) return;
+    // Whoever reaches Redis can serve them; where nobody does, they are taken again when somebody does.
+    if (reach.isBlind()) return giveBack([...shards.keys()]);
     for (const lease of await acquire(pool, owner, backendPid)) hold(lease);
     const extra = await surplus(pool, owner);
-    if (extra > 0) {
-      const given = [...shards.keys()].slice(-extra);
-      for (const shard of given) drop(shard);
-      await release(pool, owner, given);
-    }
+    if (extra > 0) await giveBack([...shards.keys()].slice(-extra));
+  }
+
+  async function giveBack(given: readonly number[]): Promise<void> {
+    for (const shard of given) drop(shard);
+    if (given.length > 0) await release(pool, owner, given);
   }
 
   let beating = false;
@@ -257,19 +260,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
     if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
     for (const turn of turns) {
       for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
-      noteReached(turn);
+      noteReached(shards.get(turn.shard), turn);
     }
-  }
-
-  function noteReached({ shard: number, progress, readAt }: ShardTurn): void {
-    const shard = shards.get(number);
-    if (!shard) return;
-    const now = Date.now();
-    shard.failures = 0;
-    if (readAt !== undefined) shard.caughtUpAt = readAt;
-    const last = shard.reached.at(-1);
-    if (shard.reached.length < reachedMax && (!last || now - last.at > 1_000))
-      shard.reached.push({ at: now, seq: progress.seq });
   }
 
   /** After an error each shard is tried alone, so that one shard's trouble does not stop the others. */
@@ -312,7 +304,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const records = read.reduce((sum, t) => sum + t.postings.length, 0);
     const idleDue = now - positionsAt > idlePositionMs;
     const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
-    for (const t of read) if (t.postings.length === 0) noteReached(t);
+    for (const t of read) if (t.postings.length === 0) noteReached(shards.get(t.shard), t);
     if (turns.length === 0) return nothing;
     if (idleDue) positionsAt = now;
     try {

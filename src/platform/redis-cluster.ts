@@ -244,6 +244,7 @@ export async function openCluster(options: NodesOptions): Promise<RedisNodes> {
     // In a slot that is on its way a script would miss keys half way through.
     identity: (shard) =>
       isConfirmed() && !moving.has(slots[shard]!) ? owned[shard]?.node.identity() : undefined,
+    isConfirmed,
     believes: (shard, redis) => owned[shard]?.node.redis === redis && isConfirmed(),
     ownedSince: (shard) => (owned[shard]?.since ?? performance.now()) + confirmedMs,
     reread() {

@@ -27,6 +27,8 @@ export interface RedisNodes {
   all(): readonly RedisNode[];
   /** Which server answers for a shard (`watchIdentity`); undefined while that is not known for sure. */
   identity(shard: number): string | undefined;
+  /** Whether what is known of the owners is what most masters say; always where there is one Redis. */
+  isConfirmed(): boolean;
   /** Whether an answer that just came from this connection is the shard's. */
   believes(shard: number, redis: Redis): boolean;
   /**
@@ -88,6 +90,7 @@ export function onlyNode(redis: Redis, identity: () => string | undefined = () =
     nodeOf: () => node,
     all: () => all,
     identity,
+    isConfirmed: () => true,
     believes: () => true,
     ownedSince: () => 0,
     reread() {},

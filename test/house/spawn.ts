@@ -45,7 +45,7 @@ export interface SpawnedEngine {
   readonly logFolder: string;
   /** `root` is the tree whose code runs, this one where it is left out. */
   startApi(port?: number, root?: string): Promise<SpawnedApi>;
-  startWriter(root?: string): Promise<Spawned>;
+  startWriter(root?: string, more?: Readonly<Record<string, string>>): Promise<Spawned>;
   startUpkeep(): Promise<Spawned>;
   readonly env: Readonly<Record<string, string>>;
   shop(options?: ShopOptions): Promise<Shop>;
@@ -142,8 +142,8 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     const url = `http://127.0.0.1:${at}`;
     return { ...spawned, url, http: clientOf(url, () => contract) };
   }
-  async function startWriter(root?: string): Promise<Spawned> {
-    const own = { ...env, WORKER_METRICS_PORT: String(await freeLoopbackPort()) };
+  async function startWriter(root?: string, more: Readonly<Record<string, string>> = {}): Promise<Spawned> {
+    const own = { ...env, ...more, WORKER_METRICS_PORT: String(await freeLoopbackPort()) };
     return startProcess('ledger-writer', 'workers/ledger-writer.ts', own, logOf('writer'), root);
   }
 
