@@ -70,6 +70,42 @@ test('Redis is full of members: cold ones are still served, because those that w
   await redis.config('SET', 'maxmemory', 64 * 1_048_576);
 }, 120_000);
 
+test('Redis is full when its scripts are lost: every shard is recovered all the same, and moves points once there is room', async () => {
+  const numbers = await enrolled(shop, pool);
+  for (let from = 0; from < members / 2; from += together)
+    await Promise.all(numbers.slice(from, from + together).map((number) => isServed(number)));
+  await engine.drained();
+  const oneOfEach = numbers.slice(0, 4);
+  const epochOf = (number: MemberNumber) => engine.app.epochs.of(number % 4)?.epoch ?? 0;
+  const before = oneOfEach.map(epochOf);
+  try {
+    await redis.config('SET', 'maxmemory', 1_048_576);
+    await redis.script('FLUSH');
+    await waitFor(
+      'every shard is open in a new epoch',
+      () => oneOfEach.every((number, i) => epochOf(number) > before[i]!),
+      20_000,
+    );
+    const used = await usedBytes();
+    expect(used).toBeGreaterThan(1_048_576);
+    await redis.config('SET', 'maxmemory', Math.round(used * 0.97));
+    const makeRoom = createPressureEviction(engine.app);
+    for (const number of oneOfEach) {
+      await waitFor(
+        'the shard moves points',
+        async () => {
+          await makeRoom();
+          const receipt = shop.receipt(memberId(number), 5);
+          return (await shop.pos('POST', '/v1/accruals', receipt)).status === 201;
+        },
+        20_000,
+      );
+    }
+  } finally {
+    await redis.config('SET', 'maxmemory', 64 * 1_048_576);
+  }
+}, 120_000);
+
 test('Redis is full before upkeep starts: it makes room all the same, and its timers run', async () => {
   const spawned = await spawnEngine({ shardCount: 4, maxmemoryMb: 64 });
   const { redis } = spawned.stores;

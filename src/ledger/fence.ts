@@ -44,6 +44,23 @@ export interface Fence {
   readonly progress: ShardProgress;
 }
 
+/**
+ * First line of every script by which a recovery writes. A Redis at its maxmemory refuses writes that need memory, and who
+ * makes room (eviction, trimming) needs an open epoch: without this a shard that falls while Redis is full stays closed for
+ * good. A recovery writes a few hundred bytes, and what it books again.
+ */
+export const evenWhenFull = '#!lua flags=allow-oom';
+
+/** KEYS  opened; ARGV  the installation's id. */
+const noteInstallation = `${evenWhenFull}
+redis.call('HSET', KEYS[1], 'installation', ARGV[1])
+`;
+
+/** KEYS  journal; ARGV  epoch, the fields of the record. */
+const appendFence = `${evenWhenFull}
+redis.call('XADD', KEYS[1], ARGV[1] .. '-0', unpack(ARGV, 2))
+`;
+
 async function installationId(connection: Pick<pg.ClientBase, 'query'>): Promise<string> {
   const { rows } = await connection.query<{ id: string }>('select id from installation');
   if (!rows[0]) throw new Error('the database holds no installation');
@@ -77,7 +94,7 @@ async function checkInstallation(stores: RecoveryStores, shard: number): Promise
       'this Redis belongs to another installation than the database: its journal is refused; connect the Redis of this database, or an empty one',
     );
   }
-  await redis.hset(keys.opened(shard), 'installation', own);
+  await redis.eval(noteInstallation, 1, keys.opened(shard), own);
 }
 
 async function highestKnownEpoch(
@@ -142,7 +159,7 @@ export async function fenceOff(stores: RecoveryStores, progress: ShardProgress):
     lostTo: undefined,
     isFence: true,
   });
-  await redis.xadd(key, `${epoch}-0`, ...fields);
+  await redis.eval(appendFence, 1, key, epoch, ...fields);
   return reserved;
 }
 

@@ -19,7 +19,7 @@ import { identityOf, replicationIdOf, rewriteFile } from '#src/platform/redis.ts
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadVersions, versionsInUse } from '#src/wallet/script-versions.ts';
 import { loadedVersions, scriptsOf } from '#src/wallet/scripts.ts';
-import { type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
+import { evenWhenFull, type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
 import { movesAsked } from './move.ts';
@@ -91,7 +91,7 @@ function reasonOf(walked: Walked, progress: ShardProgress, acknowledged: number)
  * A script and not MULTI: where the journal is further already, XADD ends it and nothing else happens. A writer that stood
  * still must not lower `evictedThrough` under an epoch that is served.
  */
-const openJournal = `
+const openJournal = `${evenWhenFull}
 redis.call('XADD', KEYS[1], ARGV[1] .. '-0', unpack(ARGV, 4))
 local entries = cjson.decode(ARGV[3])
 for i = 1, #entries do redis.call('XADD', KEYS[1], ARGV[1] .. '-' .. i, unpack(entries[i])) end

@@ -117,8 +117,8 @@ export const guardCases: readonly GuardCase[] = [
     edits: [
       {
         file: fence,
-        find: `await redis.xadd(key, \`\${epoch}-0\`, ...fields);`,
-        put: 'void [key, epoch, fields];',
+        find: 'await redis.eval(appendFence, 1, key, epoch, ...fields);',
+        put: 'void [appendFence, key, epoch, fields];',
       },
     ],
   },

@@ -13,11 +13,15 @@ function withFunctions<T extends object>(target: T, changed: Readonly<Record<str
   });
 }
 
+/** Stands in the script of the opening record, and not in that of the fence. */
+const ofOpening = "'coldBelow', ARGV[2]";
+
 /** Redis as a recovery sees it that is held before the opening record, before the new epoch is read, and around the scripts. */
 export function heldRedis(redis: Redis, pause: () => Promise<void>): Redis {
   let pipelines = -1;
   return withFunctions(redis, {
     async eval(...args: [string, number, ...string[]]) {
+      if (!args[0].includes(ofOpening)) return redis.eval(...args);
       await pause();
       const answer = await redis.eval(...args);
       pipelines = 0;
