@@ -18,6 +18,7 @@ import {
   createAnyRedis,
   createBlockingAnyRedis,
   type RedisNodes,
+  whenReady,
 } from './platform/redis-nodes.ts';
 import { isClusterUrl } from './platform/redis-topology.ts';
 import { type Standing, watchStanding } from './platform/standing.ts';
@@ -109,10 +110,12 @@ async function connect(config: Config): Promise<Stores> {
   await checkSchema(pool);
   await ensureInstallation(pool, config.shardCount);
   const nodes = await openShardNodes(config.redisUrl, config.shardCount, { watchesIdentity: true });
+  const anyRedis = isClusterUrl(config.redisUrl) ? createAnyRedis(config.redisUrl) : nodes.of(0);
+  await whenReady(anyRedis);
   return {
     pool,
     nodes,
-    anyRedis: isClusterUrl(config.redisUrl) ? createAnyRedis(config.redisUrl) : nodes.of(0),
+    anyRedis,
     subscriber: createBlockingAnyRedis(config.redisUrl),
   };
 }

@@ -12,7 +12,7 @@ import { startJobs } from '#src/jobs/queues.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
-import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
+import { createAnyRedis, createBlockingAnyRedis, whenReady } from '#src/platform/redis-nodes.ts';
 
 exitWithParent();
 const config = loadConfig();
@@ -26,6 +26,7 @@ const auditMs = 1_000;
 const room = keepRoom(app);
 const connection = createBlockingAnyRedis(config.redisUrl);
 const producer = createAnyRedis(config.redisUrl);
+await whenReady(producer);
 const jobs = await startJobs(
   connection,
   producer,

@@ -32,13 +32,15 @@ const confirmedMs = 2_000;
 const addressesMax = 64;
 const onceTimeoutMs = 2_000;
 
-/** The ioredis client that follows redirections, for keys that belong to no shard. */
+/** The ioredis client that follows redirections, for keys that belong to no shard. With a timeout it refuses commands until it is ready. */
 export function clusterClient(redisUrl: string, commandTimeoutMs: number | undefined): Cluster {
   const { seeds, of } = parseClusterUrl(redisUrl);
   const { username, password, protocol } = new URL(of(seeds[0]!));
   const isGiven = { username: username !== '', password: password !== '' };
   const cluster = new Cluster(seeds.map(placeOf), {
     clusterRetryStrategy: (attempt) => Math.min(attempt * 50, 1_000),
+    // What waits here for a cluster that is away has no timeout: it begins when a node is given the command.
+    enableOfflineQueue: commandTimeoutMs === undefined,
     redisOptions: {
       connectTimeout: 5_000,
       ...(isGiven.username ? { username: decodeURIComponent(username) } : {}),

@@ -75,6 +75,22 @@ export function createAnyRedis(redisUrl: string, commandTimeoutMs = 5_000): AnyR
     : createRedis(redisUrl, commandTimeoutMs);
 }
 
+const readyMs = 10_000;
+
+/** Waits until commands are taken, but not for long: who starts while Redis is away goes on, and readiness says so. */
+export async function whenReady(redis: AnyRedis): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      redis.off('ready', done);
+      resolve();
+    };
+    const timer = setTimeout(done, readyMs);
+    redis.on('ready', done);
+  });
+}
+
 /** A connection for subscriptions and for BullMQ's blocking reads. A subscription moves to another node when its own dies. */
 export function createBlockingAnyRedis(redisUrl: string): AnyRedis {
   return isClusterUrl(redisUrl) ? clusterClient(redisUrl, undefined) : createBlockingRedis(redisUrl);
