@@ -19,7 +19,8 @@ export function createScriptPresence(
   shardCount: number,
 ): ScriptPresence {
   const seenIn: (number | undefined)[] = new Array<number | undefined>(shardCount).fill(undefined);
-  let running: Promise<void> | undefined;
+  /** Shard by shard, because the server of one may stand still. */
+  const running = new Map<number, Promise<void>>();
 
   function lacking(): number[] {
     return Array.from(seenIn.keys()).filter((shard) => {
@@ -28,22 +29,28 @@ export function createScriptPresence(
     });
   }
 
-  async function look(): Promise<void> {
-    for (const shard of lacking()) {
-      const known = epochs.of(shard);
-      if (!known) continue;
-      const found = await loadedVersions(redisOf(shard), known, [ownScripts]);
-      if (found.length > 0) seenIn[shard] = known.epoch;
-    }
+  async function look(shard: number): Promise<void> {
+    const known = epochs.of(shard);
+    if (!known) return;
+    const found = await loadedVersions(redisOf(shard), known, [ownScripts]);
+    if (found.length > 0) seenIn[shard] = known.epoch;
+  }
+
+  /** One that cannot be asked is asked again with the next refresh. */
+  function lookOnce(shard: number): Promise<void> {
+    const looking =
+      running.get(shard) ??
+      look(shard)
+        .catch(() => {})
+        .finally(() => running.delete(shard));
+    running.set(shard, looking);
+    return looking;
   }
 
   return {
     lacking,
-    refresh() {
-      running ??= look().finally(() => {
-        running = undefined;
-      });
-      return running;
+    async refresh() {
+      await Promise.all(lacking().map(lookOnce));
     },
   };
 }

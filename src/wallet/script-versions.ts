@@ -34,15 +34,25 @@ export interface ScriptNote {
 export function createScriptNote(pool: pg.Pool): ScriptNote {
   let notedAt = Number.NEGATIVE_INFINITY;
   const { version, format, templates } = ownScripts;
+  /** It becomes due several times a second while PostgreSQL stands still. */
+  let running: Promise<void> | undefined;
+
+  async function note(): Promise<void> {
+    const noted = await pool.query(noteQuery, [version]);
+    if (noted.rowCount === 0) {
+      await pool.query(insertQuery, [version, format, JSON.stringify(templates)]);
+      await pool.query(forgetQuery);
+    }
+    notedAt = performance.now();
+  }
+
   return {
-    async write() {
-      if (performance.now() - notedAt < noteMs) return;
-      const noted = await pool.query(noteQuery, [version]);
-      if (noted.rowCount === 0) {
-        await pool.query(insertQuery, [version, format, JSON.stringify(templates)]);
-        await pool.query(forgetQuery);
-      }
-      notedAt = performance.now();
+    write() {
+      if (performance.now() - notedAt < noteMs) return Promise.resolve();
+      running ??= note().finally(() => {
+        running = undefined;
+      });
+      return running;
     },
   };
 }
