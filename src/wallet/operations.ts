@@ -5,6 +5,7 @@
  * The reply is a function of the recorded operation alone (`Recorded`), so the first answer, a replay an hour later and
  * `GET /v1/operations/:id` cannot differ.
  */
+import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal.ts';
@@ -29,18 +30,6 @@ function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof
     if (error instanceof NewerRecord) return 'newer';
     throw error;
   }
-}
-
-/** What Redis says of an earlier attempt; where it cannot be asked, what became of that one stays unknown. */
-function asked<T>(answer: Promise<T>): Promise<T> {
-  return answer.catch((error: unknown) => {
-    throw new Problem(
-      'outcome_unknown',
-      'an earlier attempt cannot be looked up at the moment',
-      {},
-      { cause: error },
-    );
-  });
 }
 
 export type Durability = 'journal' | 'ledger';
@@ -200,12 +189,26 @@ export function createOperations(
     }));
   }
 
+  /**
+   * What the shard's Redis says of an earlier attempt. Where it cannot be asked, or nobody has confirmed that the one that
+   * answered still holds the shard, what became of that attempt stays unknown.
+   */
+  async function ofShard<T>(shard: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
+    const redis = nodes.of(shard);
+    const detail = 'an earlier attempt cannot be looked up at the moment';
+    const answer = await ask(redis).catch((error: unknown) => {
+      throw new Problem('outcome_unknown', detail, {}, { cause: error });
+    });
+    if (!nodes.believes(shard, redis)) throw new Problem('outcome_unknown', detail);
+    return answer;
+  }
+
   async function fromBooks(operation: OperationHex): Promise<Recorded | undefined> {
     return (await inBooks([operation]))[0];
   }
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
-    const [found] = await asked(nodes.of(shard).xrange(keys.journal(shard), streamId, streamId));
+    const [found] = await ofShard(shard, (redis) => redis.xrange(keys.journal(shard), streamId, streamId));
     if (!found) return undefined;
     const record = readRecord(found[0], found[1]);
     if (record === 'newer') return record;
@@ -284,7 +287,7 @@ export function createOperations(
     if (performed) return performed;
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
     const shard = wallet.shardOf(member);
-    const entry = parseEntry(await asked(nodes.of(shard).get(keys.idempotency(shard, key))));
+    const entry = parseEntry(await ofShard(shard, (redis) => redis.get(keys.idempotency(shard, key))));
     if (!entry) return undefined;
     const recorded = await replay(entry.operation, entry.streamId);
     if (entry.fingerprint !== draft.fingerprint) throw reused(entry.operation, recorded, draft.request.body);
@@ -350,7 +353,7 @@ export function createOperations(
   async function remembers(draft: Parameters<Operations['remembers']>[0]): Promise<boolean> {
     const key = referenceKeyOf(draft.program, draft.client, draft.kind, draft.reference);
     const shard = wallet.shardOf(draft.member);
-    return (await nodes.of(shard).exists(keys.idempotency(shard, key))) === 1;
+    return (await ofShard(shard, (redis) => redis.exists(keys.idempotency(shard, key)))) === 1;
   }
 
   async function levelAfter(of: Recorded, waiting: Soon<Waited>): Promise<Durability> {
