@@ -26,6 +26,18 @@ export interface DailyLimit {
 
 const keptSeconds = 2 * 86_400;
 
+/** Counts points and answers how many the day has had. Whatever fails here comes before the movement. */
+async function reserve(redis: AnyRedis, counter: string, points: Points): Promise<number> {
+  try {
+    const used = await redis.incrby(counter, points);
+    if (used === points) await redis.expire(counter, keptSeconds);
+    return used;
+  } catch (error) {
+    const detail = 'the limit of this key for the day cannot be counted at the moment; nothing was applied';
+    throw new Problem('not_ready', detail, {}, { cause: error });
+  }
+}
+
 /** Counters stand in Redis, one a key and day of the program's zone. */
 export function createDailyLimit(redis: AnyRedis): DailyLimit {
   return {
@@ -33,9 +45,9 @@ export function createDailyLimit(redis: AnyRedis): DailyLimit {
       if (pointsPerDayMax === undefined || points === 0) return work();
       const day = DateTime.fromMillis(programNow(program), { zone: program.timeZone }).toISODate() ?? '';
       const counter = keys.dailyPoints(keyId, day);
-      const used = await redis.incrby(counter, points);
-      if (used === points) await redis.expire(counter, keptSeconds);
-      const giveBack = () => redis.decrby(counter, points);
+      const used = await reserve(redis, counter, points);
+      // What cannot be given back stays reserved: the movement's own answer is what the caller has to hear.
+      const giveBack = () => redis.decrby(counter, points).catch(() => {});
       if (used > pointsPerDayMax) {
         await giveBack();
         if (await isRetry()) return work();
