@@ -5,7 +5,7 @@
  * master, and all that is said of "the Redis" elsewhere (identity, scripts, settings, SCAN) holds for each master by itself. A
  * redirection is never followed: it says that nothing was carried out, and that the topology must be read again.
  */
-import type { Cluster, Redis } from 'ioredis';
+import { Cluster, type Redis } from 'ioredis';
 import { createBlockingRedis, createRedis } from './redis.ts';
 import { clusterClient, nodeAt, openCluster } from './redis-cluster.ts';
 import { isClusterUrl } from './redis-topology.ts';
@@ -77,9 +77,12 @@ export function createAnyRedis(redisUrl: string, commandTimeoutMs = 5_000): AnyR
 
 const readyMs = 10_000;
 
-/** Waits until commands are taken, but not for long: who starts while Redis is away goes on, and readiness says so. */
+/**
+ * Waits until a cluster's client takes commands, but not for long: who starts while Redis is away goes on, and readiness says
+ * so. A connection to one Redis keeps commands until their timeout.
+ */
 export async function whenReady(redis: AnyRedis): Promise<void> {
-  if (redis.status === 'ready') return;
+  if (!(redis instanceof Cluster) || redis.status === 'ready') return;
   await new Promise<void>((resolve) => {
     const done = () => {
       clearTimeout(timer);
