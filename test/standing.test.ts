@@ -189,6 +189,28 @@ describe('what the service says of itself', () => {
     await waitFor('it is ready again', async () => (await fetch(`${otherApi.url}/readyz`)).status === 200);
   });
 
+  test('/readyz/partly stays ready while only some shards wait for a person', async () => {
+    const both = async () =>
+      Promise.all(['', '/partly'].map(async (path) => (await fetch(`${otherApi.url}/readyz${path}`)).status));
+    const behind = (shards: number) =>
+      engine.pool.query(
+        `insert into shard_state (shard, state, reason) select n, 'ledger_behind', 'said by a test' from generate_series(0, $1::int - 1) n
+         on conflict do nothing`,
+        [shards],
+      );
+    await engine.withoutWriter(async () => {
+      try {
+        await behind(1);
+        await waitFor('some are not served', async () => (await both()).join() === '503,200');
+        await behind(shardCount);
+        await waitFor('none is served', async () => (await both()).join() === '503,503');
+      } finally {
+        await engine.pool.query('delete from shard_state');
+      }
+    });
+    await waitFor('all are served', async () => (await both()).join() === '200,200');
+  });
+
   test('/metrics counts requests by route and status, with names and units as Prometheus wants them', async () => {
     await shop.pos('GET', '/v1/members/nobody/balances');
     const text = await (await fetch(`${engine.url}/metrics`)).text();

@@ -54,6 +54,20 @@ const booksBehindSecondsMax = 30;
 /** Journals are refused at nine tenths of their limit: the rest is for captures, releases and refunds. */
 const admittedShare = 0.9;
 
+/** How far this clock and those of the servers that answered differ, where that is too much for one of them. */
+export function skewFaults(skewsMs: readonly number[], skewMsMax: number): Fault[] {
+  const most = Math.max(0, ...skewsMs);
+  if (most <= skewMsMax) return [];
+  return [
+    {
+      reason: 'clock_skew',
+      detail: `this clock and that of Redis differ by ${Math.round(most / 1_000)} s`,
+      // Movements go on at the servers whose clocks agree with this one.
+      isPartial: Math.min(...skewsMs) <= skewMsMax,
+    },
+  ];
+}
+
 interface BooksRow {
   shard: number;
   epoch: number;
@@ -119,14 +133,7 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
     if (skews.length === 0) return found;
     // Of several clocks the one nearest to this one decides whether this one can be believed: another is the odd one out.
     noteSkew(Math.min(...skews), options.clockSkewMsMax);
-    const skew = Math.max(...skews);
-    if (skew > options.clockSkewMsMax) {
-      found.push({
-        reason: 'clock_skew',
-        detail: `this clock and that of Redis differ by ${Math.round(skew / 1_000)} s`,
-      });
-    }
-    return found;
+    return [...found, ...skewFaults(skews, options.clockSkewMsMax)];
   }
 
   /** Of a server that does not answer the last measure stays. */
@@ -177,12 +184,13 @@ export async function watchStanding(options: StandingOptions): Promise<Standing>
 
   /** Shards that only a person can open again. */
   async function checkShards(): Promise<Fault[]> {
-    const { rows } = await pool.query<{ state: string; shards: string }>(
-      `select state, string_agg(shard::text, ', ' order by shard) as shards from shard_state where state = 'ledger_behind' group by state`,
+    const { rows } = await pool.query<{ state: string; shards: string; count: number }>(
+      `select state, string_agg(shard::text, ', ' order by shard) as shards, count(*)::int as count from shard_state where state = 'ledger_behind' group by state`,
     );
-    return rows.map(({ state, shards }) => ({
+    return rows.map(({ state, shards, count }) => ({
       reason: state,
       detail: `shards ${shards}: PostgreSQL is older than their journals reach; npm run recover -- --status says what can be done`,
+      isPartial: count < journalKeys.length,
     }));
   }
 
