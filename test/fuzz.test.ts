@@ -6,10 +6,11 @@ import type { FuzzReport } from '../loadtest/fuzz/run.ts';
 
 test('valid, broken and random calls at every route: no 5xx, no change without an answer, no death, no drift', async () => {
   const command = fileURLToPath(new URL('../loadtest/fuzz/command.ts', import.meta.url));
+  const cluster = process.env.REDIS_MODE === 'cluster' ? ['--cluster'] : [];
   const { code, text } = await new Promise<{ code: number; text: string }>((resolve) => {
     execFile(
       process.execPath,
-      [command, '--seconds', '20', '--seed', '7'],
+      [command, '--seconds', '20', '--seed', '7', ...cluster],
       { timeout: 150_000, maxBuffer: 16_777_216 },
       (error, stdout, stderr) =>
         resolve({ code: error ? Number(error.code ?? -1) : 0, text: stdout + stderr }),

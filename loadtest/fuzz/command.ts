@@ -7,7 +7,7 @@ import { print } from '#src/platform/command.ts';
 import { startFuzzEngine } from './engine.ts';
 import { fuzz } from './run.ts';
 
-const help = `npm run fuzz -- [--seconds N] [--seed S] [--steps N]
+const help = `npm run fuzz -- [--seconds N] [--seed S] [--steps N] [--cluster]
 
 Starts PostgreSQL, Redis, API, ledger writer and upkeep in a folder of its own and calls every route of the OpenAPI document
 with valid, broken and random bodies, headers, ids and sequences. A finding is a 5xx other than outcome_unknown, a reply
@@ -16,6 +16,7 @@ that is no problem document, no reply, a change that nobody was answered, a quar
   --seconds N  how long (default 60)
   --seed S     the same seed makes the same calls (default 1)
   --steps N    ends after so many calls: the step of a finding and one more shows it again
+  --cluster    on a Redis Cluster of three masters with a replica each
 
 The last line is one JSON object; exit 1 on any finding.
 `;
@@ -34,6 +35,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string' },
       seed: { type: 'string' },
       steps: { type: 'string' },
+      cluster: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   });
@@ -52,7 +54,7 @@ async function main(): Promise<number> {
   await mkdir(base, { recursive: true });
   const folder = await mkdtemp(join(base, 'fuzz-'));
   try {
-    const engine = await startFuzzEngine({
+    const surroundings = {
       folder,
       checkout,
       cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
@@ -60,7 +62,8 @@ async function main(): Promise<number> {
       isQuick: true,
       abort: interrupt.signal,
       print,
-    });
+    };
+    const engine = await startFuzzEngine(surroundings, values.cluster === true);
     try {
       const report = await fuzz(engine, settings, interrupt.signal);
       for (const { step, what, call } of report.findings) print(`step ${step}: ${what}\n  ${call}`);

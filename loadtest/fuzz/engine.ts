@@ -2,7 +2,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { createProgram } from '#src/earning/program.ts';
 import { demoDefinition } from '#src/earning/samples/demo.ts';
@@ -12,15 +11,17 @@ import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createRedis } from '#src/platform/redis.ts';
+import type { RedisNodes } from '#src/platform/redis-nodes.ts';
+import { openShardNodes } from '#src/wallet/shard-nodes.ts';
 import { type Surroundings, startNode } from '../contestant.ts';
+import { startRedisCluster } from '../setup/redis-cluster.ts';
 
 export interface FuzzEngine {
   readonly port: number;
   readonly url: string;
   readonly databaseUrl: string;
   readonly pool: pg.Pool;
-  readonly redis: Redis;
+  readonly nodes: RedisNodes;
   readonly tokens: readonly string[];
   readonly logPath: string;
   /** The name of a process that has died; undefined while all live. */
@@ -30,6 +31,7 @@ export interface FuzzEngine {
 
 const roles = ['pos', 'checkout', 'care', 'finance', 'partner', 'admin'] as const;
 const readyMsMax = 90_000;
+const shardCount = 4;
 
 async function found(pool: pg.Pool): Promise<string[]> {
   const tokens: string[] = [];
@@ -66,20 +68,21 @@ async function untilReady(port: number, ended: () => string | undefined): Promis
 }
 
 /** Starts it all; `stop` ends what was started, also after a failure half way. */
-export async function startFuzzEngine(around: Surroundings): Promise<FuzzEngine> {
+export async function startFuzzEngine(around: Surroundings, isOnCluster: boolean): Promise<FuzzEngine> {
   await using stack = new AsyncDisposableStack();
   const dataDir = join(around.folder, 'service');
   await mkdir(dataDir, { recursive: true });
   const servers = { dataDir, cacheDir: around.cacheDir, abort: around.abort };
   const postgres = await startLocalPostgres(servers);
   stack.defer(() => postgres.stop());
-  const redis = await startLocalRedis({ ...servers, maxmemoryMb: 256 });
+  const start = isOnCluster ? startRedisCluster : startLocalRedis;
+  const redis = await start({ ...servers, maxmemoryMb: 256 });
   stack.defer(() => redis.stop());
   await prepareDatabase(postgres.url);
   const pool = createPool(postgres.url, 2);
   stack.defer(() => pool.end());
-  const commands = createRedis(redis.url);
-  stack.defer(() => commands.disconnect());
+  const nodes = await openShardNodes(redis.url, shardCount);
+  stack.defer(() => nodes.close());
   const tokens = await found(pool);
   const port = await freeLoopbackPort();
   const env = {
@@ -88,15 +91,17 @@ export async function startFuzzEngine(around: Surroundings): Promise<FuzzEngine>
     DATA_DIR: dataDir,
     PORT: String(port),
     LISTEN_HOST: '127.0.0.1',
-    SHARD_COUNT: '4',
+    SHARD_COUNT: String(shardCount),
   };
-  const nodes = (['workers/ledger-writer.ts', 'src/main.ts', 'workers/upkeep.ts'] as const).map((script) => {
-    const name = script.replace(/^.*\/(.*)\.ts$/, '$1');
-    const node = startNode(name, [script, dataDir], around, env);
-    stack.defer(() => node.stop());
-    return { name, node };
-  });
-  const dead = () => nodes.find(({ node }) => node.hasExited())?.name;
+  const processes = (['workers/ledger-writer.ts', 'src/main.ts', 'workers/upkeep.ts'] as const).map(
+    (script) => {
+      const name = script.replace(/^.*\/(.*)\.ts$/, '$1');
+      const node = startNode(name, [script, dataDir], around, env);
+      stack.defer(() => node.stop());
+      return { name, node };
+    },
+  );
+  const dead = () => processes.find(({ node }) => node.hasExited())?.name;
   await untilReady(port, dead);
   const all = stack.move();
   return {
@@ -104,7 +109,7 @@ export async function startFuzzEngine(around: Surroundings): Promise<FuzzEngine>
     url: `http://127.0.0.1:${port}`,
     databaseUrl: postgres.url,
     pool,
-    redis: commands,
+    nodes,
     tokens,
     logPath: join(around.folder, 'main.log'),
     dead,

@@ -6,7 +6,6 @@ import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { renderReport } from '#src/ledger/audit-report.ts';
-import { onlyNode } from '#src/platform/redis-nodes.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { callOf, type FuzzCall, operationsOf } from './call.ts';
 import { chanceOf } from './chance.ts';
@@ -101,7 +100,7 @@ function createMemory() {
 }
 
 /** Waits until the books hold every record of the journals. */
-async function drained({ pool, redis }: FuzzEngine): Promise<boolean> {
+async function drained({ pool, nodes }: FuzzEngine): Promise<boolean> {
   const deadline = performance.now() + drainMs;
   for (;;) {
     const { rows } = await pool.query<{ shard: number; epoch: number; seq: number }>(
@@ -109,7 +108,7 @@ async function drained({ pool, redis }: FuzzEngine): Promise<boolean> {
     );
     const behind = await Promise.all(
       rows.map(async ({ shard, epoch, seq }) => {
-        const [last] = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
+        const [last] = await nodes.of(shard).xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
         return last?.[0] !== `${epoch}-${seq}`;
       }),
     );
@@ -145,7 +144,7 @@ async function judgeBooks(
   const connection = auditConnection(engine.databaseUrl);
   await connection.connect();
   try {
-    const report = await audit({ connection, nodes: onlyNode(engine.redis) });
+    const report = await audit({ connection, nodes: engine.nodes });
     if (!report.clean) found(`the audit: ${renderReport(report).slice(-1_500)}`);
     return { findings, operations: rows.length, drift: report.driftPoints };
   } finally {
