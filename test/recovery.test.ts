@@ -9,7 +9,16 @@ import { parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { scriptsOf } from '#src/wallet/scripts.ts';
 import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
-import { copyRedis, cutShort, flap, putBack, putInto, restartRedis } from './house/older-redis.ts';
+import {
+  copyRedis,
+  cutShort,
+  fileIsAtRest,
+  flap,
+  putBack,
+  putInto,
+  replicate,
+  restartRedis,
+} from './house/older-redis.ts';
 
 const engine = await startEngine({
   onlyOneRedis: 'copies, cuts and puts back its file, and makes it a replica by hand',
@@ -176,6 +185,16 @@ describe('a Redis that is as new as the books or newer', () => {
     expect((await shop.balances(member)).available).toBe(17);
   }, 60_000);
 
+  test('stays warm when a first replica is attached, which gives its history another name', async () => {
+    const { member, shard } = await withPoints(100);
+    const before = await latestEpoch(shard);
+    await replicate(stores);
+    const after = await newEpoch(shard, before);
+    expect(after).toMatchObject({ cold_below: before.cold_below, lost_from: null });
+    await served(member);
+    expect((await shop.balances(member)).available).toBe(100);
+  }, 60_000);
+
   test('stays warm with a file that was cut short behind the books; what was cut is named', async () => {
     const { member, shard } = await withPoints(10);
     await engine.drained();
@@ -196,6 +215,7 @@ describe('a Redis that is as new as the books or newer', () => {
     await served(member);
     expect((await shop.balances(member)).available).toBe(13);
     // Redis read the file without the last script, but must not find that script's commands in it another time.
+    await fileIsAtRest(stores);
     await restartRedis(stores, async () => {});
     await newEpoch(shard, after);
     await served(member);

@@ -27,12 +27,12 @@ describe('a cluster of the harness', () => {
     const answers = await cluster.ask(master, async (redis) => [
       await redis.set('{s03}:x', '1'),
       ...(await Promise.all(
-        ['appendonly', 'appendfsync', 'maxmemory-policy'].map(async (name) =>
+        ['appendonly', 'appendfsync', 'maxmemory-policy', 'repl-backlog-ttl'].map(async (name) =>
           String(Object.values(await redis.config('GET', name)).at(-1)),
         ),
       )),
     ]);
-    expect(answers).toEqual(['OK', 'yes', 'always', 'noeviction']);
+    expect(answers).toEqual(['OK', 'yes', 'always', 'noeviction', '0']);
   });
 
   test('finds the node of a key as the nodes do', async () => {

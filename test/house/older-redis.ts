@@ -13,9 +13,10 @@ function fileFolder(stores: Stores): string {
   return join(stores.folder, 'redis', 'appendonlydir');
 }
 
-async function fileIsAtRest(stores: Stores): Promise<void> {
+/** Waits until Redis has written its file anew, where it does so. */
+export async function fileIsAtRest({ redis }: Pick<Stores, 'redis'>): Promise<void> {
   await waitFor('the file is not being rewritten', async () => {
-    const state = await stores.redis.info('persistence');
+    const state = await redis.info('persistence');
     return /aof_rewrite_in_progress:0/.test(state) && /aof_rewrite_scheduled:0/.test(state);
   });
 }
@@ -72,6 +73,23 @@ async function onCopy(
     older.disconnect();
     await server.stop();
   }
+}
+
+/** Attaches a replica to the Redis that runs, waits until it has everything, and takes it away again. */
+export async function replicate(stores: Stores): Promise<void> {
+  const master = new URL(stores.redisUrl);
+  const folder = join(stores.folder, 'replica');
+  await onCopy(folder, async (replica) => {
+    await replica.config('SET', 'masterauth', String(stores.redis.options.password));
+    // By default a master waits five seconds for more replicas that may want the same copy.
+    await stores.redis.config('SET', 'repl-diskless-sync-delay', '0');
+    await replica.replicaof('127.0.0.1', Number(master.port));
+    await waitFor('the replica has everything', async () =>
+      /master_link_status:up/.test(await replica.info('replication')),
+    );
+    // While it writes its first file it would refuse to end.
+    await fileIsAtRest({ redis: replica });
+  });
 }
 
 /** Puts an older copy's data into the Redis that runs, in one go: process, connections, scripts and identity stay. */

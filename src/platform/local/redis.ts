@@ -107,6 +107,9 @@ aof-load-truncated yes
 save ""
 # The default of 64 MB rewrote the file 5 times in 11 seconds of load.
 auto-aof-rewrite-min-size 2gb
+# A master that has been without a replica for so long (one hour by default) would change its replication id by itself, which
+# closes every shard for a recovery.
+repl-backlog-ttl 0
 # A wallet must never be evicted: out of memory is an answer, a missing member is not.
 maxmemory ${options.maxmemoryMb ?? 2048}mb
 maxmemory-policy noeviction
