@@ -193,6 +193,15 @@ describe('the judge', () => {
     expect(findings).toEqual([]);
   });
 
+  test('what was shown before the last records were booked is right for then', () => {
+    const { findings } = verdictAfter(({ books, shown }) => {
+      for (const record of books.records.slice(3)) record.atMs += 5_000;
+      const then = { fromMs: nowMs + 1_000, toMs: nowMs + 1_000 };
+      shown[0] = { ...shown[0]!, ...then, figures: { available: 50, pending: 0, held: 20, debt: 0 } };
+    });
+    expect(findings).toEqual([]);
+  });
+
   test('a transfer that never arrived leaves the books unbalanced', () => {
     const { counts } = verdictAfter(({ books }) => {
       const record = books.records[1]!;

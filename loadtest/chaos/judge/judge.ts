@@ -1,8 +1,8 @@
 /** PURE. The verdict: the replayed books against the tables beside them, against the callers' list and against what was shown. */
-import type { Charge, Evidence, Finding } from './evidence.ts';
+import type { Charge, Evidence, Figures, Finding } from './evidence.ts';
 import { checkLineage } from './lineage.ts';
 import { checkPromises } from './promises.ts';
-import { figuresOf, type Replayed, replay } from './replay.ts';
+import { figuresOf, type MemberState, type Replayed, replay } from './replay.ts';
 import { checkRules } from './rules.ts';
 
 export interface Verdict {
@@ -13,6 +13,8 @@ export interface Verdict {
   readonly counts: Readonly<Record<Charge, number>>;
   readonly findings: readonly Finding[];
 }
+
+const nobody: MemberState = { lots: new Map(), holds: new Map(), debts: new Map() };
 
 function drift(detail: string): Finding {
   return { charge: 'drift', detail };
@@ -73,11 +75,25 @@ function checkTables({ books }: Evidence, { members, accounts }: Replayed): Find
   return found;
 }
 
-function checkShown({ shown }: Evidence, { members }: Replayed): Finding[] {
-  return shown.flatMap(({ member, figures: { available, pending, held, debt }, fromMs, toMs }) => {
-    const state = members.get(member) ?? { lots: new Map(), holds: new Map(), debts: new Map() };
-    const own = [fromMs, toMs].map((atMs) => Object.values(figuresOf(state, atMs)).join('/'));
+/** A member's figures as the records up to a moment leave them. */
+function figuresUntil({ books }: Evidence, member: number, atMs: number): Figures {
+  const records = books.records.filter((record) => record.member === member && record.atMs <= atMs);
+  return figuresOf(replay(records).members.get(member) ?? nobody, atMs);
+}
+
+/**
+ * What was shown is what the books say for then. They are read a little later, and a hold that ended in between is booked by
+ * then; a member's time can be some seconds ahead of the reader's: either view will do.
+ */
+function checkShown(evidence: Evidence, { members }: Replayed): Finding[] {
+  return evidence.shown.flatMap(({ member, figures, fromMs, toMs }) => {
+    const { available, pending, held, debt } = figures;
     const theirs = [available, pending, held, debt].join('/');
+    const inTheEnd = members.get(member) ?? nobody;
+    const own = [
+      ...[fromMs, toMs].map((atMs) => figuresOf(inTheEnd, atMs)),
+      ...[fromMs, toMs].map((atMs) => figuresUntil(evidence, member, atMs)),
+    ].map((each) => Object.values(each).join('/'));
     return own.includes(theirs)
       ? []
       : [drift(`member ${member} is shown ${theirs}, the replay says ${own[0]}`)];
