@@ -12,7 +12,8 @@ import { keys } from '#src/wallet/keys.ts';
 import { withRedis } from '../../setup/with-redis.ts';
 import { type House, shardCount } from '../house.ts';
 import { maxmemoryMb, type RedisNode } from '../house-redis.ts';
-import { startProxy } from '../proxy.ts';
+import { type Link, startProxy } from '../proxy.ts';
+import type { Random } from '../random.ts';
 import { kill } from './destroying.ts';
 import { type Fault, seen } from './fault.ts';
 
@@ -51,6 +52,18 @@ async function startReplica(house: House, master: RedisNode) {
   return { server, dataDir, link, ask };
 }
 
+/** Cuts the replica off, until half of the shards have gone on without it, or for as long as that can be waited for. */
+async function fallBehind(master: RedisNode, link: Link, random: Random): Promise<void> {
+  link.freeze();
+  const before = await lastIds(master.server.adminUrl);
+  const hasGoneOn = async () => {
+    const now = await lastIds(master.server.adminUrl);
+    return now.filter((id, shard) => id !== before[shard]).length >= shardCount / 2;
+  };
+  await waitUntil(hasGoneOn, 5_000, 50);
+  await delay(random.whole(100, 1_500));
+}
+
 const staleReplica: Fault = {
   name: 'redis-stale-replica',
   does: 'a replica that was cut off for a while takes the place of a Redis that is gone',
@@ -59,8 +72,7 @@ const staleReplica: Fault = {
   async inject({ house, random }) {
     const master = (await house.redis.masters())[0]!;
     const { server, dataDir, link, ask } = await startReplica(house, master);
-    link.freeze();
-    await delay(random.whole(100, 1_500));
+    await fallBehind(master, link, random);
     const ahead = await lastIds(master.server.adminUrl);
     await kill(master);
     const behind = await lastIds(server.adminUrl);
@@ -86,8 +98,7 @@ const resynced: Fault = {
     const master = (await house.redis.masters())[0]!;
     const { server, link, ask } = await startReplica(house, master);
     try {
-      link.freeze();
-      await delay(random.whole(100, 1_500));
+      await fallBehind(master, link, random);
       await ask((redis) => redis.replicaof('NO', 'ONE'));
       const behind = await lastIds(server.adminUrl);
       const ahead = await withRedis(master.server.adminUrl, async (redis) => {
