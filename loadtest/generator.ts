@@ -14,6 +14,7 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { memberName } from './requests.ts';
 import { replyEnd, templateOf } from './wire.ts';
 
 export interface LoadSettings {
@@ -56,7 +57,7 @@ function order(): string {
   return runPart + count.toString(36).padStart(8, '0');
 }
 function member(): string {
-  return `m-${String(Math.floor(Math.random() * settings.members)).padStart(5, '0')}`;
+  return memberName(Math.floor(Math.random() * settings.members));
 }
 function now(): string {
   return new Date().toISOString();

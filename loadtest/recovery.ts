@@ -12,7 +12,7 @@ import type { NodeProcess, Surroundings } from './contestant.ts';
 import { type Drive, percentileMs, type Reply, sendAll, sendAtRate } from './driver.ts';
 import { drained, watchLag } from './lag.ts';
 import { runLoad } from './load.ts';
-import { accrual, balances } from './requests.ts';
+import { accrual, balances, memberName } from './requests.ts';
 import { populate } from './setup/engine.ts';
 import { type Installation, openInstallation, shardCount } from './setup/installation.ts';
 import { templateOf } from './wire.ts';
@@ -31,24 +31,29 @@ interface Scene {
   readonly named: readonly string[];
 }
 
-function nameOf(index: number): string {
-  return `m-${String(index).padStart(5, '0')}`;
-}
-
-function bytesOf(request: string, member: string): Buffer {
-  return templateOf(request, {
+/** Makes the bytes of a request for a member; its text is taken apart once. */
+function bytesFor(request: string): (member: string) => Buffer {
+  let member = memberName(0);
+  const { bytes, patches } = templateOf(request, {
     member: () => member,
     reference: () => crypto.randomUUID(),
     order: () => crypto.randomUUID(),
     now: () => new Date().toISOString(),
-  }).bytes;
+  });
+  return (of) => {
+    member = of;
+    const own = Buffer.from(bytes);
+    for (const { at, next } of patches) own.write(next(), at, 'latin1');
+    return own;
+  };
 }
 
 function driveOf({ installation }: Pick<Scene, 'installation'>, request: string, members: number): Drive {
+  const bytesOf = bytesFor(request);
   return {
     port: installation.port,
     connections,
-    request: (index) => bytesOf(request, nameOf(index % members)),
+    request: (index) => bytesOf(memberName(index % members)),
   };
 }
 
@@ -56,7 +61,7 @@ function driveOf({ installation }: Pick<Scene, 'installation'>, request: string,
 async function shardsOf(port: number, members: number): Promise<number[]> {
   const shards: number[] = [];
   for (let index = 0; index < members; index += 1) {
-    const answer = await fetch(`http://127.0.0.1:${port}/v1/members/${nameOf(index)}/balances`, {
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/members/${memberName(index)}/balances`, {
       headers: { authorization: 'Bearer demo-pos' },
       signal: AbortSignal.timeout(10_000),
     });
@@ -69,7 +74,8 @@ async function shardsOf(port: number, members: number): Promise<number[]> {
 /** Seconds until a request for a member is served, asked again every 10 ms. Throws after a minute. */
 async function untilServed({ installation }: Scene, member: string, request: string): Promise<number> {
   const startedMs = performance.now();
-  const drive: Drive = { port: installation.port, connections: 1, request: () => bytesOf(request, member) };
+  const bytesOf = bytesFor(request);
+  const drive: Drive = { port: installation.port, connections: 1, request: () => bytesOf(member) };
   while (performance.now() - startedMs < 60_000) {
     const [reply] = await sendAll(drive, 1);
     if (reply!.status >= 200 && reply!.status < 300) return (performance.now() - startedMs) / 1_000;
@@ -302,6 +308,6 @@ export async function measureRecovery(around: Surroundings): Promise<void> {
   stack.defer(() => lag.close());
   await drained(lag);
   const shards = await shardsOf(installation.port, 10 * shardCount);
-  const named = Array.from({ length: shardCount }, (_, shard) => nameOf(shards.indexOf(shard)));
+  const named = Array.from({ length: shardCount }, (_, shard) => memberName(shards.indexOf(shard)));
   await measure({ installation, redis, pool, around, named });
 }

@@ -1,4 +1,9 @@
-/** The requests that the load generator sends; the same receipt of two lines for every contestant. */
+/** The requests that the load generator sends, the same receipt of two lines for every contestant, and whom they are about. */
+
+/** The n-th member of a benchmark, from 0; five digits, so that a request's length does not change. */
+export function memberName(index: number): string {
+  return `m-${String(index).padStart(5, '0')}`;
+}
 
 function request(method: string, path: string, key: string, body: string): string {
   const head = [

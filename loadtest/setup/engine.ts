@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import type { Contestant, Standing, Surroundings } from '../contestant.ts';
 import { drained, watchLag } from '../lag.ts';
-import { accrual, accrualInBooks, balances, redemption } from '../requests.ts';
+import { accrual, accrualInBooks, balances, memberName, redemption } from '../requests.ts';
 import { openInstallation } from './installation.ts';
 
 const itemsPerCall = 1_000;
@@ -30,7 +30,7 @@ export async function populate(port: number, members: number): Promise<void> {
   const occurredAt = new Date().toISOString();
   for (let from = 0; from < members; from += itemsPerCall) {
     const names = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => from + i).map(
-      (number) => `m-${String(number).padStart(5, '0')}`,
+      memberName,
     );
     await post(port, '/v1/members/bulk', 'demo-pos', { items: names.map((member) => ({ member })) });
     const items = names.map((member) => ({
@@ -51,7 +51,7 @@ async function meet(port: number, members: number): Promise<void> {
   const occurredAt = new Date().toISOString();
   for (let from = 0; from < members; from += itemsPerCall) {
     const items = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => ({
-      member: `m-${String(from + i).padStart(5, '0')}`,
+      member: memberName(from + i),
       reference: `meet/${occurredAt}/${from + i}`,
       occurredAt,
       purchase: { currency: 'EUR', lines: [{ line: 1, amount: 0 }] },

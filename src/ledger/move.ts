@@ -5,8 +5,8 @@
  * (1) The fence, because in a slot that is on its way a script would find some keys and miss others half way through. (2) What
  * the journal holds is written to the books, so that whatever becomes of the keys now, nothing is lost. (3) The slot is
  * declared to be leaving the one and coming to the other master; all its keys follow, the journal last. (4) The target, the
- * source and then the other masters are told that the slot is the target's. (5) Recovery opens the next epoch there, as after every change
- * of the Redis that answers: warm, because the journal and the members are all there.
+ * source and then the other masters are told that the slot is the target's. (5) Recovery opens the next epoch there, as after
+ * every change of the Redis that answers: warm, because the journal and the members are all there.
  *
  * The row in `shard_move` stays until the target owns the slot, so a move that was interrupted (a writer died, a
  * master failed over) goes on by itself from where it stands: one that has begun is fenced and in the books. One whose target

@@ -5,10 +5,11 @@ import { writerName } from './lease.ts';
 /** Far above any turn; a connection that is silent for so long is given up. */
 const statementMs = 15_000;
 
-/** Connects a writer. Answers the connection and the number of its PostgreSQL process. */
+/** Connects a writer; `onBroken` is called when the connection ends. Answers it and the number of its PostgreSQL process. */
 export async function openConnection(
   databaseUrl: string,
   owner: string,
+  onBroken: (client: pg.Client) => void,
 ): Promise<{ readonly client: pg.Client; readonly pid: number }> {
   const client = new pg.Client({
     connectionString: databaseUrl,
@@ -18,8 +19,7 @@ export async function openConnection(
     query_timeout: statementMs,
     keepAlive: true,
   });
-  // The writer listens too; until it does, a broken connection must not end the process.
-  client.on('error', () => {});
+  client.on('error', () => onBroken(client));
   await client.connect();
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
   return { client, pid: rows[0]!.pid };

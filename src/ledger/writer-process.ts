@@ -63,9 +63,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
 
   async function connect(): Promise<pg.Client> {
     if (connection) return connection;
-    const { client, pid } = await openConnection(options.databaseUrl, owner);
-    client.on('error', () => {
-      if (connection === client) connection = undefined;
+    const { client, pid } = await openConnection(options.databaseUrl, owner, (broken) => {
+      if (connection === broken) connection = undefined;
     });
     backendPid = pid;
     connection = client;

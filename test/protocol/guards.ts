@@ -4,7 +4,7 @@
  */
 import type { Guard, Protocol } from './protocol.ts';
 import type { Fault } from './search.ts';
-import type { Bounds } from './state.ts';
+import { type Bounds, unused } from './state.ts';
 
 /** A change of a source file; `find` must stand in it exactly once. */
 export interface Edit {
@@ -22,19 +22,7 @@ export interface GuardCase {
   readonly edits: readonly Edit[];
 }
 
-const nothing: Bounds = {
-  operations: 0,
-  loads: 0,
-  evictions: 0,
-  takeovers: 0,
-  restarts: 0,
-  wipes: 0,
-  copies: 0,
-  returns: 0,
-  resyncs: 0,
-  trims: 0,
-  reloads: 0,
-};
+const nothing: Bounds = { ...unused, operations: 0, trims: 0 };
 
 export function boundsOf(bounds: Partial<Bounds>): Bounds {
   return { ...nothing, ...bounds };

@@ -166,7 +166,7 @@ export const nobody: Writer = {
   lostTo: 0,
 };
 
-const unused: Used = {
+export const unused: Used = {
   loads: 0,
   evictions: 0,
   takeovers: 0,

@@ -4,13 +4,12 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '#src/platform/local/processes.ts';
-import { keys } from '#src/wallet/keys.ts';
 import type { House } from '../house.ts';
 import type { HouseCluster } from '../house-cluster.ts';
 import type { RedisNode } from '../house-redis.ts';
 import { isStopped } from '../member-process.ts';
 import type { Random } from '../random.ts';
-import { kill, whileBooksAreBehind } from './destroying.ts';
+import { differing, kill, lastIdsOf, whileBooksAreBehind } from './destroying.ts';
 import { type Bite, type Fault, type Stage, seen } from './fault.ts';
 
 const healed = async (): Promise<void> => undefined;
@@ -108,12 +107,7 @@ async function shardsOf(house: House, { name }: RedisNode): Promise<number[]> {
 async function lastIds(house: House, node: RedisNode, shards: readonly number[]): Promise<string[]> {
   return house.withRedis(node, async (redis) => {
     await redis.readonly();
-    const ids: string[] = [];
-    for (const shard of shards) {
-      const last = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
-      ids.push(last[0]?.[0] ?? '0-0');
-    }
-    return ids;
+    return lastIdsOf(redis, shards);
   });
 }
 
@@ -128,7 +122,7 @@ async function takeOver({ house, random }: Stage, pair: Pair): Promise<string> {
       lastIds(house, master, shards),
       lastIds(house, replica, shards),
     ]);
-    const missed = ahead.filter((id, i) => id !== behind[i]).length;
+    const missed = differing(ahead, behind);
     seen(missed > 0, `${replica.name} is behind`);
     const how = random.pick(['FORCE', 'TAKEOVER']);
     await cluster.ask(cluster.nodeOf(replica), (redis) => redis.call('CLUSTER', 'FAILOVER', how));

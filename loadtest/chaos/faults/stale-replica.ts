@@ -8,25 +8,18 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { readRecord, writeRecord } from '#src/platform/local/record.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
-import { keys } from '#src/wallet/keys.ts';
 import { withRedis } from '../../setup/with-redis.ts';
 import { type House, shardCount } from '../house.ts';
 import { maxmemoryMb, type RedisNode } from '../house-redis.ts';
 import { type Link, startProxy } from '../proxy.ts';
 import type { Random } from '../random.ts';
-import { kill } from './destroying.ts';
+import { differing, kill, lastIdsOf } from './destroying.ts';
 import { type Fault, seen } from './fault.ts';
 
-/** Last id of every journal, as numbers that can be compared within an epoch. */
+const shards = Array.from({ length: shardCount }, (_, shard) => shard);
+
 function lastIds(url: string): Promise<string[]> {
-  return withRedis(url, async (redis) => {
-    const ids: string[] = [];
-    for (let shard = 0; shard < shardCount; shard += 1) {
-      const last = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1);
-      ids.push(last[0]?.[0] ?? '0-0');
-    }
-    return ids;
-  });
+  return withRedis(url, (redis) => lastIdsOf(redis, shards));
 }
 
 let replicas = 0;
@@ -58,7 +51,7 @@ async function fallBehind(master: RedisNode, link: Link, random: Random): Promis
   const before = await lastIds(master.server.adminUrl);
   const hasGoneOn = async () => {
     const now = await lastIds(master.server.adminUrl);
-    return now.filter((id, shard) => id !== before[shard]).length >= shardCount / 2;
+    return differing(now, before) >= shardCount / 2;
   };
   await waitUntil(hasGoneOn, 5_000, 50);
   await delay(random.whole(100, 1_500));
@@ -79,10 +72,10 @@ const staleReplica: Fault = {
     await ask((redis) => redis.replicaof('NO', 'ONE'));
     await link.close();
     house.redis.replace(server, dataDir);
-    const shards = ahead.filter((id, shard) => id !== behind[shard]).length;
-    seen(shards > 0, 'the replica was behind');
+    const missed = differing(ahead, behind);
+    seen(missed > 0, 'the replica was behind');
     return {
-      evidence: `promoted; behind in ${shards} of ${shardCount} shards`,
+      evidence: `promoted; behind in ${missed} of ${shardCount} shards`,
       holdMs: 0,
       heal: async () => undefined,
     };
@@ -112,10 +105,10 @@ const resynced: Fault = {
         seen(taken, 'the older data were taken over');
         return last;
       });
-      const shards = ahead.filter((id, shard) => id !== behind[shard]).length;
-      seen(shards > 0, 'the replica was behind');
+      const missed = differing(ahead, behind);
+      seen(missed > 0, 'the replica was behind');
       return {
-        evidence: `resynchronised; behind in ${shards} of ${shardCount} shards`,
+        evidence: `resynchronised; behind in ${missed} of ${shardCount} shards`,
         holdMs: 0,
         heal: async () => undefined,
       };
