@@ -1,34 +1,62 @@
-/** Timers come back by themselves when Redis has lost them with everything else. */
+/** Timers come back by themselves when Redis has lost them with everything else, and when the worker waits where nothing comes. */
 import { afterAll, expect, test } from 'vitest';
 import { type JobName, jobNames } from '#src/jobs/catalog.ts';
 import { type Handlers, startJobs } from '#src/jobs/queues.ts';
 import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
+import { startProxy } from '../loadtest/chaos/proxy.ts';
 import { startEngine, waitFor } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 
-test('a Redis that has lost the schedule gets it again, and every frequent job runs on', async () => {
+/** Handlers that count their runs. */
+function counting(): { readonly runs: (name: JobName) => number; readonly handlers: Handlers } {
   const runs = new Map<JobName, number>();
-  const handlers = Object.fromEntries(
-    jobNames.map((name) => [name, async () => void runs.set(name, (runs.get(name) ?? 0) + 1)]),
-  ) as unknown as Handlers;
-  const [connection, producer] = [
-    createBlockingAnyRedis(engine.stores.redisUrl),
-    createAnyRedis(engine.stores.redisUrl),
-  ];
-  const { log, metrics } = engine.app.telemetry;
-  const jobs = await startJobs(connection, producer, handlers, log, metrics);
+  const count = (name: JobName) => async () => void runs.set(name, (runs.get(name) ?? 0) + 1);
+  return {
+    runs: (name) => runs.get(name) ?? 0,
+    handlers: Object.fromEntries(jobNames.map((name) => [name, count(name)])) as unknown as Handlers,
+  };
+}
+
+const { log, metrics } = engine.app.telemetry;
+const { redisUrl } = engine.stores;
+
+test('a Redis that has lost the schedule gets it again, and every frequent job runs on', async () => {
+  const { runs, handlers } = counting();
+  const producer = createAnyRedis(redisUrl);
+  const jobs = await startJobs(() => createBlockingAnyRedis(redisUrl), producer, handlers, log, metrics);
   try {
-    await waitFor('the first transfers job runs', () => (runs.get('transfers') ?? 0) > 0, 15_000);
+    await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
     await engine.redis.del(await engine.redis.keys('{bull}:*'));
-    const before = runs.get('transfers')!;
+    const before = runs('transfers');
     // One that was under way may still end.
-    await waitFor('transfers jobs run again', () => runs.get('transfers')! > before + 2, 25_000);
+    await waitFor('transfers jobs run again', () => runs('transfers') > before + 2, 25_000);
     expect(await engine.redis.keys('{bull}:upkeep:repeat:*')).not.toEqual([]);
   } finally {
     await jobs.stop();
-    connection.disconnect();
     producer.disconnect();
   }
 }, 60_000);
+
+test('a worker whose connections hear nothing any more is replaced by one with new connections', async () => {
+  const { runs, handlers } = counting();
+  const producer = createAnyRedis(redisUrl);
+  const { hostname, port, username, password } = new URL(redisUrl);
+  const link = await startProxy('jobs', Number(port));
+  const beyondProxy = new URL(redisUrl);
+  Object.assign(beyondProxy, { hostname, port: String(link.port), username, password });
+  const urls = [beyondProxy.href];
+  const connect = () => createBlockingAnyRedis(urls.shift() ?? redisUrl);
+  const jobs = await startJobs(connect, producer, handlers, log, metrics);
+  try {
+    await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
+    link.freeze();
+    const before = runs('transfers');
+    await waitFor('transfers jobs run again', () => runs('transfers') > before + 2, 50_000);
+  } finally {
+    await jobs.stop();
+    producer.disconnect();
+    await link.close();
+  }
+}, 90_000);

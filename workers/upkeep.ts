@@ -24,11 +24,10 @@ const perRunMax = 200;
 const auditMs = 1_000;
 
 const room = keepRoom(app);
-const connection = createBlockingAnyRedis(config.redisUrl);
 const producer = createAnyRedis(config.redisUrl);
 await whenReady(producer);
 const jobs = await startJobs(
-  connection,
+  () => createBlockingAnyRedis(config.redisUrl),
   producer,
   {
     due: () => bookDue(app),
@@ -60,7 +59,6 @@ log.info('draining');
 await jobs.stop();
 await room.stop();
 health?.close();
-connection.disconnect();
 producer.disconnect();
 await app.close();
 process.exit(0);

@@ -1,4 +1,5 @@
 /** Queue and worker of the catalogue, with their metrics. BullMQ carries timers and side work, never the journal. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
 import type { AnyRedis } from '#src/platform/redis-nodes.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
@@ -12,10 +13,26 @@ export interface Jobs {
 
 const measureMs = 5_000;
 const keptFailed = 1_000;
+/** The most frequent jobs come every two seconds. */
+const overdueMsMax = 15_000;
+const closeMsMax = 10_000;
 
-/** Sets up every schedule and works the queue until stopped. `connection` must have no request limit. */
+interface Working {
+  readonly worker: Worker;
+  readonly connection: AnyRedis;
+  /** When it got its last job, or began; `performance.now()`. */
+  heardAt: number;
+}
+
+/**
+ * Sets up every schedule and works the queue until stopped. `connect` opens a connection without a request limit.
+ *
+ * A worker can wait for ever on a connection that is dead, most of all after failovers of a cluster (bullmq issues 4138,
+ * 3185), and says nothing then. Where jobs are overdue, Redis answers and the worker has got none all that time, it is
+ * replaced by one with connections of its own.
+ */
 export async function startJobs(
-  connection: AnyRedis,
+  connect: () => AnyRedis,
   producer: AnyRedis,
   handlers: Handlers,
   log: Logger,
@@ -37,33 +54,61 @@ export async function startJobs(
     if (!isDoubtful && (await queue.getJobSchedulersCount()) === jobNames.length) return;
     isDoubtful = false;
     await schedule();
-    await worker.resume();
+    await working.worker.resume();
   }
-  const worker = new Worker(
-    queueName,
-    async (job: Job) => {
-      // A timer of another version, which runs beside this one or has run before it: its own upkeep takes the next tick.
-      if (!Object.hasOwn(catalog, job.name)) return undefined;
-      const name = job.name as JobName;
-      catalog[name].payload.parse(job.data);
-      return handlers[name]();
-    },
-    { connection, prefix: queuePrefix, concurrency: jobNames.length, maxStalledCount: 10 },
-  );
-  worker.on('failed', (job, error) => log.error({ err: error, job: job?.name }, 'a job failed'));
-  worker.on('error', (error) => {
-    log.warn({ err: error }, 'the queue cannot be reached');
-    if (!error.message.includes('OOM')) return;
-    // It would ask a full Redis hundreds of times a second; it goes on once the timers can be set.
-    isDoubtful = true;
-    worker.pause(true).catch(() => {});
-  });
+  function work(): Working {
+    const connection = connect();
+    const worker = new Worker(queueName, runJob, {
+      connection,
+      prefix: queuePrefix,
+      concurrency: jobNames.length,
+      maxStalledCount: 10,
+    });
+    worker.on('active', () => {
+      started.heardAt = performance.now();
+    });
+    worker.on('failed', (job, error) => log.error({ err: error, job: job?.name }, 'a job failed'));
+    worker.on('error', (error) => {
+      log.warn({ err: error }, 'the queue cannot be reached');
+      if (!error.message.includes('OOM')) return;
+      // It would ask a full Redis hundreds of times a second; it goes on once the timers can be set.
+      isDoubtful = true;
+      worker.pause(true).catch(() => {});
+    });
+    const started: Working = { worker, connection, heardAt: performance.now() };
+    return started;
+  }
+  let working = work();
+  /** Ends a worker; one that is forced may have a connection that never answers, so its end is not waited for. */
+  async function end({ worker, connection }: Working, isForced: boolean): Promise<void> {
+    const closed = worker.close(isForced).catch(() => {});
+    await Promise.race([closed, delay(isForced ? 0 : closeMsMax)]);
+    connection.disconnect();
+  }
+  async function replaceSilent(): Promise<void> {
+    if (isDoubtful || performance.now() - working.heardAt < overdueMsMax) return;
+    const next = (await queue.getJobSchedulers()).map((scheduler) => scheduler.next ?? Infinity);
+    if (Date.now() - Math.min(...next) < overdueMsMax) return;
+    log.warn('jobs are overdue and the worker gets none; it is replaced');
+    const silent = working;
+    working = work();
+    await end(silent, true);
+  }
+  async function runJob(job: Job): Promise<unknown> {
+    // A timer of another version, which runs beside this one or has run before it: its own upkeep takes the next tick.
+    if (!Object.hasOwn(catalog, job.name)) return undefined;
+    const name = job.name as JobName;
+    catalog[name].payload.parse(job.data);
+    return handlers[name]();
+  }
   queue.on('error', () => {});
   const keepSchedule = () =>
-    scheduleAgain().catch((error: unknown) => {
-      isDoubtful = true;
-      log.warn({ err: error }, 'the jobs cannot be scheduled at the moment');
-    });
+    scheduleAgain()
+      .then(replaceSilent)
+      .catch((error: unknown) => {
+        isDoubtful = true;
+        log.warn({ err: error }, 'the jobs cannot be scheduled at the moment');
+      });
   await keepSchedule();
   const timer = setInterval(() => {
     void keepSchedule();
@@ -78,7 +123,7 @@ export async function startJobs(
   return {
     async stop() {
       clearInterval(timer);
-      await worker.close();
+      await end(working, false);
       await queue.close();
     },
   };
