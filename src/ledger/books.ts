@@ -45,20 +45,36 @@ async function copy(tx: pg.ClientBase, target: string, rows: string): Promise<vo
   await finished;
 }
 
+/** Whether PostgreSQL refused a turn because a reference of it stands in the books already. */
+export function isReferenceUsed(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error as Partial<pg.DatabaseError>).code === '23505' &&
+    (error as Partial<pg.DatabaseError>).table?.startsWith('reference') === true
+  );
+}
+
+/**
+ * Of a million turns hardly one holds a reference that was used, so all are inserted as if they were new: `on conflict`
+ * would insert each row speculatively, 5.3 µs of PostgreSQL a row instead of 3.4 (and 218 bytes of its log instead of 170).
+ * A turn that is refused for it (`isReferenceUsed`) is written again with `mayBeUsed`.
+ */
 async function insertReferences(
   tx: pg.ClientBase,
   postings: readonly Posting[],
+  mayBeUsed: boolean,
 ): Promise<Map<string, string>> {
   const keyed = postings.filter(({ record }) => record.referenceKey !== '');
   if (keyed.length === 0) return new Map();
   const keys = keyed.map(({ record }) => record.referenceKey);
   const operations = keyed.map(({ record }) => record.operation);
-  const inserted = await tx.query({
-    name: 'references',
-    text: 'insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing',
-    values: [keys, operations],
-  });
-  if (inserted.rowCount === keyed.length) return new Map();
+  const text =
+    'insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[])';
+  if (!mayBeUsed) {
+    await tx.query({ name: 'references', text, values: [keys, operations] });
+    return new Map();
+  }
+  await tx.query(`${text} on conflict do nothing`, [keys, operations]);
   const found = await tx.query<{ operation: string; first: string }>(
     `select replace(k.operation::text, '-', '') as operation, replace(r.operation::text, '-', '') as first
      from unnest($1::uuid[], $2::uuid[]) as k(reference_key, operation) join reference r using (reference_key) where r.operation <> k.operation`,
@@ -221,10 +237,17 @@ async function writeTransfers(tx: pg.ClientBase, postings: readonly Posting[]): 
   }
 }
 
-/** Writes everything but positions and blocks. Answers the references that were used twice. */
-export async function writePostings(tx: pg.ClientBase, batches: readonly ShardBatch[]): Promise<Conflict[]> {
+/**
+ * Writes everything but positions and blocks. Answers the references that were used twice; unless they may be, such a
+ * reference makes PostgreSQL refuse the turn (`isReferenceUsed`).
+ */
+export async function writePostings(
+  tx: pg.ClientBase,
+  batches: readonly ShardBatch[],
+  { mayBeUsed }: { readonly mayBeUsed: boolean },
+): Promise<Conflict[]> {
   const postings = batches.flatMap((batch) => batch.postings);
-  const conflicts = await insertReferences(tx, postings);
+  const conflicts = await insertReferences(tx, postings, mayBeUsed);
   await copy(
     tx,
     'operation (operation, shard, epoch, seq, program, client, kind, member, origin, order_reference, reference_key, fingerprint, at, occurred_at, conflict_with, request, effect)',

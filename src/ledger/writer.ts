@@ -18,7 +18,7 @@ import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys, writtenChannel } from '#src/wallet/keys.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
 import type { Conflict, ShardBatch } from './books.ts';
-import { writePostings } from './books.ts';
+import { isReferenceUsed, writePostings } from './books.ts';
 import { blockHash } from './chain.ts';
 import { readEntry, type Stale } from './journal-entry.ts';
 import type { Posting } from './postings.ts';
@@ -252,18 +252,18 @@ async function writeDecidedStale(tx: pg.ClientBase, turns: readonly ShardTurn[])
   }
 }
 
-/** Writes a turn in one database transaction on the writer's own connection, and moves the progress on. */
-export async function writeTurn(
+async function writeOnce(
   connection: pg.ClientBase,
   owner: string,
   turns: readonly ShardTurn[],
+  references: { readonly mayBeUsed: boolean },
 ): Promise<Conflict[]> {
   const filled = turns.filter((turn) => turn.postings.length > 0);
   let conflicts: Conflict[] = [];
   await connection.query('begin');
   try {
     await lock(connection, owner, turns);
-    if (filled.length > 0) conflicts = await writePostings(connection, filled);
+    if (filled.length > 0) conflicts = await writePostings(connection, filled, references);
     await writeQuarantine(connection, filled);
     await writeDecidedStale(connection, filled);
     await writePositions(connection, turns);
@@ -278,6 +278,20 @@ export async function writeTurn(
     progress.operation = postings.at(-1)!.record.operation;
   }
   return conflicts;
+}
+
+/** Writes a turn in one database transaction on the writer's own connection, and moves the progress on. */
+export async function writeTurn(
+  connection: pg.ClientBase,
+  owner: string,
+  turns: readonly ShardTurn[],
+): Promise<Conflict[]> {
+  try {
+    return await writeOnce(connection, owner, turns, { mayBeUsed: false });
+  } catch (error) {
+    if (!isReferenceUsed(error)) throw error;
+    return writeOnce(connection, owner, turns, { mayBeUsed: true });
+  }
 }
 
 /** Classes 22 and 23, but not a repeated key: that is our own repeat, never a request's content. */
