@@ -1,0 +1,124 @@
+/** Whom a load test calls: an installation of its own, or a service that runs already; and what can be asked of it after. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { largestSample } from '#src/earning/demo/metrics.ts';
+import { apiClient, readProgram } from '#src/earning/import/client.ts';
+import { logTail, run } from '#src/platform/local/processes.ts';
+import type { Surroundings } from '../contestant.ts';
+import { watchLag } from '../lag.ts';
+import { openInstallation } from '../setup/installation.ts';
+import type { RunningService } from './options.ts';
+import type { AuditResult, Drain } from './verdict.ts';
+
+export interface Target {
+  readonly service: RunningService;
+  /** Waits until the books hold everything, at most so long or until told to hurry. */
+  drain(secondsMax: number, hurry: AbortSignal): Promise<Drain>;
+  /** How many movements the books have; undefined where only the service can be asked. */
+  booked(): Promise<number | undefined>;
+  audit(abort: AbortSignal): Promise<AuditResult>;
+  /** Which checks cannot be made here, a sentence each. */
+  readonly unchecked: readonly string[];
+  stop(): Promise<void>;
+}
+
+/** Reads again and again until nothing is left, and still nothing `steadyMs` later. Answers when it was nothing first. */
+async function untilNothing(
+  read: () => Promise<number | undefined>,
+  steadyMs: number,
+  secondsMax: number,
+  hurry: AbortSignal,
+): Promise<Drain> {
+  const startedAt = performance.now();
+  let nothingAt: number | undefined;
+  while (performance.now() - startedAt < secondsMax * 1_000 + steadyMs && !hurry.aborted) {
+    const records = await read();
+    const now = performance.now();
+    if (records === undefined) return 'not seen';
+    nothingAt = records === 0 ? (nothingAt ?? now) : undefined;
+    if (nothingAt !== undefined && now - nothingAt >= steadyMs) return (nothingAt - startedAt) / 1_000;
+    await delay(steadyMs === 0 ? 10 : 250);
+  }
+  return 'not reached';
+}
+
+const auditMsMax = 60 * 60_000;
+
+async function auditOf(
+  around: Surroundings,
+  env: Readonly<Record<string, string>>,
+  abort: AbortSignal,
+): Promise<AuditResult> {
+  const args = ['src/ledger/audit-command.ts'];
+  const { code, stdout, stderr } = await run(
+    { file: process.execPath, args, cwd: around.checkout, env },
+    auditMsMax,
+    abort,
+  );
+  if (code === 0) return 'clean';
+  if (abort.aborted) return 'not made';
+  around.print(`${stdout}${stderr}`.trim());
+  return code === 1 ? 'findings' : 'failed';
+}
+
+const bookedQuery = `select count(*)::int as count from operation
+  where kind in ('accrual', 'redemption', 'hold', 'capture')`;
+
+/** Starts stores, one API, one ledger writer and upkeep, all as shipped, with the sample program. */
+export async function ownInstallation(around: Surroundings): Promise<Target> {
+  await using stack = new AsyncDisposableStack();
+  const dataDir = join(around.folder, 'service');
+  const installation = await openInstallation(around, dataDir);
+  stack.defer(() => installation.stop());
+  installation.startUpkeep();
+  const { port, postgres, redis } = installation;
+  const lag = watchLag(redis.url, postgres.url);
+  stack.defer(() => lag.close());
+  const pool = new pg.Pool({ connectionString: postgres.url, max: 1, query_timeout: 60_000 });
+  pool.on('error', () => undefined);
+  stack.defer(() => pool.end());
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, DATA_DIR: dataDir };
+  const standing = stack.move();
+  return {
+    service: { url: `http://127.0.0.1:${port}`, key: 'demo-pos', checkoutKey: 'demo-checkout' },
+    drain: (secondsMax, hurry) => untilNothing(async () => (await lag.read()).records, 0, secondsMax, hurry),
+    booked: async () => (await pool.query<{ count: number }>(bookedQuery)).rows[0]!.count,
+    audit: (abort) => auditOf(around, env, abort),
+    unchecked: [],
+    stop: () => standing.disposeAsync(),
+  };
+}
+
+/** The API publishes the lag once a second. */
+const publishedMs = 3_000;
+
+/** A service that runs already; throws when it does not answer to the key. */
+export async function runningService(service: RunningService): Promise<Target> {
+  const { url, key } = service;
+  await readProgram({ url, key });
+  const client = apiClient({ url, key });
+  const read = async () =>
+    largestSample(await client.getText('/metrics').catch(() => ''), 'loyalty_ledger_lag_records');
+  return {
+    service,
+    drain: (secondsMax, hurry) => untilNothing(read, publishedMs, secondsMax, hurry),
+    booked: async () => undefined,
+    audit: async () => 'not made',
+    unchecked: [
+      'the audit needs the databases: npm run audit where they can be reached',
+      'whether the books have every acknowledged movement: only the lag of the books was asked, at /metrics',
+    ],
+    stop: async () => undefined,
+  };
+}
+
+/** The ends of the logs of an installation, for a run that failed. */
+export async function logTails(folder: string): Promise<string[]> {
+  const logs = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.log'));
+  const tails = await Promise.all(
+    logs.map(async (name) => [name, (await logTail(join(folder, name))).split('\n').slice(-5).join('\n')]),
+  );
+  return tails.flatMap(([name, tail]) => (tail === '' ? [] : [`The end of ${name}:\n${tail}`]));
+}
