@@ -5,16 +5,18 @@
  * The first Ctrl-C ends k6, lets the books drain and stops what was started; a second one does not wait for the books.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { apiClient } from '#src/earning/import/client.ts';
 import { print, runCommand, typed } from '#src/platform/command.ts';
+import { machine } from '../machine.ts';
 import { findK6, type K6, runK6 } from './k6.ts';
 import { enrolMembers, memberPrefix } from './members.ts';
 import { help, type Options, optionsOf } from './options.ts';
 import { figuresOf } from './summary.ts';
-import { logTails, ownInstallation, runningService, type Target } from './target.ts';
-import { type Aftermath, exitCodeOf, failuresOf, reportLine, reportText } from './verdict.ts';
+import { logTails, ownInstallation, runningApi, type Target } from './target.ts';
+import { type Aftermath, exitCodeOf, type Run, reportLine, reportText } from './verdict.ts';
 
 const loadtestFolder = fileURLToPath(new URL('../', import.meta.url));
 const checkout = join(loadtestFolder, '..');
@@ -44,11 +46,11 @@ function watchInterrupts(): Interrupts {
   return { first: first.signal, second: second.signal };
 }
 
-function settingsFor({ rate, seconds, members, p99MsMax, money }: Options, { service }: Target) {
+function settingsFor({ rate, seconds, members, p99MsMax, money }: Options, { access }: Target) {
   return {
-    LOADTEST_URL: service.url,
-    LOADTEST_KEY: service.key,
-    LOADTEST_CHECKOUT_KEY: service.checkoutKey,
+    LOADTEST_URL: access.url,
+    LOADTEST_KEY: access.key,
+    LOADTEST_CHECKOUT_KEY: access.checkoutKey,
     LOADTEST_RATE: String(rate),
     LOADTEST_SECONDS: String(seconds),
     LOADTEST_MEMBERS: String(members),
@@ -66,11 +68,12 @@ async function loadAndJudge(
   interrupts: Interrupts,
 ): Promise<number> {
   const { first, second } = interrupts;
-  const client = apiClient(target.service);
+  const client = apiClient(target.access);
   await enrolMembers(client, options.members, options.money, first);
   await target.drain(options.drainSecondsMax, first);
   first.throwIfAborted();
   const before = await target.booked();
+  const loadBefore = loadavg()[0] ?? 0;
   const end = new Date(Date.now() + options.seconds * 1_000).toISOString().slice(11, 19);
   print(`${options.name}: ${options.rate} arrivals/s for ${options.seconds} s, until ${end} UTC`);
   const summary = await runK6(k6, {
@@ -87,13 +90,15 @@ async function loadAndJudge(
     drain,
     missing: before === undefined || booked === undefined ? undefined : figures.movements - (booked - before),
     audit: first.aborted ? 'not made' : await target.audit(first),
-    unchecked: target.unchecked,
+    unchecked:
+      drain === 'not seen'
+        ? [...target.unchecked, 'the lag of the books could not be seen']
+        : target.unchecked,
     isInterrupted: first.aborted,
   };
-  const failures = failuresOf(options, figures, after);
-  print(reportText(options, figures, after, failures));
-  print(reportLine(options, figures, after, failures));
-  return exitCodeOf(failures, after);
+  const run: Run = { options, figures, after, machine: machine(), loadBefore };
+  print(`${reportText(run)}\n${reportLine(run)}`);
+  return exitCodeOf(run);
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -121,7 +126,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const k6 = await findK6(around);
     print(k6.source);
-    target = await (options.service ? runningService(options.service) : ownInstallation(around));
+    target = await (options.target ? runningApi(options.target) : ownInstallation(around));
     return await loadAndJudge(options, k6, target, interrupts);
   } catch (error) {
     if (interrupts.first.aborted) {

@@ -1,4 +1,4 @@
-/** PURE. What can be typed after `npm run loadtest --`, and what each scenario does when nothing is. */
+/** What can be typed after `npm run loadtest --`, and what each scenario does when nothing is. */
 import { parseArgs } from 'node:util';
 import { UsageFault } from '#src/platform/command.ts';
 
@@ -52,8 +52,8 @@ export const scenarios = {
 
 export type ScenarioName = keyof typeof scenarios;
 
-/** A service that runs already, and who calls it. */
-export interface RunningService {
+/** An API and the keys that it knows. */
+export interface Access {
   readonly url: string;
   readonly key: string;
   readonly checkoutKey: string;
@@ -70,7 +70,7 @@ export interface Options {
   /** The currency of the receipts. */
   readonly money: string;
   /** Undefined: an installation of its own is started. */
-  readonly service: RunningService | undefined;
+  readonly target: Access | undefined;
 }
 
 const list = Object.entries(scenarios).map(
@@ -127,11 +127,11 @@ function secondsOf(text: string | undefined, otherwise: number, name: string): n
   throw new UsageFault(`--${name} takes a time such as 90s, 10m or 1h, a day at most`);
 }
 
-function serviceOf(
+function targetOf(
   url: string | undefined,
   key: string | undefined,
   checkoutKey: string | undefined,
-): RunningService | undefined {
+): Access | undefined {
   if (url === undefined) {
     if (key === undefined && checkoutKey === undefined) return undefined;
     throw new UsageFault(
@@ -162,6 +162,6 @@ export function optionsOf(args: readonly string[]): Options | 'help' {
     p99MsMax: wholeOf(values['p99-max'], scenario.p99MsMax, 'p99-max', 60_000),
     drainSecondsMax: secondsOf(values['drain-max'], 120, 'drain-max'),
     money,
-    service: serviceOf(values.url, values.key, values['checkout-key']),
+    target: targetOf(values.url, values.key, values['checkout-key']),
   };
 }

@@ -147,12 +147,15 @@ export function constant(exec, share = 1) {
   };
 }
 
+let selected = [];
+
 /**
  * Options for these scenarios. `selections` are the kinds or parts whose figures are wanted one by one: k6 shows those that
  * have a threshold. It evaluates every threshold each two seconds and sorts what came since, so an hour's run has none over
  * everything (`isLong`).
  */
 export function optionsOf({ scenarios, selections, arrivals, isLong = false, others = {} }) {
+  selected = selections;
   const limit = [`p(99)<${p99MsMax}`];
   const thresholds = { errors: ['rate<0.001'], dropped_iterations: [`count<=${Math.ceil(arrivals / 1000)}`] };
   if (!isLong) thresholds.latency = limit;
@@ -171,5 +174,5 @@ export function optionsOf({ scenarios, selections, arrivals, isLong = false, oth
 
 /** Hands the figures to `npm run loadtest`. */
 export function handleSummary(summary) {
-  return { stdout: JSON.stringify(summary) };
+  return { stdout: JSON.stringify({ ...summary, selections: selected }) };
 }

@@ -9,7 +9,7 @@ import { anyOfMix, constant, optionsOf, rate, readMetrics, seconds } from './sha
 export { handleSummary } from './shared.js';
 
 const lag = new Trend('lag_seconds');
-const parts = ['1', '2', '3', '4'];
+const parts = ['quarter1', 'quarter2', 'quarter3', 'quarter4'];
 const lagSecondsMax = 10;
 /** Ten readings a quarter at least, one in five seconds at most. */
 const readEverySeconds = Math.min(5, seconds / 40);

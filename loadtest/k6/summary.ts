@@ -8,6 +8,8 @@ const metric = z.looseObject({
 const summarySchema = z.looseObject({
   state: z.looseObject({ testRunDurationMs: z.number() }),
   metrics: z.record(z.string(), metric),
+  /** Added by our scripts: `kind:accrual`, `part:spike`, in the order in which they are to be shown. */
+  selections: z.array(z.string()),
 });
 
 /** Figures of one kind of call (`kind:accrual`) or one part of the run (`part:spike`). */
@@ -41,24 +43,11 @@ export interface Figures {
 
 /** Reads what `handleSummary` printed. Throws where it is no summary of k6. */
 export function figuresOf(text: string): Figures {
-  const { state, metrics } = summarySchema.parse(JSON.parse(text));
+  const { state, metrics, selections } = summarySchema.parse(JSON.parse(text));
   const value = (name: string, stat: string): number => metrics[name]?.values[stat] ?? 0;
   const failedThresholds = Object.entries(metrics).flatMap(([name, { thresholds = {} }]) =>
     Object.entries(thresholds).flatMap(([expression, { ok }]) => (ok ? [] : [`${name} ${expression}`])),
   );
-  const selections = Object.keys(metrics).flatMap((name): Selection[] => {
-    const selected = /^accepted\{(.*)\}$/.exec(name)?.[1];
-    if (selected === undefined) return [];
-    return [
-      {
-        name: selected.replace(/^\w+:/, ''),
-        accepted: value(name, 'count'),
-        p50Ms: value(`latency{${selected}}`, 'med'),
-        p99Ms: value(`latency{${selected}}`, 'p(99)'),
-        lagSecondsP90: metrics[`lag_seconds{${selected}}`]?.values['p(90)'],
-      },
-    ];
-  });
   return {
     seconds: state.testRunDurationMs / 1_000,
     accepted: value('accepted', 'count'),
@@ -71,7 +60,13 @@ export function figuresOf(text: string): Figures {
     p99Ms: value('latency', 'p(99)'),
     p999Ms: value('latency', 'p(99.9)'),
     longestMs: value('latency', 'max'),
-    selections,
+    selections: selections.map((selected) => ({
+      name: selected.replace(/^\w+:/, ''),
+      accepted: value(`accepted{${selected}}`, 'count'),
+      p50Ms: value(`latency{${selected}}`, 'med'),
+      p99Ms: value(`latency{${selected}}`, 'p(99)'),
+      lagSecondsP90: metrics[`lag_seconds{${selected}}`]?.values['p(90)'],
+    })),
     failedThresholds,
   };
 }

@@ -9,14 +9,14 @@ import { logTail, run } from '#src/platform/local/processes.ts';
 import type { Surroundings } from '../contestant.ts';
 import { watchLag } from '../lag.ts';
 import { openInstallation } from '../setup/installation.ts';
-import type { RunningService } from './options.ts';
+import type { Access } from './options.ts';
 import type { AuditResult, Drain } from './verdict.ts';
 
 export interface Target {
-  readonly service: RunningService;
+  readonly access: Access;
   /** Waits until the books hold everything, at most so long or until told to hurry. */
   drain(secondsMax: number, hurry: AbortSignal): Promise<Drain>;
-  /** How many movements the books have; undefined where only the service can be asked. */
+  /** How many movements the books have; undefined where only the API can be asked. */
   booked(): Promise<number | undefined>;
   audit(abort: AbortSignal): Promise<AuditResult>;
   /** Which checks cannot be made here, a sentence each. */
@@ -26,7 +26,7 @@ export interface Target {
 
 /** Reads again and again until nothing is left, and still nothing `steadyMs` later. Answers when it was nothing first. */
 async function untilNothing(
-  read: () => Promise<number | undefined>,
+  read: () => Promise<number | 'unknown' | 'not published'>,
   steadyMs: number,
   secondsMax: number,
   hurry: AbortSignal,
@@ -36,12 +36,12 @@ async function untilNothing(
   while (performance.now() - startedAt < secondsMax * 1_000 + steadyMs && !hurry.aborted) {
     const records = await read();
     const now = performance.now();
-    if (records === undefined) return 'not seen';
+    if (records === 'not published') return 'not seen';
     nothingAt = records === 0 ? (nothingAt ?? now) : undefined;
     if (nothingAt !== undefined && now - nothingAt >= steadyMs) return (nothingAt - startedAt) / 1_000;
     await delay(steadyMs === 0 ? 10 : 250);
   }
-  return 'not reached';
+  return hurry.aborted ? 'not seen' : 'not reached';
 }
 
 const auditMsMax = 60 * 60_000;
@@ -82,7 +82,7 @@ export async function ownInstallation(around: Surroundings): Promise<Target> {
   const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, DATA_DIR: dataDir };
   const standing = stack.move();
   return {
-    service: { url: `http://127.0.0.1:${port}`, key: 'demo-pos', checkoutKey: 'demo-checkout' },
+    access: { url: `http://127.0.0.1:${port}`, key: 'demo-pos', checkoutKey: 'demo-checkout' },
     drain: (secondsMax, hurry) => untilNothing(async () => (await lag.read()).records, 0, secondsMax, hurry),
     booked: async () => (await pool.query<{ count: number }>(bookedQuery)).rows[0]!.count,
     audit: (abort) => auditOf(around, env, abort),
@@ -95,14 +95,17 @@ export async function ownInstallation(around: Surroundings): Promise<Target> {
 const publishedMs = 3_000;
 
 /** A service that runs already; throws when it does not answer to the key. */
-export async function runningService(service: RunningService): Promise<Target> {
-  const { url, key } = service;
+export async function runningApi(access: Access): Promise<Target> {
+  const { url, key } = access;
   await readProgram({ url, key });
   const client = apiClient({ url, key });
-  const read = async () =>
-    largestSample(await client.getText('/metrics').catch(() => ''), 'loyalty_ledger_lag_records');
+  const read = async () => {
+    const page = await client.getText('/metrics').catch(() => undefined);
+    if (page === undefined) return 'unknown';
+    return largestSample(page, 'loyalty_ledger_lag_records') ?? 'not published';
+  };
   return {
-    service,
+    access,
     drain: (secondsMax, hurry) => untilNothing(read, publishedMs, secondsMax, hurry),
     booked: async () => undefined,
     audit: async () => 'not made',
