@@ -9,7 +9,7 @@ const afterAllOthers = ['test/error-codes.test.ts'];
 /** With `REDIS_MODE=cluster`: these bring their own servers, or are about one Redis from end to end. */
 const notOnCluster =
   process.env.REDIS_MODE === 'cluster'
-    ? ['chaos', 'protocol', 'recovery', 'script-flush', 'eviction', 'kill', 'standing'].map(
+    ? ['chaos', 'protocol', 'recovery', 'script-flush', 'eviction', 'kill', 'standing', 'loadtest'].map(
         (name) => `test/${name}.test.ts`,
       )
     : [];

@@ -90,7 +90,7 @@ ${list.join('\n')}
   --drain-max TIME    how long the books may take to catch up (default 2m)
   --url, --key        a running service in place of one of its own, and a key of role pos; it enrols the members
                       loadtest-0 and on and books real points: take a program of its own for that
-  --checkout-key KEY  a key of role checkout (default: --key, then demo-checkout without --url)
+  --checkout-key KEY  a key of role checkout for redemptions (default: --key)
   --money CODE        the currency of the receipts (default EUR)
 
 The run ends when the books hold everything and the audit has compared it. The last line is one JSON object. Exit 1 when a
