@@ -101,11 +101,11 @@ async function inContainer({ abort, print }: Surroundings): Promise<K6 | undefin
 }
 
 const howToGet = `k6 is not here, and neither Go nor Docker is there to get it with.
-  macOS     brew install k6
-  Debian, Ubuntu, Fedora   install Go (apt-get install golang, dnf install golang) and run this again, or add k6's
-            package source: https://grafana.com/docs/k6/latest/set-up/install-k6/
-  Windows   winget install k6 --source winget
-  anywhere  start Docker, or install Go from https://go.dev/dl/, and run this again`;
+  macOS           brew install k6
+  Debian, Ubuntu  add k6's package source (https://grafana.com/docs/k6/latest/set-up/install-k6/), then apt-get install k6
+  Fedora          dnf install https://dl.k6.io/rpm/repo.rpm && dnf install k6
+  Windows         winget install k6 --source winget
+  anywhere        start Docker, or install Go from https://go.dev/dl/, and run this again`;
 
 /** Finds or fetches k6; throws a sentence that says how to get it. */
 export async function findK6(around: Surroundings): Promise<K6> {

@@ -59,7 +59,7 @@ async function auditOf(
   );
   if (code === 0) return 'clean';
   if (abort.aborted) return 'not made';
-  around.print(`${stdout}${stderr}`.trim());
+  around.print((code === 1 ? stdout : `${stdout}${stderr}`).trim());
   return code === 1 ? 'findings' : 'failed';
 }
 

@@ -107,7 +107,7 @@ export function reportText(run: Run): string {
     row('drain', typeof after.drain === 'number' ? `${after.drain.toFixed(1)} s` : after.drain),
     row(
       'missing',
-      after.missing === undefined ? 'not counted' : `${Math.max(0, after.missing)} in the books`,
+      after.missing === undefined ? 'not counted' : `${after.missing} of the accepted movements`,
     ),
     row('audit', after.audit),
     ...after.unchecked.map((sentence) => row('unchecked', sentence)),
