@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { endProcess, environmentWith, run } from '#src/platform/local/processes.ts';
+import type { Surroundings } from '../contestant.ts';
 
 /** The version that is built or pulled; one that is on the PATH is taken as it is. */
 export const k6Version = '1.8.1';
@@ -25,11 +26,7 @@ export interface K6 {
   scriptPath(folder: string, script: string): string;
 }
 
-export interface Surroundings {
-  readonly cacheDir: string;
-  readonly abort: AbortSignal;
-  readonly print: (text: string) => void;
-}
+type Around = Pick<Surroundings, 'cacheDir' | 'abort' | 'print'>;
 
 async function answers(file: string, args: readonly string[]): Promise<string | undefined> {
   const { code, stdout } = await run({ file, args }, askMsMax);
@@ -52,7 +49,7 @@ export async function presentK6(cacheDir: string): Promise<K6 | undefined> {
   return (await ofFile('k6')) ?? (await ofFile(builtPath(cacheDir)));
 }
 
-async function builtByGo({ cacheDir, abort, print }: Surroundings): Promise<K6 | undefined> {
+async function builtByGo({ cacheDir, abort, print }: Around): Promise<K6 | undefined> {
   // The second is where Go's own installer puts it, which not every shell has on its PATH.
   for (const go of ['go', '/usr/local/go/bin/go']) {
     if ((await answers(go, ['version'])) === undefined) continue;
@@ -77,7 +74,7 @@ async function builtByGo({ cacheDir, abort, print }: Surroundings): Promise<K6 |
   return undefined;
 }
 
-async function inContainer({ abort, print }: Surroundings): Promise<K6 | undefined> {
+async function inContainer({ abort, print }: Around): Promise<K6 | undefined> {
   if ((await answers('docker', ['version', '--format', '{{.Server.Version}}'])) === undefined)
     return undefined;
   const image = `grafana/k6:${k6Version}`;
@@ -108,7 +105,7 @@ const howToGet = `k6 is not here, and neither Go nor Docker is there to get it w
   anywhere        start Docker, or install Go from https://go.dev/dl/, and run this again`;
 
 /** Finds or fetches k6; throws a sentence that says how to get it. */
-export async function findK6(around: Surroundings): Promise<K6> {
+export async function findK6(around: Around): Promise<K6> {
   const found =
     (await presentK6(around.cacheDir)) ?? (await builtByGo(around)) ?? (await inContainer(around));
   if (!found) throw new Error(howToGet);
