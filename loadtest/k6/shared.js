@@ -127,10 +127,12 @@ export function readMetrics() {
   return http.get(`${url}/metrics`, { timeout: '20s' });
 }
 
-/** Users for so many arrivals a second: as many as wait when a call takes 0.25 s, at most twice that. */
+/**
+ * Users for so many arrivals a second: as many as wait when every call takes half a second. All are there from the start: k6
+ * starts others one by one, too slowly for a spike, and drops arrivals meanwhile.
+ */
 export function users(perSecond) {
-  const preAllocatedVUs = Math.min(500, Math.max(20, Math.ceil(perSecond / 4)));
-  return { preAllocatedVUs, maxVUs: 2 * preAllocatedVUs };
+  return { preAllocatedVUs: Math.min(1_000, Math.max(20, Math.ceil(perSecond / 2))) };
 }
 
 /** A scenario of `share` of the rate, evenly over the whole duration. */

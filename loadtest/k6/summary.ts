@@ -67,6 +67,7 @@ export function figuresOf(text: string): Figures {
       p99Ms: value(`latency{${selected}}`, 'p(99)'),
       lagSecondsP90: metrics[`lag_seconds{${selected}}`]?.values['p(90)'],
     })),
-    failedThresholds,
+    // k6 gives its metrics in no order.
+    failedThresholds: failedThresholds.toSorted(),
   };
 }
