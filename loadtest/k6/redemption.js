@@ -4,7 +4,7 @@ import { constant, holdAndCapture, optionsOf, rate, redeem, seconds } from './sh
 export { handleSummary } from './shared.js';
 
 export const options = optionsOf({
-  scenarios: { redemption: constant('redemption', 0.5), hold: constant('hold', 0.5) },
+  scenarios: { redemption: constant('redemption', 0.5), hold: constant('hold', 0.5, 2) },
   selections: ['kind:redemption', 'kind:hold', 'kind:capture'],
   arrivals: rate * seconds,
 });

@@ -135,8 +135,8 @@ export function users(perSecond) {
   return { preAllocatedVUs: Math.min(1_000, Math.max(20, Math.ceil(perSecond / 2))) };
 }
 
-/** A scenario of `share` of the rate, evenly over the whole duration. */
-export function constant(exec, share = 1) {
+/** A scenario of `share` of the rate, evenly over the whole duration; each arrival makes so many calls in a row. */
+export function constant(exec, share = 1, calls = 1) {
   const perSecond = Math.max(1, Math.round(rate * share));
   return {
     executor: 'constant-arrival-rate',
@@ -145,7 +145,7 @@ export function constant(exec, share = 1) {
     timeUnit: '1s',
     duration: `${seconds}s`,
     gracefulStop: '20s',
-    ...users(perSecond),
+    ...users(perSecond * calls),
   };
 }
 

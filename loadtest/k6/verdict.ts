@@ -32,7 +32,8 @@ export interface Run {
 const growthMax = 1.5;
 const p50NoiseMs = 25;
 const p99NoiseMs = 50;
-const lagNoiseSeconds = 0.5;
+/** The API publishes the age of the last position, which an idle shard renews each second. */
+const lagNoiseSeconds = 1.5;
 
 function hasGrown(first: number, last: number, noise: number): boolean {
   return last > first * growthMax + noise;
