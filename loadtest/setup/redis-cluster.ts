@@ -207,6 +207,24 @@ async function form(nodes: readonly ClusterNode[]): Promise<void> {
   }
 }
 
+/**
+ * A master that was replaced becomes a replica by itself only where all that its successor owns was its own. A shard that moved
+ * to the successor before it came back makes it an empty master, and an operator gives it its place again.
+ */
+async function adopt({ node: master }: Role, roles: readonly Role[]): Promise<void> {
+  const empty = roles.find(({ isMaster, slots }) => isMaster && slots.length === 0);
+  if (!empty) return;
+  await withRedis(
+    empty.node.server.adminUrl,
+    async (redis) => {
+      // Only a master without keys may become a replica; what it has is older than what its successor has.
+      await redis.flushall();
+      await redis.cluster('REPLICATE', master.id);
+    },
+    sayingMs,
+  );
+}
+
 /** What keeps the cluster from being whole; undefined when nothing does. */
 async function missing(nodes: readonly ClusterNode[]): Promise<string | undefined> {
   const roles = await rolesOf(nodes);
@@ -221,7 +239,10 @@ async function missing(nodes: readonly ClusterNode[]): Promise<string | undefine
   }
   const owners = ownersAmong(roles);
   const alone = owners.find(({ node }) => !roles.some(({ masterId }) => masterId === node.id));
-  if (alone) return `${alone.node.name} has no replica`;
+  if (alone) {
+    await adopt(alone, roles);
+    return `${alone.node.name} has no replica`;
+  }
   const owned = owners.reduce((sum, { slots }) => sum + slots.length, 0);
   return owned === slotsMax ? undefined : `${owned} slots are owned`;
 }
