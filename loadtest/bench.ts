@@ -9,22 +9,27 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
-import type { Contestant, Surroundings } from './contestant.ts';
+import { chartOf } from './chart.ts';
+import type { Stage, Surroundings } from './contestant.ts';
 import { machine, syncSpeed } from './machine.ts';
+import type { Entry } from './marks.ts';
 import { measureRecovery } from './recovery.ts';
-import { type Entry, reportJson, reportText } from './report.ts';
+import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
+import { echoes } from './setup/echo.ts';
 import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
-import { scriptOnly } from './setup/script-only.ts';
+import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
+import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
-const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] | --recovery [--members N]
+const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] | --recovery [--members N]
 
-  --quick      two rounds of 4 s of the contestants that the marks are about: under two minutes
+  --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
   --rounds N   so many rounds (default 3, quick 2)
   --json FILE  writes the figures of every round as JSON
+  --svg FILE   draws what was counted a second
   --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
 
 Contestants: `;
@@ -35,6 +40,7 @@ interface Options {
   readonly only: readonly string[];
   readonly rounds: number;
   readonly jsonPath: string | undefined;
+  readonly svgPath: string | undefined;
   readonly isRecovery: boolean;
   readonly members: number;
 }
@@ -47,6 +53,7 @@ function optionsOf(args: readonly string[]): Options {
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       json: { type: 'string' },
+      svg: { type: 'string' },
       recovery: { type: 'boolean', default: false },
       members: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -54,48 +61,75 @@ function optionsOf(args: readonly string[]): Options {
   });
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) throw new UsageFault('--rounds needs 1 to 50');
-  const { quick: isQuick, help: wantsHelp, only, json: jsonPath, recovery: isRecovery } = values;
+  const {
+    quick: isQuick,
+    help: wantsHelp,
+    only,
+    json: jsonPath,
+    svg: svgPath,
+    recovery: isRecovery,
+  } = values;
   const members = Number(values.members ?? (isRecovery ? 100_000 : 10_000));
   if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
     throw new UsageFault('--members needs 10000 to 100000');
-  return { isQuick, wantsHelp, only, rounds, jsonPath, isRecovery, members };
+  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, isRecovery, members };
 }
 
-/** Who runs: those asked for; else all, or with `--quick` those that the marks are about. */
-function chosenOf(all: readonly Contestant[], { only, isQuick }: Options): Contestant[] {
-  const names = all.map(({ name }) => name);
+const quickOnes = ['node-echo', 'script-only', 'service', 'single-sql', 'prisma'];
+
+/** In this order they run: those that a mark compares are near one another. */
+function stagesOf(around: Surroundings): Stage[] {
+  return [
+    ...echoes(around),
+    scriptOnly(around),
+    scriptWithWriter(around),
+    thisEngine(around),
+    ...singleStatement(around),
+    usualDesign(around),
+  ];
+}
+
+/** Who runs: those asked for; else all, or with `--quick` those that the first marks are about. */
+function chosenOf(all: readonly Stage[], { only, isQuick }: Options): Stage[] {
+  const names = all.flatMap(({ contestants }) => contestants.map(({ name }) => name));
   if (only.some((name) => !names.includes(name)))
     throw new UsageFault(`--only needs one of ${names.join(', ')}`);
-  if (only.length > 0) return all.filter(({ name }) => only.includes(name));
-  return isQuick ? all.filter(({ name }) => ['script-only', 'prisma', 'service'].includes(name)) : [...all];
+  const wanted = only.length > 0 ? only : isQuick ? quickOnes : names;
+  return all
+    .map((stage) => ({
+      ...stage,
+      contestants: stage.contestants.filter(({ name }) => wanted.includes(name)),
+    }))
+    .filter(({ contestants }) => contestants.length > 0);
 }
 
-async function bench(
-  options: Options,
-  contestants: readonly Contestant[],
-  around: Surroundings,
-): Promise<void> {
-  const { rounds, isQuick, jsonPath } = options;
-  const settings = isQuick ? { warmupMs: 3_000, measureMs: 4_000 } : { warmupMs: 3_000, measureMs: 8_000 };
+async function bench(options: Options, stages: readonly Stage[], around: Surroundings): Promise<void> {
+  const { rounds, isQuick, jsonPath, svgPath } = options;
+  const settings = isQuick ? { warmupMs: 2_000, measureMs: 3_000 } : { warmupMs: 3_000, measureMs: 6_000 };
   const syncs = [syncSpeed(around.folder)];
   const entries: (Entry & { rounds: Round[] })[] = [];
-  for (const contestant of contestants) {
-    print(`${contestant.name}: preparing …`);
-    entries.push({ contestant, chosen: await contestant.prepare(), rounds: [] });
+  for (const stage of stages) {
+    print(`${stage.name}: preparing …`);
+    const chosen = await stage.prepare();
+    entries.push(
+      ...stage.contestants.map((contestant) => ({ contestant, chosen, rounds: [] satisfies Round[] })),
+    );
   }
   for (let number = 1; number <= rounds; number += 1) {
-    for (const { contestant, rounds: done } of entries) {
-      const round = await runRound(contestant, settings, around);
-      done.push(round);
-      print(
-        `round ${number} of ${rounds}  ${contestant.name.padEnd(20)} ${Math.round(round.perSecond)} requests/s`,
-      );
+    for (const stage of stages) {
+      await runRound(stage, settings, around, (contestant, round) => {
+        entries.find((entry) => entry.contestant === contestant)!.rounds.push(round);
+        print(
+          `round ${number} of ${rounds}  ${contestant.name.padEnd(22)} ${Math.round(round.perSecond)} ${contestant.counted.name}/s`,
+        );
+      });
     }
   }
   syncs.push(syncSpeed(around.folder));
   print(`\n${reportText(machine(), syncs, entries)}`);
   if (jsonPath)
     await writeFile(jsonPath, `${JSON.stringify(reportJson(machine(), syncs, entries), null, 2)}\n`);
+  if (svgPath) await writeFile(svgPath, chartOf(machine(), entries));
 }
 
 async function main(): Promise<void> {
@@ -118,9 +152,15 @@ async function main(): Promise<void> {
       abort: interrupt.signal,
       print,
     };
-    const all = [scriptOnly(around), usualDesign(around), ...thisEngine(around)];
+    const all = stagesOf(around);
     if (options.wantsHelp)
-      print(help + all.map(({ name, title }) => `\n  ${name.padEnd(20)} ${title}`).join(''));
+      print(
+        help +
+          all
+            .flatMap(({ contestants }) => contestants)
+            .map(({ name, title }) => `\n  ${name.padEnd(22)} ${title}`)
+            .join(''),
+      );
     else if (options.isRecovery) await measureRecovery(around);
     else await bench(options, chosenOf(all, options), around);
   } catch (error) {

@@ -1,30 +1,43 @@
 /** What a contestant of the benchmark is, and the processes that it is made of. */
 import { on } from 'node:events';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { type Command, endProcess, launch, logTail } from '#src/platform/local/processes.ts';
 import type { Lag } from './lag.ts';
+import type { Share } from './requests.ts';
 
-/** A contestant that stands and can be called. */
+/** What was started and can be called. */
 export interface Standing {
   readonly port: number;
   /** Process numbers by what the process is. */
   readonly processes: Readonly<Record<string, number>>;
   /** Present where something is to be brought to the books later. */
   readonly lag?: Lag;
-  /** How many accruals are stored, by the store's own count. */
-  stored(): Promise<number>;
+  /** How many accruals are stored, by the store's own count; absent where nothing is. */
+  stored?(): Promise<number>;
   stop(): Promise<void>;
 }
 
+/** One load on what stands, and what the figures say about it. */
 export interface Contestant {
   readonly name: string;
   readonly title: string;
   readonly durability: string;
   readonly connections: number;
-  /** Every accepted request stores one accrual, so the store's count can be compared. */
+  /** What a figure counts, and how many of it one request is: 1,000 of a bulk call, half of a hold with its capture. */
+  readonly counted: { readonly name: string; readonly perRequest: number };
+  /** Everything counted is one stored accrual, so the store's count can be compared. */
   readonly isAccrual: boolean;
-  readonly request: string;
+  /** So many members take part, from the first on; all when absent. */
+  readonly members?: number;
+  readonly traffic: readonly Share[];
+}
+
+/** What stands during a round: started alone, loaded by one contestant after the other, stopped. */
+export interface Stage {
+  readonly name: string;
+  readonly contestants: readonly Contestant[];
   /** Done once, before the rounds. Answers what it chose. */
   prepare(): Promise<string>;
   start(): Promise<Standing>;
@@ -84,4 +97,22 @@ export function startNode(
       await endProcess(running.pid!, () => running.hasExited(), stopSteps);
     },
   };
+}
+
+/** Starts a contestant's process with a free port among its settings, and waits until it listens there. */
+export async function startListening(
+  script: string,
+  settings: Readonly<Record<string, unknown>>,
+  around: Surroundings,
+): Promise<NodeProcess & { readonly port: number }> {
+  const port = await freeLoopbackPort();
+  const argument = JSON.stringify({ ...settings, port });
+  const started = startNode(basename(script, '.ts'), [script, argument], around);
+  try {
+    await started.message();
+  } catch (error) {
+    await started.stop();
+    throw error;
+  }
+  return { ...started, port };
 }

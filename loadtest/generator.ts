@@ -4,8 +4,9 @@
  * whatever it uses is taken from the contestant: autocannon spends several times as much on building each request.
  *
  * A request is one text with places of a fixed width, so that a connection's buffer is patched and sent again:
- *   {{reference}}  a new UUIDv7    {{member}}  one of the members, m-00000 upwards
- *   {{order}}      a new number    {{now}}     the time, RFC 3339
+ *   {{reference}}  a new UUIDv7               {{member}}  one of the members, m-00000 upwards
+ *   {{natural}}    a new till, day and number {{now}}     the time, RFC 3339
+ *   {{order}}      a new number               {{id}}      the id in the connection's last reply
  *
  * Settings come as one JSON argument. It tells its parent `measuring` and `over` at the ends of the window, then
  * the `Measured`.
@@ -14,8 +15,8 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
-import { memberName } from './requests.ts';
-import { replyEnd, templateOf } from './wire.ts';
+import { memberName, type Share } from './requests.ts';
+import { replyEnd, type Template, templateOf } from './wire.ts';
 
 export interface LoadSettings {
   readonly port: number;
@@ -23,7 +24,7 @@ export interface LoadSettings {
   readonly members: number;
   readonly warmupMs: number;
   readonly measureMs: number;
-  readonly request: string;
+  readonly traffic: readonly Share[];
 }
 
 export interface Measured {
@@ -44,14 +45,22 @@ export interface Measured {
 const settings = JSON.parse(process.argv[2] ?? '') as LoadSettings;
 /** A reply that takes longer ends the run: something hangs. */
 const replyMsMax = 20_000;
-const places: Readonly<Record<string, () => string>> = { reference, member, order, now };
-
+/** Orders and references of one receipt have one number; a reference is the first of the two in every request. */
 let count = 0;
 const runPart = randomBytes(4).readUInt32LE().toString(16).padStart(8, '0');
 function reference(): string {
+  count += 1;
   const time = Date.now().toString(16).padStart(12, '0');
   const number = count.toString(16).padStart(8, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7${runPart.slice(0, 3)}-8${runPart.slice(3, 6)}-${runPart.slice(4)}${number}`;
+}
+const tills = 1_000;
+/** As tills number their receipts: store, till, day, running number. The store is this run's, so nothing comes twice. */
+function natural(): string {
+  count += 1;
+  const till = String(count % tills).padStart(3, '0');
+  const number = String(Math.floor(count / tills)).padStart(6, '0');
+  return `s${runPart}/t${till}/${now().slice(0, 10)}/${number}`;
 }
 function order(): string {
   return runPart + count.toString(36).padStart(8, '0');
@@ -63,7 +72,6 @@ function now(): string {
   return new Date().toISOString();
 }
 
-const { bytes, patches } = templateOf(settings.request, places);
 /** Latencies of the measured window; typed, so that the collector has nothing to do. */
 const latencies = new Float32Array(4_000_000);
 let measured = 0;
@@ -88,17 +96,60 @@ function note(reply: Buffer, startedAt: number): void {
   if (isMeasuring && measured < latencies.length) latencies[measured++] = performance.now() - startedAt;
 }
 
-/** Sends one request after the other over a connection; resolves when the run ends and the last reply is there. */
+/** The steps to begin next, by the shares of the load. */
+function drawn(): number {
+  let rest = Math.random() * 100;
+  for (const [index, { percent }] of settings.traffic.entries()) {
+    if (rest < percent) return index;
+    rest -= percent;
+  }
+  return 0;
+}
+
+function idOf(reply: Buffer): string {
+  const id = /"id":"([^"]+)"/.exec(reply.toString('utf8'))?.[1];
+  return id ?? stopWith(`a reply without an id: ${reply.toString('utf8', 0, 600)}`);
+}
+
+/** What a connection sends next: its own copies of the requests, each taken apart when it is first needed. */
+function stepsOf(): { next(): Buffer; hasEnded(): boolean; noteId(reply: Buffer): void } {
+  const templates = new Map<string, Template>();
+  let id = '';
+  let steps: readonly string[] = [];
+  let done = 0;
+  const places = { reference, natural, member, order, now, id: () => id };
+  return {
+    next() {
+      if (done === steps.length) {
+        steps = settings.traffic[drawn()]!.steps;
+        done = 0;
+      }
+      const text = steps[done]!;
+      done += 1;
+      const template = templates.get(text) ?? templateOf(text, places);
+      templates.set(text, template);
+      for (const { at, next } of template.patches) template.bytes.write(next(), at, 'latin1');
+      return template.bytes;
+    },
+    hasEnded: () => done === steps.length,
+    noteId(reply) {
+      const found = idOf(reply);
+      if (id !== '' && found.length !== id.length) stopWith(`ids differ in length: ${id} and ${found}`);
+      id = found;
+    },
+  };
+}
+
+/** Sends one request after the other over a connection; resolves when the run ends and the last step's reply is there. */
 function drive(socket: Socket): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const own = Buffer.from(bytes);
+  const steps = stepsOf();
   let startedAt = 0;
   let pending: Buffer | undefined;
   const send = () => {
-    count += 1;
-    for (const { at, next } of patches) own.write(next(), at, 'latin1');
+    const bytes = steps.next();
     startedAt = performance.now();
-    socket.write(own);
+    socket.write(bytes);
   };
   socket.on('data', (chunk: Buffer) => {
     const received = pending ? Buffer.concat([pending, chunk]) : chunk;
@@ -106,7 +157,8 @@ function drive(socket: Socket): Promise<void> {
     pending = end === 0 ? received : undefined;
     if (end === 0) return;
     note(received, startedAt);
-    if (isEnding) resolve();
+    if (!steps.hasEnded()) steps.noteId(received);
+    if (isEnding && steps.hasEnded()) resolve();
     else send();
   });
   socket.setNoDelay();

@@ -12,7 +12,7 @@ import type { NodeProcess, Surroundings } from './contestant.ts';
 import { type Drive, percentileMs, type Reply, sendAll, sendAtRate } from './driver.ts';
 import { drained, watchLag } from './lag.ts';
 import { runLoad } from './load.ts';
-import { accrual, balances, memberName } from './requests.ts';
+import { accrual, balances, memberName, only } from './requests.ts';
 import { populate } from './setup/engine.ts';
 import { type Installation, openInstallation, shardCount } from './setup/installation.ts';
 import { templateOf } from './wire.ts';
@@ -154,7 +154,8 @@ async function loseShards(scene: Scene): Promise<OneShardLost> {
   const { installation, around, redis, named } = scene;
   const { port } = installation;
   const members = 3_200;
-  const settings = { port, connections, members, warmupMs: 2_000, measureMs: 4_000, request: accrual };
+  const times = { warmupMs: 2_000, measureMs: 4_000 };
+  const settings = { port, connections, members, ...times, traffic: only(accrual) };
   const { requests, seconds: took } = await runLoad(settings, around).measured;
   const ratePerSecond = requests / took / 4;
   const windows: { shard: number; fromMs: number; toMs: number }[] = [];

@@ -1,66 +1,7 @@
-/** PURE. From rounds to medians, ratios and marks, and how they are printed. */
-import type { Contestant } from './contestant.ts';
+/** PURE. The figures of a run as text and as data. */
 import type { Machine, Syncs } from './machine.ts';
+import { type Entry, marksOf, spread } from './marks.ts';
 import type { Round } from './round.ts';
-
-export interface Entry {
-  readonly contestant: Contestant;
-  readonly chosen: string;
-  readonly rounds: readonly Round[];
-}
-
-export interface Mark {
-  readonly measure: string;
-  readonly value: number;
-  readonly smallest: number;
-  readonly largest: number;
-  readonly bound: string;
-  readonly isMet: boolean;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-/** Median, smallest and largest of a figure over the rounds. */
-function spread(values: readonly number[]): { median: number; smallest: number; largest: number } {
-  return { median: median(values), smallest: Math.min(...values), largest: Math.max(...values) };
-}
-
-/** The marks that can be judged with the contestants that ran. */
-export function marksOf(entries: readonly Entry[]): Mark[] {
-  const service = entries.find(({ contestant }) => contestant.name === 'service');
-  if (!service) return [];
-  const marks: Mark[] = [];
-  for (const [name, atLeast] of [
-    ['script-only', 0.5],
-    ['prisma', 10],
-  ] as const) {
-    const other = entries.find(({ contestant }) => contestant.name === name);
-    if (!other) continue;
-    // Each round's ratio is of two runs that followed one another, so a slow minute of the machine falls on both.
-    const ratios = service.rounds.map((round, i) => round.perSecond / other.rounds[i]!.perSecond);
-    const { median: value, smallest, largest } = spread(ratios);
-    const measure = `requests a second, service / ${name}`;
-    marks.push({ measure, value, smallest, largest, bound: `at least ${atLeast}`, isMet: value >= atLeast });
-  }
-  const lags = service.rounds.flatMap(({ lag }) => (lag ? [lag.seconds] : []));
-  if (lags.length > 0) {
-    const { smallest, largest } = spread(lags);
-    const isMet = largest < 1;
-    marks.push({
-      measure: 'ledger lag, largest, seconds',
-      value: largest,
-      smallest,
-      largest,
-      bound: 'below 1',
-      isMet,
-    });
-  }
-  return marks;
-}
 
 function faultsOf({ contestant, rounds }: Entry): string[] {
   return rounds.flatMap(({ refused, firstRefusal, missing, cores }, i) => {
@@ -85,6 +26,7 @@ function table(rows: readonly (readonly string[])[]): string {
 function figures({ contestant, rounds }: Entry): string[] {
   const of = (figure: (round: Round) => number) => spread(rounds.map(figure));
   const speed = of((round) => round.perSecond);
+  const booked = rounds.flatMap(({ bookedPerSecond }) => bookedPerSecond ?? []);
   const lag = rounds.some((round) => round.lag)
     ? of((round) => round.lag?.seconds ?? 0).largest.toFixed(2)
     : '-';
@@ -93,8 +35,10 @@ function figures({ contestant, rounds }: Entry): string[] {
     : '-';
   return [
     contestant.name,
+    contestant.counted.name,
     Math.round(speed.median).toString(),
     `${Math.round(speed.smallest)}-${Math.round(speed.largest)}`,
+    booked.length > 0 ? Math.round(spread(booked).median).toString() : '-',
     of((round) => round.p50Ms).median.toFixed(2),
     of((round) => round.p99Ms).median.toFixed(2),
     rounds.reduce((sum, { refused }) => sum + refused, 0).toString(),
@@ -104,25 +48,24 @@ function figures({ contestant, rounds }: Entry): string[] {
   ];
 }
 
+/** A contestant's CPU by process, and together: all its seconds for a million of what it counts. */
 function cpuLine({ contestant, rounds }: Entry): string | undefined {
-  const names = Object.keys(rounds[0]?.cpuPerThousand ?? {});
+  const names = Object.keys(rounds[0]?.cpuPerMillion ?? {});
   if (names.length === 0) return undefined;
-  const parts = names.map((name) => {
-    const seconds = median(rounds.map(({ cpuPerThousand }) => cpuPerThousand[name] ?? 0));
-    return `${name} ${seconds.toFixed(3)}`;
-  });
-  const whole = median(
-    rounds.map(({ cpuPerThousand }) => Object.values(cpuPerThousand).reduce((a, b) => a + b, 0)),
-  );
-  return `  ${contestant.name}: ${parts.join(', ')}; together ${whole.toFixed(3)}`;
+  const secondsOf = (figure: (round: Round) => number) => spread(rounds.map(figure)).median.toFixed(0);
+  const parts = names.map((name) => `${name} ${secondsOf(({ cpuPerMillion }) => cpuPerMillion[name] ?? 0)}`);
+  const whole = secondsOf(({ cpuPerMillion }) => Object.values(cpuPerMillion).reduce((a, b) => a + b, 0));
+  return `  ${contestant.name}: ${parts.join(', ')}; together ${whole}`;
 }
 
 /** The whole report as text. */
 export function reportText(machine: Machine, syncs: readonly Syncs[], entries: readonly Entry[]): string {
   const heads = [
     'contestant',
-    'requests/s',
+    'counted',
+    'a second',
     'spread',
+    'booked/s',
     'p50 ms',
     'p99 ms',
     'not 2xx',
@@ -131,11 +74,12 @@ export function reportText(machine: Machine, syncs: readonly Syncs[], entries: r
     'generator cores',
   ];
   const cpu = entries.flatMap((entry) => cpuLine(entry) ?? []);
-  const marks = marksOf(entries).map(({ measure, value, smallest, largest, bound, isMet }) => [
+  const marks = marksOf(entries).map(({ measure, median, smallest, largest, bound, aim, isMet }) => [
     measure,
-    value.toFixed(2),
+    median.toFixed(2),
     `${smallest.toFixed(2)}-${largest.toFixed(2)}`,
     bound,
+    aim,
     isMet ? 'met' : 'missed',
   ]);
   const faults = entries.flatMap(faultsOf);
@@ -153,8 +97,10 @@ export function reportText(machine: Machine, syncs: readonly Syncs[], entries: r
         `${contestant.name}: ${contestant.title}. ${contestant.durability}. ${chosen}.`,
     ),
     '',
-    ...(cpu.length > 0 ? ['CPU seconds per 1,000 requests', ...cpu, ''] : []),
-    ...(marks.length > 0 ? [table([['measure', 'value', 'rounds', 'mark', ''], ...marks]), ''] : []),
+    ...(cpu.length > 0 ? ['CPU seconds per million of what is counted, by process', ...cpu, ''] : []),
+    ...(marks.length > 0
+      ? [table([['a second, one / the other', 'median', 'rounds', 'mark', 'aim', ''], ...marks]), '']
+      : []),
     ...faults.map((fault) => `Fault: ${fault}`),
   ].join('\n');
 }
@@ -164,16 +110,14 @@ export function reportJson(machine: Machine, syncs: readonly Syncs[], entries: r
   return {
     machine,
     fdatasync: syncs,
-    contestants: entries.map(
-      ({ contestant: { request: _, prepare: _p, start: _s, ...contestant }, chosen, rounds }) => ({
-        ...contestant,
-        chosen,
-        requestsPerSecond: spread(rounds.map(({ perSecond }) => perSecond)),
-        p50Ms: spread(rounds.map(({ p50Ms }) => p50Ms)),
-        p99Ms: spread(rounds.map(({ p99Ms }) => p99Ms)),
-        rounds,
-      }),
-    ),
+    contestants: entries.map(({ contestant: { traffic: _, ...contestant }, chosen, rounds }) => ({
+      ...contestant,
+      chosen,
+      perSecond: spread(rounds.map(({ perSecond }) => perSecond)),
+      p50Ms: spread(rounds.map(({ p50Ms }) => p50Ms)),
+      p99Ms: spread(rounds.map(({ p99Ms }) => p99Ms)),
+      rounds,
+    })),
     marks: marksOf(entries),
     faults: entries.flatMap(faultsOf),
   };

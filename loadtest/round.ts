@@ -1,8 +1,8 @@
-/** One round: a contestant is started alone, loaded, measured, checked and stopped. */
-import type { Contestant, Standing, Surroundings } from './contestant.ts';
+/** One round: a stage is started alone, loaded by each of its contestants, measured, checked and stopped. */
+import type { Contestant, Stage, Standing, Surroundings } from './contestant.ts';
 import type { Measured } from './generator.ts';
 import { drained, type LagReading, largestLag } from './lag.ts';
-import { runLoad } from './load.ts';
+import { type Load, runLoad } from './load.ts';
 import { cpuSeconds } from './machine.ts';
 
 export interface RoundSettings {
@@ -11,14 +11,17 @@ export interface RoundSettings {
 }
 
 export interface Round extends Measured {
+  /** Of what the contestant counts, as the other two figures. */
   readonly perSecond: number;
-  /** CPU seconds per thousand requests by process; empty where the system does not tell. */
-  readonly cpuPerThousand: Readonly<Record<string, number>>;
+  /** What reached the books in the window; below the other figure where their writer does not keep up. */
+  readonly bookedPerSecond: number | undefined;
+  /** CPU seconds per million by process; empty where the system does not tell. */
+  readonly cpuPerMillion: Readonly<Record<string, number>>;
   /** While under load; from the start of the measured window. */
   readonly lag: LagReading | undefined;
   /** From the last reply until the books held everything. */
   readonly drainSeconds: number | undefined;
-  /** Accepted requests less what the store has; anything but 0 is a fault. */
+  /** Accepted accruals less what the store has; anything but 0 is a fault. */
   readonly missing: number | undefined;
 }
 
@@ -38,48 +41,68 @@ function used(
   return seconds;
 }
 
-async function underLoad(
+interface Window {
+  readonly cpu: Readonly<Record<string, number>>;
+  readonly largest: LagReading | undefined;
+  /** By so many records the books fell behind, or caught up. */
+  readonly fellBehind: number;
+}
+
+async function watched({ processes, lag }: Standing, load: Load): Promise<Window> {
+  await load.measuring;
+  const cpuBefore = cpuOf(processes);
+  const lagBefore = await lag?.read();
+  const atEnd = load.over.then(async () => ({
+    cpu: used(cpuBefore, cpuOf(processes)),
+    lagAfter: await lag?.read(),
+  }));
+  const [{ cpu, lagAfter }, largest] = await Promise.all([atEnd, lag && largestLag(lag, load.over)]);
+  return { cpu, largest, fellBehind: (lagAfter?.records ?? 0) - (lagBefore?.records ?? 0) };
+}
+
+/** Loads what stands once and measures it. */
+export async function underLoad(
   contestant: Contestant,
   standing: Standing,
   { warmupMs, measureMs }: RoundSettings,
   around: Surroundings,
 ): Promise<Round> {
-  const { connections, request } = contestant;
-  const { port, lag } = standing;
-  const load = runLoad({ port, connections, members: around.members, warmupMs, measureMs, request }, around);
-  await load.measuring;
-  const before = cpuOf(standing.processes);
-  const window = load.over.then(() => used(before, cpuOf(standing.processes)));
-  const [measured, cpu, largest] = await Promise.all([
-    load.measured,
-    window,
-    lag && largestLag(lag, load.over),
-  ]);
+  const { connections, traffic, counted, isAccrual, members = around.members } = contestant;
+  const { port, lag, stored } = standing;
+  const before = isAccrual ? await stored?.() : undefined;
+  const load = runLoad({ port, connections, members, warmupMs, measureMs, traffic }, around);
+  const [measured, window] = await Promise.all([load.measured, watched(standing, load)]);
   const drainSeconds = lag && (await drained(lag));
-  const stored = contestant.isAccrual ? await standing.stored() : undefined;
-  const perThousand = Object.entries(cpu).map(([name, seconds]) => [
-    name,
-    (seconds / measured.requests) * 1_000,
-  ]);
+  const after = before === undefined ? undefined : await stored?.();
+  const count = measured.requests * counted.perRequest;
+  const perMillion = Object.entries(window.cpu).map(([name, seconds]) => [name, (seconds / count) * 1e6]);
   return {
     ...measured,
-    perSecond: measured.requests / measured.seconds,
-    cpuPerThousand: Object.fromEntries(perThousand) as Record<string, number>,
-    lag: largest,
+    perSecond: count / measured.seconds,
+    bookedPerSecond: lag && isAccrual ? (count - window.fellBehind) / measured.seconds : undefined,
+    cpuPerMillion: Object.fromEntries(perMillion) as Record<string, number>,
+    lag: window.largest,
     drainSeconds,
-    missing: stored === undefined ? undefined : measured.accepted - stored,
+    missing:
+      before === undefined || after === undefined
+        ? undefined
+        : measured.accepted * counted.perRequest - (after - before),
   };
 }
 
-/** Starts, loads and stops a contestant. */
+/** Starts, loads and stops a stage. Its first load begins with the processes and is given longer to warm up. */
 export async function runRound(
-  contestant: Contestant,
+  stage: Stage,
   settings: RoundSettings,
   around: Surroundings,
-): Promise<Round> {
-  const standing = await contestant.start();
+  done: (contestant: Contestant, round: Round) => void,
+): Promise<void> {
+  const standing = await stage.start();
   try {
-    return await underLoad(contestant, standing, settings, around);
+    for (const [index, contestant] of stage.contestants.entries()) {
+      const warmupMs = settings.warmupMs / (index === 0 ? 1 : 2);
+      done(contestant, await underLoad(contestant, standing, { ...settings, warmupMs }, around));
+    }
   } finally {
     await standing.stop();
   }

@@ -4,9 +4,19 @@
  */
 import { join } from 'node:path';
 import pg from 'pg';
-import type { Contestant, Standing, Surroundings } from '../contestant.ts';
+import type { Contestant, Stage, Standing, Surroundings } from '../contestant.ts';
 import { drained, watchLag } from '../lag.ts';
-import { accrual, accrualInBooks, balances, memberName, redemption } from '../requests.ts';
+import {
+  accrual,
+  accrualByReceipt,
+  accrualInBooks,
+  balances,
+  bulkOf,
+  holdAndCapture,
+  memberName,
+  only,
+  redemption,
+} from '../requests.ts';
 import { openInstallation } from './installation.ts';
 
 const itemsPerCall = 1_000;
@@ -82,59 +92,116 @@ function installation(around: Surroundings) {
       const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
       return (await pool.query<{ count: number }>(sql)).rows[0]!.count;
     };
-    const before = await count();
     const standing = stack.move();
     return {
       port,
       processes: { api: api.pid, writer: writers[0]!.pid, redis: redis.pid, postgres: postgres.pid },
       lag,
-      stored: async () => (await count()) - before,
+      stored: count,
       stop: () => standing.disposeAsync(),
     };
   }
   return begin;
 }
 
-/** This service's contestants; the first is the one that the marks are about. */
-export function thisEngine(around: Surroundings): Contestant[] {
+const inJournal = 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL';
+const inBooks = 'PostgreSQL, synchronous commit, and the journal';
+
+type Load = Pick<Contestant, 'name' | 'title' | 'traffic'> & Partial<Contestant>;
+
+function contestantOf(load: Load): Contestant {
+  const counted = { name: 'accruals', perRequest: 1 };
+  return { durability: inJournal, connections: 128, counted, isAccrual: true, ...load };
+}
+
+const accruals: readonly Load[] = [
+  { name: 'service', title: 'this service, accrual at journal', traffic: only(accrual) },
+  {
+    name: 'service-natural',
+    title: 'this service, accrual at journal with references of store, till, day and number',
+    traffic: only(accrualByReceipt),
+  },
+  {
+    name: 'service-256',
+    title: 'this service, accrual at journal, 256 connections',
+    connections: 256,
+    traffic: only(accrual),
+  },
+  {
+    name: 'service-ledger',
+    title: 'this service, accrual at ledger, 256 connections',
+    durability: inBooks,
+    connections: 256,
+    traffic: only(accrualInBooks),
+  },
+  ...[100, 1_000].map((items) => ({
+    name: `service-bulk-${items}`,
+    title: `this service, bulk calls of ${items} accruals`,
+    connections: items === 100 ? 16 : 4,
+    counted: { name: 'accruals', perRequest: items },
+    traffic: only(bulkOf(items)),
+  })),
+];
+
+const others: readonly Load[] = [
+  {
+    name: 'service-redemption',
+    title: 'this service, redemption (at ledger)',
+    durability: inBooks,
+    counted: { name: 'redemptions', perRequest: 1 },
+    traffic: only(redemption),
+  },
+  {
+    name: 'service-hold',
+    title: 'this service, hold and its capture (both at ledger), latencies of each',
+    durability: inBooks,
+    counted: { name: 'pairs', perRequest: 0.5 },
+    traffic: only(...holdAndCapture),
+  },
+  {
+    name: 'service-mixed',
+    title: 'this service, 80 % accruals at journal, 15 % redemptions at ledger, 5 % balance reads',
+    durability: 'as each',
+    counted: { name: 'requests', perRequest: 1 },
+    traffic: [
+      { percent: 80, steps: [accrual] },
+      { percent: 15, steps: [redemption] },
+      { percent: 5, steps: [balances] },
+    ],
+  },
+  {
+    name: 'service-balances',
+    title: 'this service, balance read',
+    durability: 'none needed',
+    counted: { name: 'reads', perRequest: 1 },
+    traffic: only(balances),
+  },
+];
+
+/**
+ * This service and its loads. The one that most marks are about comes first, right after the processes' start, as the other
+ * contestants' loads do; the hot member comes last, beside the single statement's.
+ */
+export function thisEngine(around: Surroundings): Stage {
   const start = installation(around);
-  // The first start populates, so that no round does.
-  let prepared: Promise<void> | undefined;
-  const of = (own: Pick<Contestant, 'name' | 'title' | 'durability' | 'request'>): Contestant => ({
-    ...own,
-    connections: 128,
-    isAccrual: own.request === accrual || own.request === accrualInBooks,
-    prepare: async () => {
-      prepared ??= start().then((standing) => standing.stop());
-      await prepared;
+  return {
+    name: 'service',
+    contestants: [
+      ...accruals.map(contestantOf),
+      ...others.map((load) => contestantOf({ ...load, isAccrual: false })),
+      contestantOf({
+        name: 'service-hot-member',
+        title: 'this service, accrual at journal, one member hit by everybody',
+        members: 1,
+        traffic: only(accrual),
+      }),
+    ],
+    async prepare() {
+      // The first start populates, so that no round does.
+      const standing = await start();
+      await standing.stop();
       return `${around.members.toLocaleString('en')} members that the API has met, one API and one ledger writer, settings as shipped`;
     },
     start,
-  });
-  return [
-    of({
-      name: 'service',
-      title: 'this service, accrual at journal',
-      durability: 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL',
-      request: accrual,
-    }),
-    of({
-      name: 'service-ledger',
-      title: 'this service, accrual at ledger',
-      durability: 'PostgreSQL, synchronous commit, and the journal',
-      request: accrualInBooks,
-    }),
-    of({
-      name: 'service-redemption',
-      title: 'this service, redemption (at ledger)',
-      durability: 'PostgreSQL, synchronous commit, and the journal',
-      request: redemption,
-    }),
-    of({
-      name: 'service-balances',
-      title: 'this service, balance read',
-      durability: 'none needed',
-      request: balances,
-    }),
-  ];
+  };
 }

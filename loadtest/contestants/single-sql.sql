@@ -1,0 +1,22 @@
+-- The best single-store design: the accrual's row is its ledger row, and the statement that raises the balance writes it.
+create table member (
+  id integer generated always as identity primary key,
+  code text not null,
+  balance bigint not null default 0
+-- Half of each page is free, so that a new balance stays on its page and touches no index.
+) with (fillfactor = 50);
+create unique index member_code on member (code);
+create table ledger (
+  id bigint generated always as identity primary key,
+  reference text not null,
+  member integer not null,
+  points bigint not null,
+  balance_after bigint not null,
+  occurred_at timestamptz not null,
+  created_at timestamptz not null default now(),
+  request json not null
+);
+create unique index ledger_reference on ledger (reference);
+create index ledger_member on ledger (member, id);
+insert into member (code) select 'm-' || lpad(number::text, 5, '0') from generate_series(0, 9999) as number;
+vacuum analyze member;

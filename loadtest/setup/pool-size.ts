@@ -1,0 +1,30 @@
+/** The best size of a contestant's pool of connections: each is tried under the contestant's own load, before the rounds. */
+import type { Contestant, Standing, Surroundings } from '../contestant.ts';
+import { runLoad } from '../load.ts';
+
+const poolSizes = [5, 10, 20] as const;
+
+/** Loads the contestant with a pool of each size. Answers the fastest, and what each did. */
+export async function bestPoolSize(
+  { connections, traffic, members }: Contestant,
+  around: Surroundings,
+  start: (poolSize: number) => Promise<Pick<Standing, 'port' | 'stop'>>,
+): Promise<{ size: number; found: string }> {
+  const times = around.isQuick
+    ? { warmupMs: 1_000, measureMs: 1_500 }
+    : { warmupMs: 1_500, measureMs: 3_000 };
+  const speeds: number[] = [];
+  for (const poolSize of poolSizes) {
+    const { port, stop } = await start(poolSize);
+    try {
+      const load = { port, connections, members: members ?? around.members, ...times, traffic };
+      const { requests, seconds } = await runLoad(load, around).measured;
+      speeds.push(requests / seconds);
+    } finally {
+      await stop();
+    }
+  }
+  const size = poolSizes[speeds.indexOf(Math.max(...speeds))]!;
+  const tried = poolSizes.map((each, i) => `${each}: ${Math.round(speeds[i]!)}/s`).join(', ');
+  return { size, found: `pool of ${size} (${tried})` };
+}
