@@ -90,6 +90,7 @@ export function startNode(
       const { value } = (await Promise.race([messages.next(), ended, late])) as { value: [unknown] };
       return value[0];
     },
+    send: (message: object) => void running.process.send(message),
     exited: running.exited,
     hasExited: () => running.hasExited(),
     logPath,

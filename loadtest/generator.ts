@@ -8,10 +8,11 @@
  *   {{natural}}    a new till, day and number {{now}}     the time, RFC 3339
  *   {{order}}      a new number               {{id}}      the id in the connection's last reply
  *
- * Settings come as one JSON argument. It tells its parent `measuring` and `over` at the ends of the window, then
+ * Settings come as its parent's first message. It tells its parent `measuring` and `over` at the ends of the window, then
  * the `Measured`.
  */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -42,7 +43,7 @@ export interface Measured {
   readonly cores: number;
 }
 
-const settings = JSON.parse(process.argv[2] ?? '') as LoadSettings;
+const [settings] = (await once(process, 'message')) as [LoadSettings];
 /** A reply that takes longer ends the run: something hangs. */
 const replyMsMax = 20_000;
 /** Orders and references of one receipt have one number; a reference is the first of the two in every request. */
