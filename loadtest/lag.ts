@@ -11,7 +11,8 @@ export interface LagReading {
 }
 
 export interface Lag {
-  read(): Promise<LagReading>;
+  /** And the number of the last record that the books hold, over all journals. */
+  read(): Promise<LagReading & { readonly written: number }>;
   close(): Promise<void>;
 }
 
@@ -51,7 +52,7 @@ export function watchLag(redisUrl: string, databaseUrl: string): Lag {
         records += parseRecord(last[0], last[1]).seq - row.seq;
         seconds = Math.max(seconds, (now - record.at) / 1_000);
       }
-      return { records, seconds };
+      return { records, seconds, written: rows.reduce((sum, { seq }) => sum + seq, 0) };
     },
     async close() {
       redis.disconnect();

@@ -92,10 +92,11 @@ export function reportText(machine: Machine, syncs: readonly Syncs[], entries: r
     '',
     table([heads, ...entries.map(figures)]),
     '',
-    ...entries.map(
-      ({ contestant, chosen }) =>
-        `${contestant.name}: ${contestant.title}. ${contestant.durability}. ${chosen}.`,
-    ),
+    ...entries.map(({ contestant, chosen }, i) => {
+      const isSaid = entries[i - 1]?.chosen === chosen;
+      const { name, title, durability } = contestant;
+      return `${name}: ${title}. ${durability}.${isSaid ? '' : ` ${chosen}.`}`;
+    }),
     '',
     ...(cpu.length > 0 ? ['CPU seconds per million of what is counted, by process', ...cpu, ''] : []),
     ...(marks.length > 0

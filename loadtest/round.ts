@@ -11,11 +11,11 @@ export interface RoundSettings {
 }
 
 export interface Round extends Measured {
-  /** Of what the contestant counts, as the other two figures. */
+  /** Of what the contestant counts. */
   readonly perSecond: number;
-  /** What reached the books in the window; below the other figure where their writer does not keep up. */
+  /** Journal records that reached the books; fewer than accruals a second where their writer does not keep up. */
   readonly bookedPerSecond: number | undefined;
-  /** CPU seconds per million by process; empty where the system does not tell. */
+  /** CPU seconds per million of it, by process; empty where the system does not tell. */
   readonly cpuPerMillion: Readonly<Record<string, number>>;
   /** While under load; from the start of the measured window. */
   readonly lag: LagReading | undefined;
@@ -44,20 +44,22 @@ function used(
 interface Window {
   readonly cpu: Readonly<Record<string, number>>;
   readonly largest: LagReading | undefined;
-  /** By so many records the books fell behind, or caught up. */
-  readonly fellBehind: number;
+  readonly bookedPerSecond: number | undefined;
 }
 
 async function watched({ processes, lag }: Standing, load: Load): Promise<Window> {
   await load.measuring;
   const cpuBefore = cpuOf(processes);
-  const lagBefore = await lag?.read();
+  const readLag = async () => lag && { ...(await lag.read()), readAt: performance.now() };
+  const before = await readLag();
   const atEnd = load.over.then(async () => ({
     cpu: used(cpuBefore, cpuOf(processes)),
-    lagAfter: await lag?.read(),
+    after: await readLag(),
   }));
-  const [{ cpu, lagAfter }, largest] = await Promise.all([atEnd, lag && largestLag(lag, load.over)]);
-  return { cpu, largest, fellBehind: (lagAfter?.records ?? 0) - (lagBefore?.records ?? 0) };
+  const [{ cpu, after }, largest] = await Promise.all([atEnd, lag && largestLag(lag, load.over)]);
+  const bookedPerSecond =
+    before && after && ((after.written - before.written) / (after.readAt - before.readAt)) * 1_000;
+  return { cpu, largest, bookedPerSecond };
 }
 
 /** Loads what stands once and measures it. */
@@ -79,7 +81,7 @@ export async function underLoad(
   return {
     ...measured,
     perSecond: count / measured.seconds,
-    bookedPerSecond: lag && isAccrual ? (count - window.fellBehind) / measured.seconds : undefined,
+    bookedPerSecond: window.bookedPerSecond,
     cpuPerMillion: Object.fromEntries(perMillion) as Record<string, number>,
     lag: window.largest,
     drainSeconds,

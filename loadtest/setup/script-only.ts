@@ -84,7 +84,7 @@ function lagOf(client: Redis, { pool }: Database): Lag {
       const added = Number(stream[stream.indexOf('entries-added') + 1]);
       const oldest = waiting[0]?.[0];
       const seconds = oldest === undefined ? 0 : (Date.now() - Number(oldest.split('-')[0])) / 1_000;
-      return { records: added - written, seconds };
+      return { records: added - written, seconds, written };
     },
     close: () => Promise.resolve(),
   };
