@@ -1,11 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Three groups: what needs no servers, the engine, and then the check that all files together provoked every error code.
+ * Four groups: what needs no servers, the engine, then the check that all files together provoked every error code, and at
+ * last, with the machine to itself, the guard of the benchmark's ratios.
  * Each file of the engine has servers of its own, so files run side by side; two at once are what two cores carry.
  */
 const withoutServers = ['test/**/*.pure.test.ts', 'test/tidy.test.ts'];
 const afterAllOthers = ['test/error-codes.test.ts'];
+const alone = ['test/bench.guard.test.ts'];
 /** With `REDIS_MODE=cluster`: these bring their own servers, or are about one Redis from end to end. */
 const notOnCluster =
   process.env.REDIS_MODE === 'cluster'
@@ -28,12 +30,13 @@ export default defineConfig({
         test: {
           name: 'engine',
           include: ['test/**/*.test.ts'],
-          exclude: [...withoutServers, ...afterAllOthers, ...notOnCluster],
+          exclude: [...withoutServers, ...afterAllOthers, ...alone, ...notOnCluster],
           globalSetup: 'test/global-setup.ts',
           sequence: { groupOrder: 1 },
         },
       },
       { extends: true, test: { name: 'codes', include: afterAllOthers, sequence: { groupOrder: 2 } } },
+      { extends: true, test: { name: 'guard', include: alone, sequence: { groupOrder: 3 } } },
     ],
   },
 });

@@ -52,6 +52,8 @@ export interface Surroundings {
   readonly cacheDir: string;
   readonly members: number;
   readonly isQuick: boolean;
+  /** Sizes to choose a pool of connections from; 5, 10 and 20 when absent. */
+  readonly poolSizes?: readonly [number, ...number[]];
   /** An interrupt: whatever waits ends, and what was started is stopped on the way out. */
   readonly abort: AbortSignal;
   readonly print: (text: string) => void;

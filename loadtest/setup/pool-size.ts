@@ -2,14 +2,14 @@
 import type { Contestant, Standing, Surroundings } from '../contestant.ts';
 import { runLoad } from '../load.ts';
 
-const poolSizes = [5, 10, 20] as const;
-
-/** Loads the contestant with a pool of each size. Answers the fastest, and what each did. */
+/** Loads the contestant with a pool of each size. Answers the fastest, and what each did. One size alone is not tried. */
 export async function bestPoolSize(
   { connections, traffic, members }: Contestant,
   around: Surroundings,
   start: (poolSize: number) => Promise<Pick<Standing, 'port' | 'stop'>>,
 ): Promise<{ size: number; found: string }> {
+  const { poolSizes = [5, 10, 20] } = around;
+  if (poolSizes.length === 1) return { size: poolSizes[0], found: `pool of ${poolSizes[0]}` };
   const times = around.isQuick
     ? { warmupMs: 1_000, measureMs: 1_500 }
     : { warmupMs: 1_500, measureMs: 3_000 };
