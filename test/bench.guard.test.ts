@@ -12,7 +12,8 @@ import { type Round, underLoad } from '../loadtest/round.ts';
 import { thisEngine } from '../loadtest/setup/engine.ts';
 import { usualDesign } from '../loadtest/setup/prisma.ts';
 import { scriptOnly } from '../loadtest/setup/script-only.ts';
-import { checkout } from './house/folders.ts';
+import { cacheFolder, checkout } from './house/folders.ts';
+import { guard } from './house/guarding.ts';
 
 const bounds = [
   { of: 'service', beside: 'script-only', atLeast: 0.25 },
@@ -38,11 +39,13 @@ beforeAll(async () => {
   await mkdir(data, { recursive: true });
   // Below the checkout: the usual design's client is generated there, beside the packages that it imports.
   const folder = await mkdtemp(join(data, 'guard-'));
+  const guardian = guard(folder);
+  house.defer(() => void guardian.stdin?.end());
   house.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
   around = {
     folder,
     checkout,
-    cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
+    cacheDir: cacheFolder,
     members: 1_000,
     isQuick: true,
     poolSizes: [10],

@@ -2,7 +2,6 @@
  * One PostgreSQL for the whole run, with a migrated template from which every test file's database is cloned, and the
  * Redis program fetched once. The data lives in a temporary folder; a run that is interrupted stops its server too.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +11,8 @@ import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { endRunning, findRunning } from '#src/platform/local/processes.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
-import { cacheFolder, checkout, codesFolder } from './house/folders.ts';
+import { cacheFolder, codesFolder } from './house/folders.ts';
+import { guard } from './house/guarding.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -39,15 +39,6 @@ async function createTemplate(postgresUrl: string): Promise<void> {
   await client.query(`create database ${template}`);
   await client.end();
   await prepareDatabase(urlOf(postgresUrl, template));
-}
-
-/** A process of its own session, whose input ends when this process does, however that happens. */
-function guard(folder: string): ChildProcess {
-  const script = `${checkout}test/house/guardian.ts`;
-  const guardian = spawn(process.execPath, [script], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-  guardian.stdin?.write(`${folder}\n`);
-  guardian.unref();
-  return guardian;
 }
 
 /** Whatever still runs on the run's folder has been left behind by a test: it is ended, and the run fails. */
