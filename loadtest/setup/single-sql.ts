@@ -42,7 +42,7 @@ function stageOf(contestant: Contestant, around: Surroundings): Stage {
       await using database = await open();
       const best = await bestPoolSize(contestant, around, (size) => startApi(database, size));
       poolSize = best.size;
-      return `${best.found}; indexes: member (id), (code); ledger (id), (reference), (member, id)`;
+      return `${best.found}, pipelined; indexes: member (id), (code); ledger (id), (reference), (member, id)`;
     },
     async start(): Promise<Standing> {
       await using stack = new AsyncDisposableStack();
