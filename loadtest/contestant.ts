@@ -51,7 +51,6 @@ export interface Surroundings {
   /** Where the Redis that had to be downloaded is kept. */
   readonly cacheDir: string;
   readonly members: number;
-  readonly isQuick: boolean;
   /** Sizes to choose a pool of connections from; 5, 10 and 20 when absent. */
   readonly poolSizes?: readonly [number, ...number[]];
   /** An interrupt: whatever waits ends, and what was started is stopped on the way out. */

@@ -47,8 +47,7 @@ beforeAll(async () => {
     checkout,
     cacheDir: cacheFolder,
     members: 1_000,
-    isQuick: true,
-    poolSizes: [10],
+    poolSizes: [20],
     abort: new AbortController().signal,
     print: () => undefined,
   };

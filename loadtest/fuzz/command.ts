@@ -59,7 +59,6 @@ async function main(): Promise<number> {
       checkout,
       cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
       members: 0,
-      isQuick: true,
       abort: interrupt.signal,
       print,
     };

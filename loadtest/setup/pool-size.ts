@@ -2,6 +2,8 @@
 import type { Contestant, Standing, Surroundings } from '../contestant.ts';
 import { runLoad } from '../load.ts';
 
+const times = { warmupMs: 1_000, measureMs: 2_000 };
+
 /** Loads the contestant with a pool of each size. Answers the fastest, and what each did. One size alone is not tried. */
 export async function bestPoolSize(
   { connections, traffic, members }: Contestant,
@@ -9,10 +11,8 @@ export async function bestPoolSize(
   start: (poolSize: number) => Promise<Pick<Standing, 'port' | 'stop'>>,
 ): Promise<{ size: number; found: string }> {
   const { poolSizes = [5, 10, 20] } = around;
-  if (poolSizes.length === 1) return { size: poolSizes[0], found: `pool of ${poolSizes[0]}` };
-  const times = around.isQuick
-    ? { warmupMs: 1_000, measureMs: 1_500 }
-    : { warmupMs: 1_500, measureMs: 3_000 };
+  if (poolSizes.length === 1)
+    return { size: poolSizes[0], found: `pool of ${poolSizes[0]}, others not tried` };
   const speeds: number[] = [];
   for (const poolSize of poolSizes) {
     const { port, stop } = await start(poolSize);
