@@ -43,6 +43,7 @@ export const ratioMarks: readonly RatioMark[] = [
   { of: 'service', beside: 'node-echo', atLeast: 0.18, aim: 0.25 },
   { of: 'service', beside: 'prisma', atLeast: 10, aim: 15 },
   { of: 'service', beside: 'single-sql', atLeast: 1.4, aim: 2 },
+  { of: 'service', beside: 'single-sql-pool', atLeast: 1.4, aim: 2 },
   { of: 'service-hot-member', beside: 'single-sql-hot-member', atLeast: 5, aim: 10 },
   { of: 'service-ledger', beside: 'service-256', atLeast: 0.8, aim: 0.95 },
   { of: 'service-natural', beside: 'service', atLeast: 0.9, aim: 0.95 },

@@ -161,7 +161,7 @@ const others: readonly Load[] = [
   {
     name: 'service-mixed',
     title: 'this service, 80 % accruals at journal, 15 % redemptions at ledger, 5 % balance reads',
-    durability: 'as each',
+    durability: 'that of each request',
     counted: { name: 'requests', perRequest: 1 },
     traffic: [
       { percent: 80, steps: [accrual] },
