@@ -87,9 +87,13 @@ function stopWith(reason: string): never {
   process.exit(1);
 }
 
+/** The status line is `HTTP/1.1 201 …`: byte 9 is the class of the status. */
+function isAccepted(reply: Buffer): boolean {
+  return reply[9] === 0x32;
+}
+
 function note(reply: Buffer, startedAt: number): void {
-  // The status line is `HTTP/1.1 201 …`: byte 9 is the class of the status.
-  if (reply[9] === 0x32) accepted += 1;
+  if (isAccepted(reply)) accepted += 1;
   else {
     refused += 1;
     firstRefusal ??= reply.toString('utf8', 0, 600);
@@ -112,8 +116,15 @@ function idOf(reply: Buffer): string {
   return id ?? stopWith(`a reply without an id: ${reply.toString('utf8', 0, 600)}`);
 }
 
+interface Steps {
+  next(): Buffer;
+  /** Takes what the following step needs from the reply to the last one; a step that was refused has none after it. */
+  answered(reply: Buffer): void;
+  hasEnded(): boolean;
+}
+
 /** What a connection sends next: its own copies of the requests, each taken apart when it is first needed. */
-function stepsOf(): { next(): Buffer; hasEnded(): boolean; noteId(reply: Buffer): void } {
+function stepsOf(): Steps {
   const templates = new Map<string, Template>();
   let id = '';
   let steps: readonly string[] = [];
@@ -133,7 +144,9 @@ function stepsOf(): { next(): Buffer; hasEnded(): boolean; noteId(reply: Buffer)
       return template.bytes;
     },
     hasEnded: () => done === steps.length,
-    noteId(reply) {
+    answered(reply) {
+      if (!isAccepted(reply)) done = steps.length;
+      if (done === steps.length) return;
       const found = idOf(reply);
       if (id !== '' && found.length !== id.length) stopWith(`ids differ in length: ${id} and ${found}`);
       id = found;
@@ -158,7 +171,7 @@ function drive(socket: Socket): Promise<void> {
     pending = end === 0 ? received : undefined;
     if (end === 0) return;
     note(received, startedAt);
-    if (!steps.hasEnded()) steps.noteId(received);
+    steps.answered(received);
     if (isEnding && steps.hasEnded()) resolve();
     else send();
   });
