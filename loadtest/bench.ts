@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
+import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import type { Stage, Surroundings } from './contestant.ts';
 import { machine, syncSpeed } from './machine.ts';
@@ -23,7 +24,8 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
-const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] | --recovery [--members N]
+const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE]
+npm run bench -- --recovery | --ceilings [--members N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -31,6 +33,7 @@ const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json F
   --json FILE  writes the figures of every round as JSON
   --svg FILE   draws what was counted a second
   --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
+  --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
 
 Contestants: `;
 
@@ -41,9 +44,21 @@ interface Options {
   readonly rounds: number;
   readonly jsonPath: string | undefined;
   readonly svgPath: string | undefined;
-  readonly isRecovery: boolean;
+  /** What is measured instead of the contestants. */
+  readonly apart: Apart | undefined;
   readonly members: number;
 }
+
+type Apart = 'recovery' | 'ceilings';
+
+/** What is measured apart from the contestants; answers its figures for `--json`. */
+const measures: Readonly<
+  Record<Apart, (around: Surroundings, options: Options) => Promise<object | undefined>>
+> = {
+  recovery: (around) => measureRecovery(around).then(() => undefined),
+  ceilings: (around, { rounds }) => measureCeilings(around, rounds),
+};
+const apartNames = Object.keys(measures) as Apart[];
 
 function optionsOf(args: readonly string[]): Options {
   const { values } = parseArgs({
@@ -55,24 +70,20 @@ function optionsOf(args: readonly string[]): Options {
       json: { type: 'string' },
       svg: { type: 'string' },
       recovery: { type: 'boolean', default: false },
+      ceilings: { type: 'boolean', default: false },
       members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) throw new UsageFault('--rounds needs 1 to 50');
-  const {
-    quick: isQuick,
-    help: wantsHelp,
-    only,
-    json: jsonPath,
-    svg: svgPath,
-    recovery: isRecovery,
-  } = values;
-  const members = Number(values.members ?? (isRecovery ? 100_000 : 10_000));
+  const { quick: isQuick, help: wantsHelp, only, json: jsonPath, svg: svgPath } = values;
+  const [apart, another] = apartNames.filter((name) => values[name]);
+  if (another) throw new UsageFault(`--${apart} and --${another} are measured one at a time`);
+  const members = Number(values.members ?? (apart === 'recovery' ? 100_000 : 10_000));
   if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
     throw new UsageFault('--members needs 10000 to 100000');
-  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, isRecovery, members };
+  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members };
 }
 
 const quickOnes = ['node-echo', 'script-only', 'service', 'single-sql', 'prisma'];
@@ -132,6 +143,11 @@ async function bench(options: Options, stages: readonly Stage[], around: Surroun
   if (svgPath) await writeFile(svgPath, chartOf(machine(), entries));
 }
 
+async function measureApart(apart: Apart, options: Options, around: Surroundings): Promise<void> {
+  const figures = await measures[apart](around, options);
+  if (options.jsonPath && figures) await writeFile(options.jsonPath, `${JSON.stringify(figures, null, 2)}\n`);
+}
+
 async function main(): Promise<void> {
   const options = optionsOf(process.argv.slice(2));
   const interrupt = new AbortController();
@@ -162,7 +178,7 @@ async function main(): Promise<void> {
             .map(({ name, title }) => `\n  ${name.padEnd(22)} ${title}`)
             .join(''),
       );
-    else if (options.isRecovery) await measureRecovery(around);
+    else if (options.apart) await measureApart(options.apart, options, around);
     else await bench(options, chosenOf(all, options), around);
   } catch (error) {
     // What waits ends with an error of its own; the interrupt is what a person wants to read.

@@ -16,7 +16,8 @@ function faultsOf({ contestant, rounds }: Entry): string[] {
   });
 }
 
-function table(rows: readonly (readonly string[])[]): string {
+/** Rows in columns; the first column is words. */
+export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const line = (row: readonly string[]) =>
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
