@@ -12,6 +12,7 @@ import { logTail } from '#src/platform/local/processes.ts';
 import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import type { Stage, Surroundings } from './contestant.ts';
+import { measureLatency } from './latency.ts';
 import { machine, syncSpeed } from './machine.ts';
 import type { Entry } from './marks.ts';
 import { measureRecovery } from './recovery.ts';
@@ -25,7 +26,7 @@ import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE]
-npm run bench -- --recovery | --ceilings [--members N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency [--members N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -34,6 +35,7 @@ npm run bench -- --recovery | --ceilings [--members N] [--rounds N] [--json FILE
   --svg FILE   draws what was counted a second
   --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
+  --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
 
 Contestants: `;
 
@@ -49,7 +51,7 @@ interface Options {
   readonly members: number;
 }
 
-type Apart = 'recovery' | 'ceilings';
+type Apart = 'recovery' | 'ceilings' | 'latency';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -57,6 +59,7 @@ const measures: Readonly<
 > = {
   recovery: (around) => measureRecovery(around).then(() => undefined),
   ceilings: (around, { rounds }) => measureCeilings(around, rounds),
+  latency: (around, { rounds }) => measureLatency(around, rounds),
 };
 const apartNames = Object.keys(measures) as Apart[];
 
@@ -71,6 +74,7 @@ function optionsOf(args: readonly string[]): Options {
       svg: { type: 'string' },
       recovery: { type: 'boolean', default: false },
       ceilings: { type: 'boolean', default: false },
+      latency: { type: 'boolean', default: false },
       members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },

@@ -11,6 +11,8 @@ export interface Reply {
   /** When it was due, on the clock of `performance.now()`. */
   readonly dueMs: number;
   readonly tookMs: number;
+  /** How long after it was due this process got to it; waiting for a free connection is the server's. */
+  readonly lateMs: number;
   /** 0 where the connection broke. */
   readonly status: number;
 }
@@ -70,9 +72,16 @@ function openLine(port: number): Line {
   };
 }
 
-async function through(line: Line, { request }: Drive, index: number, dueMs: number): Promise<Reply> {
+/** A request that is due, and when this process noticed. */
+interface Due {
+  readonly index: number;
+  readonly dueMs: number;
+  readonly noticedMs: number;
+}
+
+async function through(line: Line, { request }: Drive, { index, dueMs, noticedMs }: Due): Promise<Reply> {
   const status = await line.send(request(index));
-  return { index, dueMs, tookMs: performance.now() - dueMs, status };
+  return { index, dueMs, tookMs: performance.now() - dueMs, lateMs: noticedMs - dueMs, status };
 }
 
 /** Sends `count` requests, each as soon as a connection is free. */
@@ -84,7 +93,8 @@ export async function sendAll(drive: Drive, count: number): Promise<Reply[]> {
     while (next < count) {
       const index = next;
       next += 1;
-      replies.push(await through(line, drive, index, performance.now()));
+      const dueMs = performance.now();
+      replies.push(await through(line, drive, { index, dueMs, noticedMs: dueMs }));
     }
     line.close();
   };
@@ -97,18 +107,20 @@ export async function sendAtRate(drive: Drive, perSecond: number, until: Promise
   const replies: Reply[] = [];
   const free = Array.from({ length: drive.connections }, () => openLine(drive.port));
   const underWay = new Set<Promise<void>>();
-  const due: { index: number; dueMs: number }[] = [];
+  const due: Due[] = [];
   const startedMs = performance.now();
   let count = 0;
-  const dispatch = () => {
+  const dispatch = (isTick: boolean) => {
     while (free.length > 0 && due.length > 0) {
       const line = free.pop()!;
-      const { index, dueMs } = due.shift()!;
-      const sent = through(line, drive, index, dueMs).then((reply) => {
+      const next = due.shift()!;
+      // The tick's own requests are sent one after the other; what waited for a connection was noticed long ago.
+      const noticedMs = isTick ? performance.now() : next.noticedMs;
+      const sent = through(line, drive, { ...next, noticedMs }).then((reply) => {
         replies.push(reply);
         free.push(line);
         underWay.delete(sent);
-        dispatch();
+        dispatch(false);
       });
       underWay.add(sent);
     }
@@ -118,9 +130,9 @@ export async function sendAtRate(drive: Drive, perSecond: number, until: Promise
   const timer = setInterval(() => {
     const now = performance.now();
     for (; startedMs + (count * 1_000) / perSecond <= now; count += 1)
-      due.push({ index: count, dueMs: startedMs + (count * 1_000) / perSecond });
+      due.push({ index: count, dueMs: startedMs + (count * 1_000) / perSecond, noticedMs: now });
     if (due.length > dueMax) reject(new Error(`${dueMax} requests are due and not sent`));
-    dispatch();
+    dispatch(true);
   }, 1);
   try {
     await Promise.race([until, overrun]);

@@ -11,11 +11,11 @@
  * Settings come as its parent's first message. It tells its parent `measuring` and `over` at the ends of the window, then
  * the `Measured`.
  */
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { natural, now, order, reference } from './places.ts';
 import { memberName, type Share } from './requests.ts';
 import { replyEnd, type Template, templateOf } from './wire.ts';
 
@@ -46,31 +46,8 @@ export interface Measured {
 const [settings] = (await once(process, 'message')) as [LoadSettings];
 /** A reply that takes longer ends the run: something hangs. */
 const replyMsMax = 20_000;
-/** Orders and references of one receipt have one number; a reference is the first of the two in every request. */
-let count = 0;
-const runPart = randomBytes(4).readUInt32LE().toString(16).padStart(8, '0');
-function reference(): string {
-  count += 1;
-  const time = Date.now().toString(16).padStart(12, '0');
-  const number = count.toString(16).padStart(8, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${runPart.slice(0, 3)}-8${runPart.slice(3, 6)}-${runPart.slice(4)}${number}`;
-}
-const tills = 1_000;
-/** As tills number their receipts: store, till, day, running number. The store is this run's, so nothing comes twice. */
-function natural(): string {
-  count += 1;
-  const till = String(count % tills).padStart(3, '0');
-  const number = String(Math.floor(count / tills)).padStart(6, '0');
-  return `s${runPart}/t${till}/${now().slice(0, 10)}/${number}`;
-}
-function order(): string {
-  return runPart + count.toString(36).padStart(8, '0');
-}
 function member(): string {
   return memberName(Math.floor(Math.random() * settings.members));
-}
-function now(): string {
-  return new Date().toISOString();
 }
 
 /** Latencies of the measured window; typed, so that the collector has nothing to do. */
