@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
+import { measureBytes } from './bytes.ts';
 import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import type { Stage, Surroundings } from './contestant.ts';
@@ -26,7 +27,7 @@ import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE]
-npm run bench -- --recovery | --ceilings | --latency [--members N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes [--members N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -36,6 +37,7 @@ npm run bench -- --recovery | --ceilings | --latency [--members N] [--rounds N] 
   --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
+  --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
 
 Contestants: `;
 
@@ -51,7 +53,7 @@ interface Options {
   readonly members: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency';
+type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -60,6 +62,7 @@ const measures: Readonly<
   recovery: (around) => measureRecovery(around).then(() => undefined),
   ceilings: (around, { rounds }) => measureCeilings(around, rounds),
   latency: (around, { rounds }) => measureLatency(around, rounds),
+  bytes: (around) => measureBytes(around),
 };
 const apartNames = Object.keys(measures) as Apart[];
 
@@ -75,6 +78,7 @@ function optionsOf(args: readonly string[]): Options {
       recovery: { type: 'boolean', default: false },
       ceilings: { type: 'boolean', default: false },
       latency: { type: 'boolean', default: false },
+      bytes: { type: 'boolean', default: false },
       members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },

@@ -4,7 +4,7 @@
  * whatever it uses is taken from the contestant: autocannon spends several times as much on building each request.
  *
  * A request is one text with places of a fixed width, so that a connection's buffer is patched and sent again:
- *   {{reference}}  a new UUIDv7               {{member}}  one of the members, m-00000 upwards
+ *   {{reference}}  a new UUIDv7               {{member}}  one of the members, m-0000000 upwards
  *   {{natural}}    a new till, day and number {{now}}     the time, RFC 3339
  *   {{order}}      a new number               {{id}}      the id in the connection's last reply
  *

@@ -14,12 +14,12 @@ export function only(...steps: readonly string[]): Share[] {
   return [{ percent: 100, steps }];
 }
 
-/** The n-th member of a benchmark, from 0; five digits, so that a request's length does not change. */
+/** The n-th member of a benchmark, from 0; seven digits, so that a request's length does not change. */
 export function memberName(index: number): string {
-  return `m-${String(index).padStart(5, '0')}`;
+  return `m-${String(index).padStart(7, '0')}`;
 }
 
-function request(method: string, path: string, key: string, body: string): string {
+export function request(method: string, path: string, key: string, body: string): string {
   const head = [
     `${method} ${path} HTTP/1.1`,
     'Host: 127.0.0.1',

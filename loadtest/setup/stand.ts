@@ -1,0 +1,37 @@
+/** An installation of this service that stands and can be loaded like a contestant. */
+import type { Contestant, Standing, Surroundings } from '../contestant.ts';
+import { type Lag, watchLag } from '../lag.ts';
+import { only } from '../requests.ts';
+import { type Installation, openInstallation } from './installation.ts';
+
+export interface Stand {
+  readonly installation: Installation;
+  readonly standing: Standing & { readonly lag: Lag };
+}
+
+/** Brings one up; `standing.stop` ends it. */
+export async function openStand(around: Surroundings, dataDir: string): Promise<Stand> {
+  await using stack = new AsyncDisposableStack();
+  const installation = await openInstallation(around, dataDir);
+  stack.defer(() => installation.stop());
+  const { port, redis, postgres, api, writers } = installation;
+  const lag = watchLag(redis.url, postgres.url);
+  stack.defer(() => lag.close());
+  const opened = stack.move();
+  const processes = { api: api.pid, writer: writers[0]!.pid, redis: redis.pid, postgres: postgres.pid };
+  return { installation, standing: { port, processes, lag, stop: () => opened.disposeAsync() } };
+}
+
+/** One load of accruals, by the same connections as the contestants'. */
+export function accruals(name: string, request: string, members?: number): Contestant {
+  return {
+    name,
+    title: 'this service, accrual at journal',
+    durability: 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL',
+    connections: 128,
+    counted: { name: 'accruals', perRequest: 1 },
+    isAccrual: true,
+    ...(members === undefined ? {} : { members }),
+    traffic: only(request),
+  };
+}
