@@ -13,6 +13,7 @@ import { measureBytes } from './bytes.ts';
 import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import type { Stage, Surroundings } from './contestant.ts';
+import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
 import { machine, syncSpeed } from './machine.ts';
 import type { Entry } from './marks.ts';
@@ -27,7 +28,7 @@ import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE]
-npm run bench -- --recovery | --ceilings | --latency | --bytes [--members N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -38,6 +39,8 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes [--members N] [--
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
   --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
+  --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
+               bytes, and all members loaded into an empty Redis: the better part of an hour
 
 Contestants: `;
 
@@ -51,9 +54,11 @@ interface Options {
   /** What is measured instead of the contestants. */
   readonly apart: Apart | undefined;
   readonly members: number;
+  /** Of the largest books of --grow. */
+  readonly entries: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes';
+type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'grow';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -63,6 +68,7 @@ const measures: Readonly<
   ceilings: (around, { rounds }) => measureCeilings(around, rounds),
   latency: (around, { rounds }) => measureLatency(around, rounds),
   bytes: (around) => measureBytes(around),
+  grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
 };
 const apartNames = Object.keys(measures) as Apart[];
 
@@ -79,6 +85,8 @@ function optionsOf(args: readonly string[]): Options {
       ceilings: { type: 'boolean', default: false },
       latency: { type: 'boolean', default: false },
       bytes: { type: 'boolean', default: false },
+      grow: { type: 'boolean', default: false },
+      entries: { type: 'string', default: '10000000' },
       members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -91,7 +99,10 @@ function optionsOf(args: readonly string[]): Options {
   const members = Number(values.members ?? (apart === 'recovery' ? 100_000 : 10_000));
   if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
     throw new UsageFault('--members needs 10000 to 100000');
-  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members };
+  const entries = Number(values.entries);
+  if (!Number.isInteger(entries) || entries < 200_000 || entries > 100_000_000)
+    throw new UsageFault('--entries needs 200000 to 100000000');
+  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members, entries };
 }
 
 const quickOnes = ['node-echo', 'script-only', 'service', 'single-sql', 'prisma'];
