@@ -23,13 +23,24 @@ import { populate } from './setup/engine.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
 import { accruals, openStand } from './setup/stand.ts';
 
-const sampled = 1_000;
+const sampledMax = 1_000;
 const dayMs = 86_400_000;
 const keyKnownMsMax = 20_000;
 /** Points of a lot live so long; two lots of one member begin a month apart. */
 const expiresAfterDays = 1_000;
 const daysApart = 30;
 const bytesPerMemberMax = 250;
+
+/** What is measured: an API and its stores. */
+export interface Measured {
+  readonly url: string;
+  readonly databaseUrl: string;
+  /** As the user who may do everything. */
+  readonly redis: Redis;
+  readonly shardCount: number;
+  /** Members of each kind, and references, to take the mean of; at most a thousand. */
+  readonly samples: number;
+}
 
 export interface BytesFigures {
   readonly memberOfThreeLots: number;
@@ -72,13 +83,13 @@ interface BulkReply {
 
 /** A receipt for each member of a group, so many days ago; asked again until the API has learned the key. */
 async function receipts(
-  port: number,
+  { url, samples }: Measured,
   token: string,
   group: string,
   daysAgo: number,
 ): Promise<MemberNumber[]> {
   const occurredAt = new Date(Date.now() - daysAgo * dayMs).toISOString();
-  const items = Array.from({ length: sampled }, (_, index) => ({
+  const items = Array.from({ length: samples }, (_, index) => ({
     member: `${group}-${index}`,
     reference: `${group}/${daysAgo}/${index}`,
     enrol: true,
@@ -86,7 +97,7 @@ async function receipts(
     purchase: { currency: 'EUR', lines: [{ line: 1, amount: 2_500 + index * 17 }] },
   }));
   for (const endMs = performance.now() + keyKnownMsMax; ; ) {
-    const answer = await fetch(`http://127.0.0.1:${port}/v1/accruals/bulk`, {
+    const answer = await fetch(`${url}/v1/accruals/bulk`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ items }),
@@ -108,15 +119,11 @@ async function receipts(
 }
 
 /** Members of so many lots each, and what their keys take on average. */
-async function memberBytes(
-  { port }: Pick<Installation, 'port'>,
-  redis: Redis,
-  token: string,
-  lots: number,
-): Promise<number> {
+async function memberBytes(measured: Measured, token: string, lots: number): Promise<number> {
+  const { redis, shardCount } = measured;
   let members: MemberNumber[] = [];
   for (let lot = 0; lot < lots; lot += 1)
-    members = await receipts(port, token, `lots-${lots}`, (lots - lot) * daysApart);
+    members = await receipts(measured, token, `lots-${lots}`, (lots - lot) * daysApart);
   const names = members.map((member) => keys.member(shardOfMember(member, shardCount), member));
   return mean(await usage(redis, names));
 }
@@ -136,25 +143,25 @@ async function usage(redis: Redis, names: readonly string[]): Promise<number[]> 
 }
 
 /** An entry with its place among the keys that expire, which MEMORY USAGE leaves out. */
-async function entryBytes(redis: Redis): Promise<number> {
+async function entryBytes({ redis, shardCount, samples }: Measured): Promise<number> {
   const names = new Set<string>();
-  for (let shard = 0; shard < shardCount && names.size < sampled; shard += 1) {
+  for (let shard = 0; shard < shardCount && names.size < samples; shard += 1) {
     const pattern = keys.idempotency(shard, '*');
     let cursor = '0';
     do {
       const [next, found] = await redis.scan(cursor, 'MATCH', pattern, 'COUNT', 10_000);
       for (const name of found) names.add(name);
       cursor = next;
-    } while (cursor !== '0' && names.size < sampled);
+    } while (cursor !== '0' && names.size < samples);
   }
   const expiring = Number(/expires=(\d+)/.exec(await redis.info('keyspace'))?.[1]);
   const stats = (await redis.call('MEMORY', 'STATS')) as unknown[];
   const database = stats[stats.indexOf('db.0') + 1] as unknown[];
   const overhead = Number(database[database.indexOf('overhead.hashtable.expires') + 1]);
-  return mean(await usage(redis, [...names].slice(0, sampled))) + overhead / expiring;
+  return mean(await usage(redis, [...names].slice(0, samples))) + overhead / expiring;
 }
 
-async function recordBytes(redis: Redis): Promise<number> {
+async function recordBytes({ redis, shardCount }: Measured): Promise<number> {
   const journals = Array.from({ length: shardCount }, (_, shard) => keys.journal(shard));
   const bytes = await usage(redis, journals);
   const lengths = await Promise.all(journals.map((journal) => redis.xlen(journal)));
@@ -182,29 +189,37 @@ async function bookBytes(databaseUrl: string): Promise<BytesFigures['books']> {
   }
 }
 
-/** Measures an installation that has booked some accruals. Adds members of its own. */
-export async function bytesOf(
-  installation: Pick<Installation, 'port' | 'redis' | 'postgres'>,
-): Promise<BytesFigures> {
-  const redis = new Redis(installation.redis.adminUrl, { commandTimeout: 60_000 });
+/** Measures what has booked some accruals. Adds members of its own. */
+export async function bytesOf(measured: Measured): Promise<BytesFigures> {
+  const books = await bookBytes(measured.databaseUrl);
+  const journalRecord = await recordBytes(measured);
+  const idempotencyEntry = await entryBytes(measured);
+  const token = await programWithLots(measured.databaseUrl);
+  const { operation, entry, reference } = books;
+  return {
+    memberOfThreeLots: await memberBytes(measured, token, 3),
+    memberOfManyLots: await memberBytes(measured, token, manyLots),
+    idempotencyEntry,
+    journalRecord,
+    books,
+    accrualInBooks:
+      operation!.bytesPerRow +
+      (entry!.bytesPerRow * entry!.rows) / operation!.rows +
+      (reference!.bytesPerRow * reference!.rows) / operation!.rows,
+  };
+}
+
+/** The same of an installation of the benchmark. */
+export async function bytesOfInstallation({
+  port,
+  redis: { adminUrl },
+  postgres,
+}: Pick<Installation, 'port' | 'redis' | 'postgres'>): Promise<BytesFigures> {
+  const redis = new Redis(adminUrl, { commandTimeout: 60_000 });
   redis.on('error', () => undefined);
+  const url = `http://127.0.0.1:${port}`;
   try {
-    const books = await bookBytes(installation.postgres.url);
-    const journalRecord = await recordBytes(redis);
-    const idempotencyEntry = await entryBytes(redis);
-    const token = await programWithLots(installation.postgres.url);
-    const { operation, entry, reference } = books;
-    return {
-      memberOfThreeLots: await memberBytes(installation, redis, token, 3),
-      memberOfManyLots: await memberBytes(installation, redis, token, manyLots),
-      idempotencyEntry,
-      journalRecord,
-      books,
-      accrualInBooks:
-        operation!.bytesPerRow +
-        (entry!.bytesPerRow * entry!.rows) / operation!.rows +
-        (reference!.bytesPerRow * reference!.rows) / operation!.rows,
-    };
+    return await bytesOf({ url, databaseUrl: postgres.url, redis, shardCount, samples: sampledMax });
   } finally {
     redis.disconnect();
   }
@@ -249,7 +264,7 @@ export async function measureBytes(around: Surroundings): Promise<object> {
   await drained(standing.lag);
   const settings = { warmupMs: 2_000, measureMs: 6_000 };
   const { cpuPerMillion } = await underLoad(accruals('service', accrual), standing, settings, around);
-  const figures = await bytesOf(installation);
+  const figures = await bytesOfInstallation(installation);
   const mark = bytesMark(figures);
   around.print(`\n${bytesText(figures)}\n\n${cpuText(cpuPerMillion)}\n\n${marksText([mark])}`);
   return { machine: machine(), figures, cpuPerMillion, marks: [mark] };

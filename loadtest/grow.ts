@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { markOf, marksText, ratios, spreadText } from './apart-figures.ts';
-import { type BytesFigures, bytesMark, bytesOf, bytesText, cpuText } from './bytes.ts';
+import { type BytesFigures, bytesMark, bytesOfInstallation, bytesText, cpuText } from './bytes.ts';
 import type { Surroundings } from './contestant.ts';
 import { sendAll } from './driver.ts';
 import { machine } from './machine.ts';
@@ -177,6 +177,7 @@ async function runStage(
     `growing to ${size.entries.toLocaleString('en')} entries, ${size.members.toLocaleString('en')} members …`,
   );
   const grownPerSecond = await growTo(large, size, around.abort, print);
+  const grown = await sizeOf(large);
   const rounds: StageRound[] = [];
   for (let round = 1; round <= roundCount; round += 1) {
     const figures = await runRound(around, large, size);
@@ -188,10 +189,10 @@ async function runStage(
     print(`round ${round} of ${roundCount}  ${said.join(', ')} accruals/s`);
   }
   const stage = {
-    ...(await sizeOf(large)),
+    ...grown,
     grownPerSecond,
     rounds,
-    bytes: await bytesOf(large.installation),
+    bytes: await bytesOfInstallation(large.installation),
   };
   print(`\n${stageText(stage)}\n${marksText(marksOf(stage))}\n`);
   return stage;
