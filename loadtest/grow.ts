@@ -62,7 +62,13 @@ async function load(around: Surroundings, stand: Stand, name: string, request: s
   return round;
 }
 
-async function runRound(around: Surroundings, large: Stand, { members }: Size): Promise<StageRound> {
+/** In every second round the large one goes first. */
+async function runRound(
+  around: Surroundings,
+  large: Stand,
+  { members }: Size,
+  number: number,
+): Promise<StageRound> {
   const dataDir = join(around.folder, 'small');
   const fresh = await openStand(around, dataDir);
   try {
@@ -71,8 +77,10 @@ async function runRound(around: Surroundings, large: Stand, { members }: Size): 
     const p99Ms: Record<string, { small: number; large: number }> = {};
     let cpuPerMillion: Readonly<Record<string, number>> = {};
     for (const { name, request } of loads) {
-      const beside = await load(around, fresh, name, request, small.members);
-      const own = await load(around, large, name, request, small.members);
+      const loadOf = (stand: Stand) => load(around, stand, name, request, small.members);
+      const early = number % 2 === 0 ? await loadOf(large) : undefined;
+      const beside = await loadOf(fresh);
+      const own = early ?? (await loadOf(large));
       perSecond[name] = { small: beside.perSecond, large: own.perSecond };
       p99Ms[name] = { small: beside.p99Ms, large: own.p99Ms };
       cpuPerMillion = own.cpuPerMillion;
@@ -180,7 +188,7 @@ async function runStage(
   const grown = await sizeOf(large);
   const rounds: StageRound[] = [];
   for (let round = 1; round <= roundCount; round += 1) {
-    const figures = await runRound(around, large, size);
+    const figures = await runRound(around, large, size, round);
     rounds.push(figures);
     const said = loads.map(({ name }) => {
       const { small: beside, large: own } = figures.perSecond[name]!;
