@@ -27,6 +27,7 @@ const windowMs = 8_000;
 const lateShareMax = 0.5;
 
 interface Window {
+  readonly round: number;
   readonly side: Side;
   readonly share: number;
   readonly ratePerSecond: number;
@@ -69,7 +70,7 @@ async function measureWindow(
   side: Side,
   share: number,
   ratePerSecond: number,
-): Promise<Window> {
+): Promise<Omit<Window, 'round'>> {
   const port = side === 'service' ? service.port : express.port;
   const memberAt = () => memberName(Math.floor(Math.random() * around.members));
   const drive = { port, connections, request: requestsOf(accrual, memberAt) };
@@ -121,8 +122,8 @@ function reportOf(windows: readonly Window[]): string {
 }
 
 function faultsOf(windows: readonly Window[]): string[] {
-  return windows.flatMap(({ side, share, refused, lateP99Ms, driverCores }) => {
-    const at = `${side} at ${share * 100} %`;
+  return windows.flatMap(({ round, side, share, refused, lateP99Ms, driverCores }) => {
+    const at = `round ${round}, ${side} at ${share * 100} %`;
     const bare = windows.filter((other) => other.side === 'express' && other.share === share);
     const bareP99Ms = Math.min(...bare.map(({ p99Ms }) => p99Ms));
     return [
@@ -168,7 +169,7 @@ export async function measureLatency(around: Surroundings, roundCount: number): 
     for (const share of shares) {
       for (const side of sides) {
         const window = await measureWindow(around, { service, express }, side, share, capacity * share);
-        windows.push(window);
+        windows.push({ round, ...window });
         print(
           `round ${round} of ${roundCount}  ${side} at ${share * 100} %  p99 ${window.p99Ms.toFixed(2)} ms`,
         );
