@@ -1,7 +1,7 @@
 /**
  * The load generator, a process of its own: so many keep-alive connections, each with one request under way, each request
  * with a reference and an order number of its own. It writes bytes to sockets and reads bytes back, because on two cores
- * whatever it uses is taken from the contestant: autocannon spends several times as much on building each request.
+ * whatever it uses is taken from the contestant; one that builds each request anew spends several times as much.
  *
  * A request is one text with places of a fixed width, so that a connection's buffer is patched and sent again:
  *   {{reference}}  a new UUIDv7               {{member}}  one of the members, m-0000000 upwards
