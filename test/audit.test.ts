@@ -1,6 +1,7 @@
 /** The audit finds nothing in sound books, and each kind of damage exactly where it was done. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuditReport, checks, type Finding } from '#src/ledger/audit-report.ts';
+import { auditUnclaimed } from '#src/ledger/audit-rows.ts';
 import { type MemberNumber, memberId, parseMemberId, parseOperationId, shardOfMember } from '#src/values.ts';
 import { keys, shardPrefix } from '#src/wallet/keys.ts';
 import { reference, startEngine } from './harness.ts';
@@ -246,8 +247,8 @@ describe('in rows that the writer keeps', () => {
 describe('in the ledger', () => {
   test('a changed entry is named with its number and line', async () => {
     const place = await placeOf(accrual);
-    const change = 'update entry set points = $1 where shard = $2 and epoch = $3 and seq = $4 and line = 0';
-    const report = await afterUpdate(change, 1_003, 1_000, place.shard, place.epoch, place.seq);
+    const change = 'update entry set points = $1 where operation = $2 and line = 0';
+    const report = await afterUpdate(change, 1_003, 1_000, parseOperationId(accrual)!.operation);
     expect(report.findings[0]).toMatchObject({
       check: 'entries',
       where: { ...place, line: 0, account: 'wallet', member, lot },
@@ -263,13 +264,8 @@ describe('in the ledger', () => {
 
   test('a deleted entry is named with its number and line', async () => {
     const place = await placeOf(accrual);
-    const report = await afterRemoving(
-      'entry',
-      'shard = $1 and epoch = $2 and seq = $3 and line = 1',
-      place.shard,
-      place.epoch,
-      place.seq,
-    );
+    const { operation } = parseOperationId(accrual)!;
+    const report = await afterRemoving('entry', 'operation = $1 and line = 1', operation);
     expect(report.findings[0]).toMatchObject({
       check: 'entries',
       where: { ...place, line: 1, account: 'issuance' },
@@ -278,6 +274,25 @@ describe('in the ledger', () => {
     expect(new Set(report.findings.map((finding) => finding.check))).toEqual(
       new Set(['entries', 'legs', 'accounts']),
     );
+  });
+
+  test('entries without an operation are named, by either audit', async () => {
+    const place = await placeOf(accrual);
+    const { operation } = parseOperationId(accrual)!;
+    const stranger = `${operation.slice(0, -1)}${operation.endsWith('0') ? '1' : '0'}`;
+    let continuous: readonly Finding[] = [];
+    const report = await afterDamage(
+      async () => {
+        await pool.query('update entry set operation = $1 where operation = $2', [stranger, operation]);
+        continuous = (await auditUnclaimed(pool, '0'.repeat(32), 1_000)).findings;
+      },
+      () => pool.query('update entry set operation = $1 where operation = $2', [operation, stranger]),
+    );
+    const where = { shard: place.shard, operation: stranger, line: 0, account: 'wallet', currency: 1 };
+    expect(continuous).toHaveLength(2);
+    expect(continuous[0]).toMatchObject({ check: 'entries', where, points: 1_000 });
+    expect(findings(report)).toContainEqual({ check: 'entries', where, points: 1_000 });
+    expect(report.findings.filter((finding) => finding.check === 'entries')).toHaveLength(4);
   });
 
   test('a missing number is named, with the block that it stood in', async () => {

@@ -71,7 +71,7 @@ describe.skipIf(!existsSync(file))(`CDNOW (skipped where ${file} is missing)`, a
          (select count(*)::int from member) as members,
          (select sum(points)::bigint from entry where account = 'wallet') as points,
          (select count(*)::int from operation o where kind = 'accrual' and not exists
-           (select from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq)) as zeros`,
+           (select from entry e where e.operation = o.operation)) as zeros`,
     );
     return found.rows[0]!;
   }

@@ -38,7 +38,8 @@ const jobs = await startJobs(
     openWork: () => measureOpenWork(app),
     auditHot: () => auditPart(app, 'hot', auditMs),
     auditBooks: async () => {
-      for (const part of ['books', 'rows', 'transfers'] as const) await auditPart(app, part, auditMs);
+      for (const part of ['books', 'entries', 'rows', 'transfers'] as const)
+        await auditPart(app, part, auditMs);
     },
     auditState: () => publishAudit(app),
     eviction: createEviction(app, config.evictIdleSeconds),

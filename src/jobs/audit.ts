@@ -1,9 +1,10 @@
 /**
- * The audit that never stops. Four parts go over everything again and again, each run for a bounded time from the place
+ * The audit that never stops. Five parts go over everything again and again, each run for a bounded time from the place
  * where the last one ended:
  *
  *   hot        what is in Redis, against the books at the same sequence
  *   books      operations in order: numbers, hash chain, entries, terms of lots
+ *   entries    each belongs to an operation
  *   rows       every member's lots, debts and holds, against entries
  *   transfers  settled ones left nothing on the way; what is on the way belongs to open ones
  *
@@ -26,6 +27,7 @@ import {
   auditMemberRows,
   auditSettledTransfers,
   auditTransfersInFlight,
+  auditUnclaimed,
   membersAfter,
 } from '#src/ledger/audit-rows.ts';
 import { differenceText, pointsOf } from '#src/ledger/audit-standing.ts';
@@ -49,6 +51,7 @@ const scansPerStepMax = 50;
 const hotPerStep = 3_200;
 const membersPerStep = 200;
 const operationsPerStep = 2_000;
+const entriesPerStep = 5_000;
 const transfersPerStep = 500;
 const patienceMs = 500;
 const mismatchesPerStepMax = 100;
@@ -233,12 +236,21 @@ const stepRows: Step = async (app, connection, place) => {
   return { next, compared: members.length, found, mismatches: [] };
 };
 
-const transfersPlace = z.uuid().nullable();
-const firstTransfer = '00000000-0000-0000-0000-000000000000';
+const idPlace = z.uuid().nullable();
+const firstId = '00000000-0000-0000-0000-000000000000';
+
+const stepEntries: Step = async (_, connection, place) => {
+  const { last, looked, findings } = await auditUnclaimed(
+    connection,
+    idPlace.parse(place) ?? firstId,
+    entriesPerStep,
+  );
+  return { next: last, compared: looked, found: findings, mismatches: [] };
+};
 
 const stepTransfers: Step = (_, connection, place) =>
   inSnapshot(connection, async () => {
-    const after = transfersPlace.parse(place) ?? firstTransfer;
+    const after = idPlace.parse(place) ?? firstId;
     const { last, looked, findings } = await auditSettledTransfers(connection, after, transfersPerStep);
     const isLast = looked < transfersPerStep;
     // Once a pass, at its end: it looks at everything that is on the way.
@@ -254,6 +266,7 @@ const stepTransfers: Step = (_, connection, place) =>
 const steps: Readonly<Record<AuditPart, Step>> = {
   hot: stepHot,
   books: stepBooks,
+  entries: stepEntries,
   rows: stepRows,
   transfers: stepTransfers,
 };

@@ -47,7 +47,7 @@ const standingQuery = `
     -- Whoever said last whether the member is frozen. The engine is client 0.
     (select o.client = 0 and o.request -> 'body' ->> 'action' = 'freeze' from operation o
       where o.member = m.number and o.kind = 'status' and o.request -> 'body' ->> 'action' in ('freeze', 'unfreeze', 'lift')
-      order by o.at desc, o.epoch desc, o.seq desc limit 1) as engine_froze
+      order by o.operation desc limit 1) as engine_froze
   from member m where m.number = $1`;
 
 /** Lifts the freeze of a member whose cause has gone; answers whether spending is open now. */

@@ -32,15 +32,15 @@ interface OperationRow {
 }
 
 interface StoredEntry extends EntryRow {
-  readonly epoch: number;
-  readonly seq: number;
+  readonly operation: OperationHex;
+  readonly shard: number;
   readonly program: number;
   readonly member: number | null;
 }
 
 interface Page {
   readonly operations: readonly OperationRow[];
-  readonly entries: readonly StoredEntry[];
+  readonly entries: ReadonlyMap<OperationHex, readonly StoredEntry[]>;
 }
 
 // Requests and effects are hashed as they came out of the journal, so they are read as text; `json` keeps it exactly.
@@ -50,9 +50,10 @@ const operationsQuery = `select epoch, seq, kind, program, client, member, repla
     request::text as request, effect::text as effect
   from operation where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($5, $6) order by epoch, seq limit $4`;
 
-const entriesQuery = `select epoch, seq, line, account::text as account, program, currency, points, member, lot,
-    replace(hold::text, '-', '') as hold, party
-  from entry where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($4, $5) order by epoch, seq, line`;
+// Entries without an operation are not found by this: `auditUnclaimed` and the sums look for them.
+const entriesQuery = `select replace(operation::text, '-', '') as operation, shard, line, account::text as account, program, currency, points, member,
+    lot, replace(hold::text, '-', '') as hold, party
+  from entry where operation = any($1::uuid[]) order by operation, line`;
 
 const largestEpoch = 2_147_483_647;
 const largestSeq = Number.MAX_SAFE_INTEGER;
@@ -78,15 +79,14 @@ async function* pagesOf(
       values: [shard, after.epoch, after.seq, operationsPerPage, last.epoch, end ? last.seq : largestSeq],
     });
     const isLast = operations.rows.length < operationsPerPage;
-    const through = isLast ? last : operations.rows.at(-1)!;
     const entries = await tx.query<StoredEntry>({
       name: 'audit-entries',
       text: entriesQuery,
-      values: [shard, after.epoch, after.seq, through.epoch, through.seq],
+      values: [operations.rows.map((row) => row.operation)],
     });
-    yield { operations: operations.rows, entries: entries.rows };
+    yield { operations: operations.rows, entries: Map.groupBy(entries.rows, (entry) => entry.operation) };
     if (isLast) return;
-    after = through;
+    after = operations.rows.at(-1)!;
   }
 }
 
@@ -116,17 +116,19 @@ function isMemberAccount(account: string): boolean {
 }
 
 /** What an operation's entries should be, as they are stored. */
-function wantedEntries({ record, entries }: Posting): StoredEntry[] {
+function wantedEntries(shard: number, { record, entries }: Posting): StoredEntry[] {
   return entries.map((entry) => ({
     ...entry,
-    epoch: record.epoch,
-    seq: record.seq,
+    operation: record.operation,
+    shard,
     program: record.program,
     member: isMemberAccount(entry.account) ? record.member : null,
   }));
 }
 
-const fields = ['account', 'program', 'currency', 'points', 'member', 'lot', 'hold', 'party'] as const;
+const fields = [
+  ...(['shard', 'account', 'program', 'currency', 'points', 'member', 'lot', 'hold', 'party'] as const),
+];
 
 /** How two entries of one line differ: `points 45, should be 50`. */
 function differences(stored: StoredEntry, wanted: StoredEntry): string[] {
@@ -135,12 +137,10 @@ function differences(stored: StoredEntry, wanted: StoredEntry): string[] {
     .map((name) => `${name} ${stored[name] ?? 'none'}, should be ${wanted[name] ?? 'none'}`);
 }
 
-function placeOf(shard: number, entry: StoredEntry): Where {
-  const { epoch, seq, line, account, currency } = entry;
+function placeOf(of: Where, entry: StoredEntry): Where {
+  const { line, account, currency } = entry;
   return {
-    shard,
-    epoch,
-    seq,
+    ...of,
     line,
     account,
     currency,
@@ -151,7 +151,7 @@ function placeOf(shard: number, entry: StoredEntry): Where {
 }
 
 function compareEntries(
-  shard: number,
+  of: Where,
   collector: Collector,
   stored: readonly StoredEntry[],
   wanted: readonly StoredEntry[],
@@ -160,7 +160,7 @@ function compareEntries(
   for (const entry of wanted) {
     const found = byLine.get(entry.line);
     byLine.delete(entry.line);
-    const where = placeOf(shard, entry);
+    const where = placeOf(of, entry);
     if (!found) {
       const detail = `the entry of ${entry.points} points is missing`;
       collector.found({ check: 'entries', where, detail, points: Math.abs(entry.points) });
@@ -175,12 +175,10 @@ function compareEntries(
       points: Math.abs(found.points - entry.points),
     });
   }
-  for (const entry of byLine.values()) surplus(shard, collector, entry, 'its operation has no such leg');
-}
-
-function surplus(shard: number, collector: Collector, entry: StoredEntry, reason: string): void {
-  const detail = `an entry of ${entry.points} points too many: ${reason}`;
-  collector.found({ check: 'entries', where: placeOf(shard, entry), detail, points: Math.abs(entry.points) });
+  for (const entry of byLine.values()) {
+    const detail = `an entry of ${entry.points} points too many: its operation has no such leg`;
+    collector.found({ check: 'entries', where: placeOf(of, entry), detail, points: Math.abs(entry.points) });
+  }
 }
 
 function checkLegs(where: Where, collector: Collector, stored: readonly StoredEntry[]): void {
@@ -280,30 +278,6 @@ async function checkTerms(
   }
 }
 
-function isBefore(a: { epoch: number; seq: number }, b: { epoch: number; seq: number }): boolean {
-  return a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq);
-}
-
-/** Hands out a page's entries operation by operation; entries that no operation claims are findings. */
-function entriesByOperation(shard: number, collector: Collector, entries: readonly StoredEntry[]) {
-  let next = 0;
-  function unclaimed(entry: StoredEntry): void {
-    surplus(shard, collector, entry, 'there is no operation of this number');
-    next += 1;
-  }
-  return {
-    of(operation: OperationRow): StoredEntry[] {
-      while (next < entries.length && isBefore(entries[next]!, operation)) unclaimed(entries[next]!);
-      const first = next;
-      while (entries[next]?.epoch === operation.epoch && entries[next]?.seq === operation.seq) next += 1;
-      return entries.slice(first, next);
-    },
-    end(): void {
-      while (next < entries.length) unclaimed(entries[next]!);
-    },
-  };
-}
-
 interface PositionRow {
   readonly epoch: number;
   readonly seq: number;
@@ -319,21 +293,20 @@ async function walk(
   checks: { readonly density: DensityCheck; readonly chain: ChainCheck },
 ): Promise<void> {
   for await (const page of pages) {
-    const entries = entriesByOperation(shard, collector, page.entries);
     const terms = new Map<string, Terms>();
-    collector.compared('entries', page.entries.length);
     for (const row of page.operations) {
       const record = recordOf(row);
+      const place = { shard, epoch: row.epoch, seq: row.seq };
       checks.density.number(row.epoch, row.seq);
       await checks.chain.record(record);
-      const stored = entries.of(row);
-      checkLegs({ shard, epoch: row.epoch, seq: row.seq, member: row.member }, collector, stored);
+      const stored = page.entries.get(row.operation) ?? [];
+      collector.compared('entries', stored.length);
+      checkLegs({ ...place, member: row.member }, collector, stored);
       const posting = postingOrFinding(shard, collector, record);
       if (!posting) continue;
-      compareEntries(shard, collector, stored, wantedEntries(posting));
+      compareEntries(place, collector, stored, wantedEntries(shard, posting));
       noteTerms(terms, posting);
     }
-    entries.end();
     await checkTerms(tx, shard, collector, [...terms.values()]);
   }
 }

@@ -1,6 +1,7 @@
 /** What the books say about members and operations that are hot, for comparison. */
 import type pg from 'pg';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
+import { lastOperationQuery } from '#src/wallet/load.ts';
 import type { OperationInBooks } from '#src/wallet/operation-state.ts';
 import type { Difference, MemberRow } from './audit-standing.ts';
 
@@ -10,8 +11,7 @@ const membersQuery = `
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points <> 0) as debts,
     (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
-  from member m left join lateral (select (extract(epoch from at) * 1000)::bigint as at, epoch, seq from operation
-    where member = m.number order by epoch desc, seq desc limit 1) o on true
+  from member m left join lateral (${lastOperationQuery('m.number')}) o on true
   where m.number = any($1::bigint[])`;
 
 /** Members as the writer's rows have them. */
@@ -60,7 +60,7 @@ interface LegSum {
 }
 
 const sumsQuery = `select e.account::text as account, e.currency, e.lot, replace(e.hold::text, '-', '') as hold, sum(e.points)::bigint as points
-  from operation o join entry e using (shard, epoch, seq)
+  from operation o join entry e using (operation)
   where o.member = $1 and e.account in ('wallet', 'held', 'debt') group by 1, 2, 3, 4`;
 
 const accountOfName: Readonly<Record<string, LegSum['account']>> = {

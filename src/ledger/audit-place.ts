@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 
-export const auditParts = ['hot', 'books', 'rows', 'transfers'] as const;
+export const auditParts = ['hot', 'books', 'entries', 'rows', 'transfers'] as const;
 export type AuditPart = (typeof auditParts)[number];
 
 export interface PlaceRow {

@@ -23,8 +23,8 @@ const membersQuery = `
       case when e.account = 'held' then e.hold end as hold, sum(case when e.account = 'debt' then -e.points else e.points end) as points
     -- \`offset 0\` keeps to the indexes also where PostgreSQL has no statistics yet.
     from unnest($1::bigint[]) as m(number)
-    cross join lateral (select member, shard, epoch, seq from operation where member = m.number offset 0) o
-    cross join lateral (select * from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq offset 0) e
+    cross join lateral (select member, operation from operation where member = m.number offset 0) o
+    cross join lateral (select * from entry e where e.operation = o.operation offset 0) e
     where e.account in ('wallet', 'debt', 'held') group by 1, 2, 3, 4, 5),
   stored as (
     select member, 'wallet' as account, currency, lot, null::uuid as hold, points from lot where member = any($1::bigint[])
@@ -72,11 +72,52 @@ export async function membersAfter(
   return rows.map((row) => row.number);
 }
 
+/** Entries after one operation whose operation is not there, and where the next stretch begins; undefined at the end. */
+export async function auditUnclaimed(
+  tx: Pick<pg.ClientBase, 'query'>,
+  after: string,
+  limit: number,
+): Promise<{ readonly last: string | undefined; readonly looked: number; readonly findings: Finding[] }> {
+  const { rows } = await tx.query<{ id: string; looked: number; unclaimed: UnclaimedRow[] | null }>({
+    name: 'audit-unclaimed',
+    text: `with stretch as materialized (select operation, line, shard, account, currency, points from entry
+        where operation > $1 order by operation, line limit $2)
+      select (select max(operation::text) from stretch) as id, (select count(*) from stretch)::int as looked,
+        (select json_agg(json_build_object('shard', s.shard, 'operation', replace(s.operation::text, '-', ''), 'line', s.line,
+           'account', s.account, 'currency', s.currency, 'points', s.points) order by s.operation, s.line)
+         from stretch s left join lateral (select 1 as one from operation o where o.operation = s.operation offset 0) o on true
+         where o.one is null) as unclaimed`,
+    values: [after, limit],
+  });
+  const { id, looked, unclaimed } = rows[0]!;
+  const findings = (unclaimed ?? []).map(({ points, ...where }) => ({
+    check: 'entries' as const,
+    where,
+    detail: unclaimedText(points),
+    points: Math.abs(points),
+  }));
+  return { last: looked < limit ? undefined : id, looked, findings };
+}
+
+interface UnclaimedRow {
+  readonly shard: number;
+  readonly operation: string;
+  readonly line: number;
+  readonly account: string;
+  readonly currency: number;
+  readonly points: number;
+}
+
+/** What is wrong with an entry that no operation claims. */
+export function unclaimedText(points: number): string {
+  return `an entry of ${points} points too many: there is no such operation`;
+}
+
 const clearingOf = (which: string) => `
   steps as (select transfer, from_member, transfer as operation from transfer where ${which}
     union all select transfer, from_member, credit from transfer where ${which} and credit is not null),
   clearing as (select s.transfer, s.from_member, e.program, e.currency, sum(e.points)::bigint as points
-    from steps s join operation o using (operation) join entry e using (shard, epoch, seq)
+    from steps s join entry e using (operation)
     where e.account = 'clearing' and e.party = 0 group by 1, 2, 3, 4)`;
 
 /** Settled transfers after one that left points on the way, and the last transfer that was looked at. */

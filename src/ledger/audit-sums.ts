@@ -7,6 +7,7 @@
  */
 import type pg from 'pg';
 import { type CheckName, type Collector, listedMax, type Where } from './audit-report.ts';
+import { unclaimedText } from './audit-rows.ts';
 
 interface Pair extends Where {
   readonly recomputed: number;
@@ -94,7 +95,7 @@ const clearingOfTransfers = `
     steps as (select transfer, state, from_member, transfer as operation from transfer
       union all select transfer, state, from_member, credit from transfer where credit is not null),
     clearing as (select s.transfer, s.state, s.from_member, e.program, e.currency, sum(e.points)::bigint as points
-      from steps s join operation o using (operation) join entry e using (shard, epoch, seq)
+      from steps s join entry e using (operation)
       where e.account = 'clearing' and e.party = 0 group by 1, 2, 3, 4, 5)`;
 
 const settledTransfers: SumCheck = {
@@ -117,6 +118,16 @@ const transfersInFlight: SumCheck = {
     pairs as (select 'clearing' as account, program, currency, coalesce(b.points, 0) as recomputed, coalesce(f.points, 0) as stored,
         null as reason, coalesce(b.points, 0) <> coalesce(f.points, 0) as bad
       from flying f full join balances b using (program, currency) where $1::int is null)`,
+};
+
+const unclaimedEntries: SumCheck = {
+  check: 'entries',
+  difference: (_, stored) => unclaimedText(stored),
+  pairs: `
+    pairs as (select e.shard, replace(e.operation::text, '-', '') as operation, e.line, e.account::text as account, e.currency,
+        0 as recomputed, e.points as stored, null as reason, true as bad
+      from entry e where ($1::int is null or e.shard = $1)
+        and not exists (select from operation o where o.operation = e.operation))`,
 };
 
 const referencesOfOperations: SumCheck = {
@@ -165,6 +176,7 @@ const sumChecks: readonly SumCheck[] = [
   zeroSum,
   settledTransfers,
   transfersInFlight,
+  unclaimedEntries,
   referencesOfOperations,
   operationsOfReferences,
   statuses,

@@ -102,7 +102,7 @@ function entryRows(batches: readonly ShardBatch[]): string {
           entry.account === 'wallet' || entry.account === 'held' || entry.account === 'debt'
             ? record.member
             : null;
-        rows += `${shard}\t${record.epoch}\t${record.seq}\t${entry.line}\t${entry.account}\t${record.program}\t${entry.currency}\t${entry.points}\t${cell(member)}\t${cell(entry.lot)}\t${cell(entry.hold)}\t${cell(entry.party)}\n`;
+        rows += `${record.operation}\t${entry.points}\t${cell(member)}\t${record.program}\t${entry.account}\t${cell(entry.lot)}\t${cell(entry.party)}\t${entry.currency}\t${entry.line}\t${shard}\t${cell(entry.hold)}\n`;
       }
     }
   }
@@ -257,7 +257,7 @@ export async function writePostings(
   if (entries !== '') {
     await copy(
       tx,
-      'entry (shard, epoch, seq, line, account, program, currency, points, member, lot, hold, party)',
+      'entry (operation, points, member, program, account, lot, party, currency, line, shard, hold)',
       entries,
     );
   }

@@ -6,7 +6,7 @@ import { Problem } from '#src/errors.ts';
 import { queryPointer } from '#src/http/faults.ts';
 import { faultProblem } from '#src/http/problem.ts';
 import { type Call, type Reply, type Route, route } from '#src/http/route.ts';
-import { type EpochMs, memberId, type Soon } from '#src/values.ts';
+import { type EpochMs, memberId, type OperationHex, type Soon } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import {
@@ -47,7 +47,9 @@ const entryReply = z
     bucket: z.enum(buckets),
     balanceAfter: z.int().meta({ description: 'The figure of the bucket after the operation.' }),
     occurredAt: z.iso.datetime(),
-    at: z.iso.datetime().meta({ description: 'When the points moved; entries are in this order.' }),
+    at: z.iso.datetime().meta({
+      description: 'When the points moved; entries are in the order of their operations, which is this.',
+    }),
     postedAt: z.iso.datetime().meta({ description: 'When it was written to the ledger.' }),
     order: z.string().optional(),
     store: z.string().optional(),
@@ -74,10 +76,10 @@ const statementReply = z
   })
   .meta({ id: 'Statement' });
 
-const cursorSchema = z.tuple([z.int(), z.int(), z.int(), z.int(), z.int().min(0)]);
+const cursorSchema = z.tuple([z.string().regex(/^[0-9a-f]{32}$/), z.int().min(0)]);
 
-function cursorText({ at, epoch, seq, member, shown }: StatementCursor): string {
-  return Buffer.from(JSON.stringify([at, epoch, seq, member, shown])).toString('base64url');
+function cursorText({ operation, shown }: StatementCursor): string {
+  return Buffer.from(JSON.stringify([operation, shown])).toString('base64url');
 }
 
 function cursorOf(text: string): StatementCursor {
@@ -89,9 +91,9 @@ function cursorOf(text: string): StatementCursor {
     throw wrong();
   }
   const parsed = cursorSchema.safeParse(value);
-  if (!parsed.success || !Number.isFinite(new Date(parsed.data[0]).getTime())) throw wrong();
-  const [at, epoch, seq, member, shown] = parsed.data;
-  return { at, epoch, seq, member, shown };
+  if (!parsed.success) throw wrong();
+  const [operation, shown] = parsed.data;
+  return { operation: operation as OperationHex, shown };
 }
 
 function isDay(text: string): boolean {

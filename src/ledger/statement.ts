@@ -62,10 +62,7 @@ export interface StatementEntry {
 
 /** Where a page ended: an operation, and how many of its entries were shown. */
 export interface StatementCursor {
-  readonly at: EpochMs;
-  readonly epoch: number;
-  readonly seq: number;
-  readonly member: number;
+  readonly operation: OperationHex;
   readonly shown: number;
 }
 
@@ -88,8 +85,6 @@ interface OperationRow {
   readonly operation: OperationHex;
   readonly kind: OperationKind;
   readonly member: MemberNumber;
-  readonly epoch: number;
-  readonly seq: number;
   readonly at: EpochMs;
   readonly occurred_at: EpochMs;
   readonly posted_at: EpochMs;
@@ -100,22 +95,33 @@ interface OperationRow {
   readonly decided_stale: boolean;
 }
 
-// The bound by (epoch, seq) is for the index: it skips the pages already shown of the member at whom the last one ended.
+// In the order of ids, which is that of the months that the ledger is kept in: a page reads those it needs, from the newest.
 const pageQuery = `
-  select o.* from unnest($1::bigint[], $2::int[], $3::bigint[]) as m(number, epoch, seq)
+  select o.* from unnest($1::bigint[]) as m(number)
   cross join lateral (
-    select replace(operation::text, '-', '') as operation, kind, member, epoch, seq, (extract(epoch from at) * 1000)::bigint as at,
+    select operation as id, replace(operation::text, '-', '') as operation, kind, member, (extract(epoch from at) * 1000)::bigint as at,
       (extract(epoch from occurred_at) * 1000)::bigint as occurred_at, (extract(epoch from posted_at) * 1000)::bigint as posted_at,
       order_reference, request #>> '{body,purchase,store}' as store, request -> 'awards' as awards, effect,
       exists (select from decided_stale d where d.operation = operation.operation) as decided_stale
     from operation
-    where member = m.number and (epoch, seq) <= (m.epoch, m.seq)
+    where member = m.number and operation.operation between $2::uuid and $3::uuid
       and ($4::timestamptz is null or at >= $4) and ($5::timestamptz is null or at < $5)
-      and ($6::timestamptz is null or (at, epoch, seq, member) <= ($6, $7::int, $8::bigint, $9::bigint))
-    order by epoch desc, seq desc limit $10) o
-  order by o.at desc, o.epoch desc, o.seq desc, o.member desc limit $10`;
+    order by operation.operation desc limit $6) o
+  order by o.id desc limit $6`;
 
-const epochMax = 2_147_483_647;
+const lastId = 'f'.repeat(32);
+/** By how much the time at which points moved may differ from that of the operation's id: seconds, unless a clock was wrong. */
+const idMarginMs = 31 * 86_400_000;
+
+/** The ids that operations of a time may have. Where the program's clock was moved, times say nothing about ids. */
+function idsOf({ program, from, to }: StatementQuestion): [first: string, last: string] {
+  const isMoved = program.mode === 'test';
+  const timeOf = (ms: EpochMs) => Math.max(ms, 0).toString(16).padStart(12, '0').slice(-12);
+  return [
+    from === undefined || isMoved ? '0'.repeat(32) : timeOf(from - idMarginMs).padEnd(32, '0'),
+    to === undefined || isMoved ? lastId : timeOf(to + idMarginMs).padEnd(32, 'f'),
+  ];
+}
 
 function instant(ms: EpochMs | undefined): string | null {
   return ms === undefined ? null : new Date(ms).toISOString();
@@ -123,23 +129,20 @@ function instant(ms: EpochMs | undefined): string | null {
 
 async function readOperations(
   pool: pg.Pool,
-  { members, from, to }: StatementQuestion,
+  question: StatementQuestion,
   after: StatementCursor | undefined,
   count: number,
 ): Promise<OperationRow[]> {
+  const [first, last] = idsOf(question);
   const { rows } = await pool.query<OperationRow>({
     name: 'statement',
     text: pageQuery,
     values: [
-      members,
-      members.map((member) => (member === after?.member ? after.epoch : epochMax)),
-      members.map((member) => (member === after?.member ? after.seq : Number.MAX_SAFE_INTEGER)),
-      instant(from),
-      instant(to),
-      instant(after?.at),
-      after?.epoch ?? 0,
-      after?.seq ?? 0,
-      after?.member ?? 0,
+      question.members,
+      first,
+      after && after.operation < last ? after.operation : last,
+      instant(question.from),
+      instant(question.to),
       count,
     ],
   });
@@ -235,13 +238,13 @@ export async function statementPage(pool: pg.Pool, question: StatementQuestion):
     const count = limit + 2;
     const rows = await readOperations(pool, question, after, count);
     for (const row of rows) {
-      const { at, epoch, seq, member } = row;
-      const isResumed = after?.epoch === epoch && after.seq === seq && after.member === member;
+      const { operation } = row;
+      const isResumed = after?.operation === operation;
       const own = sumsOf(row);
       const skipped = isResumed ? after!.shown : 0;
       const room = limit - entries.length;
       for (const sum of own.slice(skipped, skipped + room)) entries.push(entryOf(program, row, sum));
-      after = { at, epoch, seq, member, shown: Math.min(own.length, skipped + room) };
+      after = { operation, shown: Math.min(own.length, skipped + room) };
       if (own.length > after.shown) return { entries, next: after };
     }
     if (rows.length < count) return { entries, next: undefined };

@@ -198,13 +198,14 @@ async function writePositions(tx: pg.ClientBase, turns: readonly ShardTurn[]): P
   const filled = turns.filter((turn) => turn.postings.length > 0);
   await tx.query({
     name: 'positions',
-    text: `update position p set seq = n.seq, hash = n.hash, written_through_at = coalesce(to_timestamp(n.read_at / 1000.0), p.written_through_at)
-     from unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::float8[]) as n(shard, seq, hash, read_at) where p.shard = n.shard`,
+    text: `update position p set seq = n.seq, hash = n.hash, operation = n.operation, written_through_at = coalesce(to_timestamp(n.read_at / 1000.0), p.written_through_at)
+     from unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::float8[], $5::uuid[]) as n(shard, seq, hash, read_at, operation) where p.shard = n.shard`,
     values: [
       turns.map((t) => t.shard),
       turns.map((t) => t.progress.seq + t.postings.length),
       turns.map((t) => t.hash),
       turns.map((t) => t.readAt ?? null),
+      turns.map((t) => t.postings.at(-1)?.record.operation ?? t.progress.operation),
     ],
   });
   if (filled.length === 0) return;
@@ -383,9 +384,8 @@ export async function readProgress(
     shards,
   ]);
   const result = await connection.query<ProgressRow>(
-    `select p.shard, p.epoch, p.seq, p.hash,
-       (select replace(o.operation::text, '-', '') from operation o where o.shard = p.shard and o.epoch = p.epoch and o.seq = p.seq) as operation
-     from position p where p.shard = any($1::int[]) order by p.shard`,
+    `select shard, epoch, seq, hash, case when seq > 0 then replace(operation::text, '-', '') end as operation
+     from position where shard = any($1::int[]) order by shard`,
     [shards],
   );
   await connection.query('commit');

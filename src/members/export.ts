@@ -25,8 +25,8 @@ export interface Exports {
   ): Promise<Record<string, unknown>>;
 }
 
-type Cursor = readonly [member: number, epoch: number, seq: number];
-const start: Cursor = [0, 0, -1];
+type Cursor = readonly [member: number, operation: OperationHex];
+const start: Cursor = [0, '0'.repeat(32) as OperationHex];
 
 function cursorText(cursor: Cursor): string {
   return Buffer.from(cursor.join('.')).toString('base64url');
@@ -34,17 +34,15 @@ function cursorText(cursor: Cursor): string {
 
 function cursorOf(text: string | undefined): Cursor {
   if (text === undefined) return start;
-  const match = /^(\d{1,15})\.(\d{1,9})\.(\d{1,15})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
+  const match = /^(\d{1,15})\.([0-9a-f]{32})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
   if (!match) throw faultProblem('query:cursor', 'is not a cursor of this list');
-  return [Number(match[1]), Number(match[2]), Number(match[3])];
+  return [Number(match[1]), match[2] as OperationHex];
 }
 
 interface OperationRow {
   operation: OperationHex;
   kind: OperationKind;
   member: MemberNumber;
-  epoch: number;
-  seq: number;
   occurred_at: Date;
   at: Date;
   posted_at: Date;
@@ -54,13 +52,13 @@ interface OperationRow {
 }
 
 const operationsQuery = `
-  select replace(o.operation::text, '-', '') as operation, o.kind, o.member, o.epoch, o.seq, o.occurred_at, o.at, o.posted_at,
+  select replace(o.operation::text, '-', '') as operation, o.kind, o.member, o.occurred_at, o.at, o.posted_at,
     o.order_reference, o.request,
     (select json_agg(json_build_array(e.account, e.currency, e.points, e.lot) order by e.line) from entry e
-     where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq) as entries
+     where e.operation = o.operation) as entries
   from operation o
-  where o.member = any($1::bigint[]) and (o.member, o.epoch, o.seq) > ($2::bigint, $3::int, $4::bigint)
-  order by o.member, o.epoch, o.seq limit $5`;
+  where o.member = any($1::bigint[]) and (o.member, o.operation) > ($2::bigint, $3::uuid)
+  order by o.member, o.operation limit $4`;
 
 function operationView(program: Program, row: OperationRow): Record<string, unknown> {
   const codeOf = (number: number) => program.currencyByNumber.get(number)?.code ?? String(number);
@@ -158,8 +156,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
         merged: people.slice(1),
         holds: await holdsOf(pool, program, family),
         operations: page.map((row) => operationView(program, row)),
-        nextCursor:
-          last && result.rows.length > limit ? cursorText([last.member, last.epoch, last.seq]) : null,
+        nextCursor: last && result.rows.length > limit ? cursorText([last.member, last.operation]) : null,
       };
     },
   };

@@ -59,7 +59,7 @@ const unfinishedQuery = `
   from member m join lateral (
     select operation, request, posted_at from operation o
     where o.member = m.number and o.kind = 'status' and (o.request -> 'merge') is not null
-    order by o.epoch desc, o.seq desc limit 1) o on true
+    order by o.operation desc limit 1) o on true
   where m.status = 'merging' and m.merged_into is not null and o.posted_at < now() - interval '2 seconds' limit $1`;
 
 // Survivors that were closed keep nobody busy: what is left at their merged members stays there, on the books.

@@ -10,7 +10,7 @@ import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
-import { requestQuery } from './limits.ts';
+import { clockSkewMsMax, deadlineMs, requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
 
 export type Loaded = 'loaded' | 'not_found' | 'fenced';
@@ -38,9 +38,21 @@ interface MemberRow {
   holds: [hold: string, expiresAt: number, parts: number[][]][] | null;
 }
 
+/**
+ * A member's last operation by the numbers of its journal. Ledger partitions are in the order of ids, so the newest id is
+ * found without looking into old months; a movement gets its id when it is judged, which its script allows to be
+ * `deadlineMs` and two clocks' skew earlier, so only operations of the last minute before it can have a higher number.
+ */
+export const lastOperationQuery = (member: string) => `
+  select o.epoch, o.seq, (extract(epoch from o.at) * 1000)::bigint as at from operation o
+  where o.member = ${member} and o.operation >= (
+    select first_id_of_ms(id_ms(n.operation) - ${deadlineMs + 6 * clockSkewMsMax}) from operation n
+    where n.member = ${member} order by n.operation desc limit 1)
+  order by o.epoch desc, o.seq desc limit 1`;
+
 const memberQuery = `
   select m.number, p.epoch, p.seq, m.status, m.frozen, m.facts_version, m.merged_into,
-    (select (extract(epoch from o.at) * 1000)::bigint from operation o where o.member = m.number order by o.epoch desc, o.seq desc limit 1) as at,
+    (select last.at from (${lastOperationQuery('m.number')}) last) as at,
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points > 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points > 0) as debts,
@@ -52,7 +64,7 @@ const operationQuery = `
   select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
     order by o.at, o.epoch, o.seq) as operations
   from position p, operation o
-  where p.shard = $2 and (o.operation = $1 or o.operation in (select c.operation from consequence c where c.origin = $1))
+  where p.shard = $2 and o.operation = any(array(select $1::uuid union all select c.operation from consequence c where c.origin = $1))
   group by p.epoch, p.seq`;
 
 const loadsPerQueryMax = 200;

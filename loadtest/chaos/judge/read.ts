@@ -14,7 +14,7 @@ const recordsQuery = `
     o.effect, o.request,
     (select coalesce(json_agg(json_build_object('account', e.account, 'currency', e.currency, 'points', e.points,
        'member', e.member, 'lot', e.lot, 'hold', replace(e.hold::text, '-', ''), 'party', e.party) order by e.line), '[]')
-     from entry e where e.shard = o.shard and e.epoch = o.epoch and e.seq = o.seq) as entries
+     from entry e where e.operation = o.operation) as entries
   from operation o where (o.shard, o.epoch, o.seq) > ($1, $2, $3) order by o.shard, o.epoch, o.seq limit ${pageMax}`;
 
 interface Row extends Omit<BookRecord, 'seq' | 'member' | 'entries'> {
