@@ -47,6 +47,7 @@ const table = {
   budget_exhausted: { status: 409, title: 'The budget is used up' },
   balance_limit: { status: 409, title: 'A limit of the wallet is reached' },
   clock_not_movable: { status: 409, title: 'The clock of this program cannot be moved so' },
+  operation_archived: { status: 410, title: 'The operation was moved to the archive' },
   body_too_large: { status: 413, title: 'The body is too large' },
   media_type_unsupported: { status: 415, title: 'The body must be application/json in UTF-8' },
   reference_reused: { status: 422, title: 'The reference was used for a different request' },

@@ -83,6 +83,11 @@ export function shardOfOperation(operation: OperationHex): number {
   return Number.parseInt(operation.slice(13, 16), 16);
 }
 
+/** When an operation's id was made. */
+export function timeOfOperation(operation: OperationHex): EpochMs {
+  return Number.parseInt(operation.slice(0, 12), 16);
+}
+
 /** The public id of an operation, such as `acc_0197…`. */
 export function operationId(kind: OperationKind, operation: OperationHex): string {
   return `${operationPrefix[kind]}_${operation}`;

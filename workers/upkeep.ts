@@ -8,6 +8,7 @@ import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
 import { createEviction, keepRoom } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
+import { keepMonthsAhead } from '#src/jobs/months.ts';
 import { startJobs } from '#src/jobs/queues.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
@@ -42,6 +43,7 @@ const jobs = await startJobs(
         await auditPart(app, part, auditMs);
     },
     auditState: () => publishAudit(app),
+    months: () => keepMonthsAhead(app),
     eviction: createEviction(app, config.evictIdleSeconds),
   },
   log,

@@ -89,7 +89,8 @@ function mayWait(route: Route): boolean {
 }
 
 function codesOf(route: Route): readonly ErrorCode[] {
-  return [...new Set([...anyCall, ...(route.body ? withBody : []), ...route.errors])];
+  const ofRepeats: readonly ErrorCode[] = isMovement(route) ? ['operation_archived'] : [];
+  return [...new Set([...anyCall, ...(route.body ? withBody : []), ...route.errors, ...ofRepeats])];
 }
 
 function headersFor(status: number) {

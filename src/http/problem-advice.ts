@@ -47,6 +47,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   budget_exhausted: 'The budget of the promotion is used up.',
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
+  operation_archived:
+    'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',
   body_too_large: 'The detail says how many bytes are allowed: 128 KiB for most calls, 8 MiB for bulk calls.',
   media_type_unsupported: 'Send `Content-Type: application/json` in UTF-8, not compressed.',
   reference_reused:

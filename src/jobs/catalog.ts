@@ -58,6 +58,11 @@ export const catalog = {
     everyMs: 5_000,
     purpose: 'settles what the audit found and is good again, and publishes how it stands',
   },
+  months: {
+    payload: nothing,
+    everyMs: 600_000,
+    purpose: 'adds months to the ledger before they begin',
+  },
   eviction: {
     payload: nothing,
     everyMs: 60_000,

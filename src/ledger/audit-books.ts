@@ -6,6 +6,7 @@ import type pg from 'pg';
 import type { JournalRecord } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberAccounts } from './accounts.ts';
+import { archivedNumbers } from './audit-archived.ts';
 import { type BlockRow, type ChainCheck, createChainCheck } from './audit-chain.ts';
 import { createDensityCheck, type DensityCheck } from './audit-density.ts';
 import type { Collector, Where } from './audit-report.ts';
@@ -358,8 +359,9 @@ export async function auditShardBooksFrom(
   const through = await endOfStretch(tx, shard, from, operationsMax);
   const start = from && { epoch: from.epoch, seq: from.last_seq };
   const end = through && { epoch: through.epoch, seq: through.last_seq };
-  const density = await createDensityCheck(tx, shard, collector, start);
-  const chain = createChainCheck(tx, shard, collector, { from, through });
+  const archived = await archivedNumbers(tx, shard);
+  const density = await createDensityCheck(tx, shard, collector, archived, start);
+  const chain = createChainCheck(tx, shard, collector, archived, { from, through });
   await walk(tx, shard, collector, pagesOf(tx, shard, start, end), { density, chain });
   if (through) {
     await chain.pause();

@@ -1,5 +1,9 @@
-/** Numbers of a shard are 1, 2, 3 … in each epoch, up to where the next epoch was opened or the books stand. */
+/**
+ * Numbers of a shard are 1, 2, 3 … in each epoch, up to where the next epoch was opened or the books stand. The numbers of
+ * archived operations are taken from the list that was made of them.
+ */
 import type pg from 'pg';
+import type { ArchivedNumbers } from './audit-archived.ts';
 import type { Collector, Where } from './audit-report.ts';
 
 interface EpochRow {
@@ -27,6 +31,7 @@ export async function createDensityCheck(
   tx: pg.ClientBase,
   shard: number,
   collector: Collector,
+  archived: ArchivedNumbers,
   from?: { readonly epoch: number; readonly seq: number },
 ): Promise<DensityCheck> {
   const epochs = (await tx.query<EpochRow>(epochsQuery, [shard])).rows;
@@ -41,6 +46,10 @@ export async function createDensityCheck(
   }
 
   function missing(epoch: number, from: number, to: number): void {
+    for (const [first, last] of archived.gaps(epoch, from, to)) sayMissing(epoch, first, last);
+  }
+
+  function sayMissing(epoch: number, from: number, to: number): void {
     const numbers = from === to ? `number ${from} is missing` : `numbers ${from} to ${to} are missing`;
     found({ epoch, ...(from === to ? { seq: from } : {}) }, numbers);
   }
@@ -57,10 +66,10 @@ export async function createDensityCheck(
       }
       if (before !== previous)
         found({ epoch }, `follows epoch ${before}, but the one before it is ${previous}`);
-      const held = lastSeq.get(before) ?? 0;
-      if (held < row.previous_last_seq) missing(before, held + 1, row.previous_last_seq);
+      const held = Math.max(lastSeq.get(before) ?? 0, archived.last(before));
+      missing(before, (lastSeq.get(before) ?? 0) + 1, Math.max(held, row.previous_last_seq));
       // After a cold recovery the journal may have had less than the books; after a warm one they are equal.
-      else if (held > row.previous_last_seq && row.cold_below !== epoch) {
+      if (held > row.previous_last_seq && row.cold_below !== epoch) {
         found({ epoch: before }, `goes on to number ${held}, but was closed at ${row.previous_last_seq}`);
       }
       if (row.lost_from !== null) {
@@ -79,6 +88,7 @@ export async function createDensityCheck(
       const expected = (last ?? 0) + 1;
       if (seq > expected) missing(epoch, expected, seq - 1);
       else if (seq < expected) found({ epoch, seq }, 'a number below 1');
+      if (archived.count(epoch, seq, seq) > 0) found({ epoch, seq }, 'stands in the archive, too');
       lastSeq.set(epoch, seq);
       collector.compared('density', 1);
     },
@@ -88,8 +98,8 @@ export async function createDensityCheck(
       const latest = epochs.at(-1)?.epoch ?? 0;
       if (position.epoch !== latest)
         found({}, `the position is in epoch ${position.epoch}, the latest epoch is ${latest}`);
-      const held = lastSeq.get(position.epoch) ?? 0;
-      if (held < position.seq) missing(position.epoch, held + 1, position.seq);
+      const held = Math.max(lastSeq.get(position.epoch) ?? 0, archived.last(position.epoch));
+      missing(position.epoch, (lastSeq.get(position.epoch) ?? 0) + 1, Math.max(held, position.seq));
       if (held > position.seq)
         found({ epoch: position.epoch }, `goes on to number ${held}, beyond the position ${position.seq}`);
     },

@@ -59,9 +59,12 @@ interface LegSum {
   readonly points: number;
 }
 
-const sumsQuery = `select e.account::text as account, e.currency, e.lot, replace(e.hold::text, '-', '') as hold, sum(e.points)::bigint as points
-  from operation o join entry e using (operation)
-  where o.member = $1 and e.account in ('wallet', 'held', 'debt') group by 1, 2, 3, 4`;
+const sumsQuery = `select account::text as account, currency, lot, replace(hold::text, '-', '') as hold, sum(points)::bigint as points
+  from (select e.account, e.currency, e.lot, e.hold, e.points from operation o
+      cross join lateral (select * from entry e where e.operation = o.operation offset 0) e
+      where o.member = $1 and e.account in ('wallet', 'held', 'debt')
+    union all select account, currency, lot, hold, points from carried where member = $1) legs
+  group by 1, 2, 3, 4`;
 
 const accountOfName: Readonly<Record<string, LegSum['account']>> = {
   lot: 'wallet',

@@ -253,10 +253,15 @@ export function compareHotMembers(
 }
 
 /** Compares states of operations of one shard with the books. */
-export function compareHotOperations(
+export async function compareHotOperations(
   stores: HotStores,
   shard: number,
   operations: readonly OperationHex[],
 ): Promise<HotComparison> {
-  return compareHot(stores, shard, operations, operationSort);
+  const { rows } = await stores.connection.query<{ below: string }>(
+    `select replace(archived_below()::text, '-', '') as below`,
+  );
+  // Nobody can undo an archived operation, so what Redis may still say of it is not read any more.
+  const kept = operations.filter((operation) => operation >= rows[0]!.below);
+  return compareHot(stores, shard, kept, operationSort);
 }

@@ -25,7 +25,9 @@ const membersQuery = `
     from unnest($1::bigint[]) as m(number)
     cross join lateral (select member, operation from operation where member = m.number offset 0) o
     cross join lateral (select * from entry e where e.operation = o.operation offset 0) e
-    where e.account in ('wallet', 'debt', 'held') group by 1, 2, 3, 4, 5),
+    where e.account in ('wallet', 'debt', 'held') group by 1, 2, 3, 4, 5
+    union all select c.member, c.account::text, c.currency, case when c.account <> 'debt' then c.lot end, case when c.account = 'held' then c.hold end, case when c.account = 'debt' then -c.points else c.points end
+    from carried c where c.member = any($1::bigint[])),
   stored as (
     select member, 'wallet' as account, currency, lot, null::uuid as hold, points from lot where member = any($1::bigint[])
     union all select member, 'debt', currency, null, null, points from debt where member = any($1::bigint[])
@@ -113,9 +115,12 @@ export function unclaimedText(points: number): string {
   return `an entry of ${points} points too many: there is no such operation`;
 }
 
+/** Whether all entries of a transfer are there; the archived ones were checked before they left, and none is on its way. */
+export const isOnline = 'least(transfer, credit) >= archived_below()';
+
 const clearingOf = (which: string) => `
-  steps as (select transfer, from_member, transfer as operation from transfer where ${which}
-    union all select transfer, from_member, credit from transfer where ${which} and credit is not null),
+  steps as (select transfer, from_member, transfer as operation from transfer where ${which} and ${isOnline}
+    union all select transfer, from_member, credit from transfer where ${which} and ${isOnline} and credit is not null),
   clearing as (select s.transfer, s.from_member, e.program, e.currency, sum(e.points)::bigint as points
     from steps s join entry e using (operation)
     where e.account = 'clearing' and e.party = 0 group by 1, 2, 3, 4)`;

@@ -7,7 +7,7 @@
  */
 import type pg from 'pg';
 import { type CheckName, type Collector, listedMax, type Where } from './audit-report.ts';
-import { unclaimedText } from './audit-rows.ts';
+import { isOnline, unclaimedText } from './audit-rows.ts';
 
 interface Pair extends Where {
   readonly recomputed: number;
@@ -27,11 +27,15 @@ interface SumCheck {
 const hasBut = (row: string) => (recomputed: number, stored: number) =>
   `${row} has ${stored} points, its entries say ${recomputed}`;
 
+/** Every entry there ever was: those of archived months as the sums that were carried forward. */
+const everyEntry = `(select shard, program, currency, account, party, member, lot, hold, points from entry
+      union all select shard, program, currency, account, party, member, lot, hold, points from carried) entry`;
+
 const lots: SumCheck = {
   check: 'lots',
   difference: hasBut('the lot'),
   pairs: `
-    sums as (select member, currency, lot, sum(points)::bigint as points from entry
+    sums as (select member, currency, lot, sum(points)::bigint as points from ${everyEntry}
       where account = 'wallet' and ($1::int is null or shard = $1) group by 1, 2, 3),
     lots as (select member, currency, lot, points from lot where $1::int is null or member % $2::int = $1),
     pairs as (select member % $2::int as shard, member, currency, lot,
@@ -45,7 +49,7 @@ const debts: SumCheck = {
   check: 'debts',
   difference: hasBut('the debt'),
   pairs: `
-    sums as (select member, currency, -sum(points)::bigint as points from entry
+    sums as (select member, currency, -sum(points)::bigint as points from ${everyEntry}
       where account = 'debt' and ($1::int is null or shard = $1) group by 1, 2),
     debts as (select member, currency, points from debt where $1::int is null or member % $2::int = $1),
     pairs as (select member % $2::int as shard, member, currency, coalesce(s.points, 0) as recomputed, coalesce(d.points, 0) as stored,
@@ -58,7 +62,7 @@ const holds: SumCheck = {
   check: 'holds',
   difference: hasBut('the part of an open hold'),
   pairs: `
-    sums as (select hold, currency, lot, sum(points)::bigint as points from entry
+    sums as (select hold, currency, lot, sum(points)::bigint as points from ${everyEntry}
       where account = 'held' and ($1::int is null or shard = $1) group by 1, 2, 3),
     parts as (select h.hold, (p ->> 0)::smallint as currency, (p ->> 1)::int as lot, sum((p ->> 2)::bigint)::bigint as points
       from hold h cross join json_array_elements(h.lots) p
@@ -74,7 +78,7 @@ const accounts: SumCheck = {
   check: 'accounts',
   difference: hasBut('the balance'),
   pairs: `
-    sums as (select shard, program, currency, account, coalesce(party, 0) as party, sum(points)::bigint as points from entry
+    sums as (select shard, program, currency, account, coalesce(party, 0) as party, sum(points)::bigint as points from ${everyEntry}
       where $1::int is null or shard = $1 group by 1, 2, 3, 4, 5),
     balances as (select shard, program, currency, account, party, points from account_balance where $1::int is null or shard = $1),
     pairs as (select shard, program, currency, account, party, coalesce(s.points, 0) as recomputed, coalesce(b.points, 0) as stored,
@@ -92,8 +96,8 @@ const zeroSum: SumCheck = {
 
 /** What the legs of each transfer leave in clearing: nothing once it is settled; party 0 is the clearing between members. */
 const clearingOfTransfers = `
-    steps as (select transfer, state, from_member, transfer as operation from transfer
-      union all select transfer, state, from_member, credit from transfer where credit is not null),
+    steps as (select transfer, state, from_member, transfer as operation from transfer where ${isOnline}
+      union all select transfer, state, from_member, credit from transfer where credit is not null and ${isOnline}),
     clearing as (select s.transfer, s.state, s.from_member, e.program, e.currency, sum(e.points)::bigint as points
       from steps s join entry e using (operation)
       where e.account = 'clearing' and e.party = 0 group by 1, 2, 3, 4, 5)`;
@@ -150,16 +154,18 @@ const operationsOfReferences: SumCheck = {
     pairs as (select replace(r.reference_key::text, '-', '') as reference, replace(r.operation::text, '-', '') as operation,
         0 as recomputed, 0 as stored, 'there is no operation of this reference' as reason, o.operation is null as bad
       from reference r left join operation o on o.operation = r.operation and o.reference_key = r.reference_key
-      where $1::int is null)`,
+      where $1::int is null and r.operation >= archived_below())`,
 };
 
 const statuses: SumCheck = {
   check: 'statuses',
   difference: () => '',
   pairs: `
+    statuses as (select shard, member, epoch, seq, effect from operation where kind = 'status' and effect ->> 'status' is not null
+      union all select shard, member, status_epoch, status_seq, status from archived_member where status is not null),
     latest as (select distinct on (member) shard, member, effect ->> 'status' as status, effect ->> 'frozen' = '1' as frozen,
         (effect ->> 'facts')::int as facts, nullif((effect ->> 'into')::bigint, 0) as merged_into
-      from operation where kind = 'status' and effect ->> 'status' is not null and ($1::int is null or shard = $1)
+      from statuses where $1::int is null or shard = $1
       order by member, epoch desc, seq desc),
     pairs as (select shard, l.member, 0 as recomputed, 0 as stored,
         format('is %s, frozen %s, facts %s, merged into %s; its last status record says %s, %s, %s, %s', m.status, m.frozen,

@@ -112,7 +112,7 @@ export function operationRoutes(context: OperationContext): Route[] {
       tag: 'wallet',
       roles: readers,
       replies: { 200: operationReply },
-      errors: ['not_found', 'shard_recovering'],
+      errors: ['not_found', 'operation_archived', 'shard_recovering'],
       async handle({ caller, params, waitMs }) {
         const named = parseOperationId(params.id ?? '');
         if (!named) throw new Problem('not_found');
@@ -130,7 +130,7 @@ export function operationRoutes(context: OperationContext): Route[] {
       roles: readers,
       query: referenceQuery,
       replies: { 200: operationReply },
-      errors: ['validation_failed', 'not_found', 'shard_recovering'],
+      errors: ['validation_failed', 'not_found', 'operation_archived', 'shard_recovering'],
       async handle({ caller, query, waitMs }) {
         const operation = await findByReference(context.operations, caller, [query.kind], query.reference);
         if (!operation) throw new Problem('not_found');

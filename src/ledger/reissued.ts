@@ -32,8 +32,14 @@ async function knownOperations(
   const steps = records.filter((record) => record.client === 0 && record.referenceKey !== '');
   const { rows } = await connection.query<{ name: string }>(
     `select replace(operation::text, '-', '') as name from operation where operation = any($1::uuid[])
-     union all select 'step ' || replace(reference_key::text, '-', '') from reference where reference_key = any($2::uuid[])`,
-    [records.map((record) => record.operation), steps.map((record) => record.referenceKey)],
+     union all select 'step ' || replace(reference_key::text, '-', '') from reference where reference_key = any($2::uuid[])
+     -- An archived operation is known by its reference, which stays.
+     union all select replace(operation::text, '-', '') from reference where reference_key = any($3::uuid[]) and operation < archived_below()`,
+    [
+      records.map((record) => record.operation),
+      steps.map((record) => record.referenceKey),
+      records.flatMap((record) => (record.referenceKey === '' ? [] : [record.referenceKey])),
+    ],
   );
   return new Set(rows.map((row) => row.name));
 }

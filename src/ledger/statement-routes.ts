@@ -13,6 +13,7 @@ import {
   buckets,
   dayStart,
   familyOf,
+  openingOf,
   type StatementCursor,
   statementKinds,
   statementPage,
@@ -73,6 +74,16 @@ const statementReply = z
       .meta({ description: 'Everything acknowledged before this time is in the statement.' }),
     data: z.array(entryReply),
     nextCursor: z.string().nullable(),
+    opening: z
+      .object({
+        before: z.iso.datetime(),
+        balances: z.array(z.object({ currency: z.string(), points: z.int(), held: z.int(), debt: z.int() })),
+      })
+      .optional()
+      .meta({
+        description:
+          'On the last page where older months are archived: what the member had when they ended, pending points among `points`.',
+      }),
   })
   .meta({ id: 'Statement' });
 
@@ -142,6 +153,7 @@ async function statement(context: StatementContext, call: Call<unknown, Statemen
     limit: query.limit,
     after,
   });
+  const opening = next ? undefined : await openingOf(pool, program, members);
   return {
     status: 200,
     body: {
@@ -152,6 +164,7 @@ async function statement(context: StatementContext, call: Call<unknown, Statemen
       asOf: new Date(asOf).toISOString(),
       data: entries,
       nextCursor: next ? cursorText(next) : null,
+      ...(opening ? { opening } : {}),
     },
   };
 }

@@ -12,6 +12,7 @@ import type { Effect, Leg } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { lastValidDay } from '#src/wallet/balances.ts';
+import { ledgerBegins } from './partitions.ts';
 
 export const buckets = ['available', 'pending', 'held', 'debt'] as const;
 type Bucket = (typeof buckets)[number];
@@ -74,6 +75,17 @@ export interface StatementQuestion {
   readonly to: EpochMs | undefined;
   readonly limit: number;
   readonly after: StatementCursor | undefined;
+}
+
+/** What members had where their statement begins, because everything before is archived. */
+export interface Opening {
+  readonly before: string;
+  readonly balances: readonly {
+    readonly currency: string;
+    readonly points: number;
+    readonly held: number;
+    readonly debt: number;
+  }[];
 }
 
 export interface StatementPage {
@@ -251,6 +263,31 @@ export async function statementPage(pool: pg.Pool, question: StatementQuestion):
     if (entries.length >= limit) return { entries, next: after };
   }
   return { entries, next: after };
+}
+
+const openingQuery = `
+  select currency, coalesce(sum(points) filter (where account = 'wallet'), 0)::bigint as points,
+    coalesce(sum(points) filter (where account = 'held'), 0)::bigint as held,
+    coalesce(-sum(points) filter (where account = 'debt'), 0)::bigint as debt
+  from carried where member = any($1::bigint[]) group by currency order by currency`;
+
+/** The figures that stand for what is archived of these members' history; undefined while nothing is archived. */
+export async function openingOf(
+  pool: pg.Pool,
+  program: Program,
+  members: readonly MemberNumber[],
+): Promise<Opening | undefined> {
+  const begins = await ledgerBegins(pool);
+  if (begins === undefined) return undefined;
+  const { rows } = await pool.query<{ currency: number; points: number; held: number; debt: number }>(
+    openingQuery,
+    [members],
+  );
+  const balances = rows.map(({ currency, ...figures }) => ({
+    currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
+    ...figures,
+  }));
+  return { before: begins.toISOString(), balances };
 }
 
 const familyQuery = `

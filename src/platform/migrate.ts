@@ -53,6 +53,10 @@ export async function prepareDatabase(databaseUrl: string): Promise<void> {
       );
       await client.query('commit');
     }
+    // Upkeep does this too; here it is for a database that was left alone for months.
+    await client.query('select extend_ledger()').catch((error: unknown) => {
+      if (!(error instanceof Error && 'code' in error && error.code === '55P03')) throw error;
+    });
   } finally {
     await client.end();
   }

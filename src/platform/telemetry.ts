@@ -179,6 +179,11 @@ function ledgerMetrics(registers: Registry[]) {
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       registers,
     }),
+    ledgerAhead: new Gauge({
+      name: 'loyalty_ledger_operations_ahead',
+      help: 'Operations whose month had no partition when they were booked (10,000 at most are counted); upkeep moves them.',
+      registers,
+    }),
     shardState: new Gauge({
       name: 'loyalty_shard_state',
       help: '1 for the state that the shard is in.',

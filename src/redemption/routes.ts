@@ -81,7 +81,7 @@ function holdRoutes(context: RedemptionRoutesContext): Route[] {
       tag: 'redemption',
       roles: [...tills, 'care', 'finance'],
       replies: { 200: holdReply },
-      errors: ['not_found', 'not_ready'],
+      errors: ['not_found', 'operation_archived', 'not_ready'],
       handle: ({ caller, params, waitMs }) => readHold(context, caller, params.id!, waitMs),
     }),
     route({

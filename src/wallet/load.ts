@@ -44,11 +44,15 @@ interface MemberRow {
  * `deadlineMs` and two clocks' skew earlier, so only operations of the last minute before it can have a higher number.
  */
 export const lastOperationQuery = (member: string) => `
-  select o.epoch, o.seq, (extract(epoch from o.at) * 1000)::bigint as at from operation o
+  (select o.epoch, o.seq, (extract(epoch from o.at) * 1000)::bigint as at from operation o
   where o.member = ${member} and o.operation >= (
     select first_id_of_ms(id_ms(n.operation) - ${deadlineMs + 6 * clockSkewMsMax}) from operation n
     where n.member = ${member} order by n.operation desc limit 1)
-  order by o.epoch desc, o.seq desc limit 1`;
+  order by o.epoch desc, o.seq desc limit 1)
+  union all
+  select a.epoch, a.seq, (extract(epoch from a.at) * 1000)::bigint from archived_member a
+  where a.member = ${member} and not exists (select from operation o where o.member = ${member})
+  limit 1`;
 
 const memberQuery = `
   select m.number, p.epoch, p.seq, m.status, m.frozen, m.facts_version, m.merged_into,

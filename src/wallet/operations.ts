@@ -12,6 +12,7 @@ import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal
 import type { AnyRedis, RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
+import { refuseArchived } from './archived.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
@@ -235,7 +236,9 @@ export function createOperations(
     if (shard >= wallet.shardCount) return undefined;
     const waited = await wallet.readBarrier(shard, Math.min(waitMs, barrierMsMax));
     if (waited === 'timeout') throw new Problem('not_ready', 'the books are behind; ask again');
-    return fromBooks(operation);
+    const written = await fromBooks(operation);
+    if (!written) await refuseArchived(pool, operation);
+    return written;
   }
 
   function reused(operation: OperationHex | undefined, first: Recorded | undefined, body: unknown): Problem {
@@ -251,8 +254,10 @@ export function createOperations(
     const { operation, behind } = await lookup.reference(key);
     if (!operation) return { behind };
     const first = await fromBooks(operation);
-    if (!first)
+    if (!first) {
+      await refuseArchived(pool, operation);
       throw new Problem('not_ready', 'the first answer to this reference cannot be read at the moment');
+    }
     if (first.fingerprint !== draft.fingerprint) throw reused(operation, first, draft.request.body);
     return { performed: { recorded: first, replayed: true }, behind };
   }
