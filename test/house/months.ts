@@ -1,4 +1,4 @@
-/** Ends a "month" of the ledger now: what a month's end does, without waiting for one. */
+/** Months of the ledger that a test needs: one that ends now, and some that have passed. */
 import pg from 'pg';
 
 function firstIdAt(ms: number): string {
@@ -35,6 +35,31 @@ export async function cutHere(databaseUrl: string, first: string, second: string
     for (const table of ['operation', 'entry']) await client.query(`drop table ${table}_${name}`);
     await client.query('commit');
     return new Date(cutMs);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Adds months before the first one, whose past must be empty; answers their beginnings and that of the first one. */
+export async function addMonthsBefore(databaseUrl: string, count: number): Promise<Date[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  const now = new Date();
+  const month = (back: number) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back, 1));
+  const begins = Array.from({ length: count + 1 }, (_, i) => month(count - i));
+  const literal = (i: number) => `'${firstIdAt(begins[i]!.getTime())}'`;
+  try {
+    await client.query('begin');
+    await client.query('alter table operation detach partition operation_past');
+    await client.query('alter table entry detach partition entry_past');
+    await client.query(`select attach_stretch('past', 'minvalue', $1)`, [literal(0)]);
+    for (let i = 0; i < count; i += 1) {
+      const name = begins[i]!.toISOString().slice(0, 7).replace('-', '_');
+      await client.query('select create_stretch($1)', [name]);
+      await client.query('select attach_stretch($1, $2, $3)', [name, literal(i), literal(i + 1)]);
+    }
+    await client.query('commit');
+    return begins;
   } finally {
     await client.end();
   }

@@ -1,0 +1,226 @@
+/**
+ * What every statement costs on a ledger of several months: the service works, upkeep runs each of its jobs, everything that
+ * they ask PostgreSQL is noted, and each statement is explained with the values it was asked with. None may read a table
+ * that grows with the ledger from end to end, and those that know an id or want the newest may not look into old months.
+ */
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { auditPart, publishAudit } from '#src/jobs/audit.ts';
+import { takeBackConflicts } from '#src/jobs/conflicts.ts';
+import { bookDue } from '#src/jobs/due.ts';
+import { createEviction } from '#src/jobs/eviction.ts';
+import { freezeQuarantined } from '#src/jobs/freeze.ts';
+import { keepMonthsAhead } from '#src/jobs/months.ts';
+import { measureOpenWork } from '#src/jobs/watch.ts';
+import { auditParts } from '#src/ledger/audit-place.ts';
+import { createMembers } from '#src/members/members.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { addMonthsBefore } from './house/months.ts';
+
+const monthsBefore = 6;
+const membersMade = 3_000;
+const operationsPerMonth = 4_000;
+
+const engine = await startEngine({ shardCount: 2 });
+afterAll(() => engine.stores.close().catch(() => {}));
+const { stores, pool, app } = engine;
+const shop = await engine.shop();
+
+/** Tables whose size follows that of the ledger or of the membership. */
+const growing = /^(operation|entry)_|^(reference|consequence|lot|hold|member|identifier|block|transfer)$/;
+
+interface Asked {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+const asked = new Map<string, Asked>();
+
+/** Notes what every connection of this process asks from now on. */
+function listen(): void {
+  const query = pg.Client.prototype.query;
+  pg.Client.prototype.query = function noting(this: pg.Client, ...args: unknown[]) {
+    const [first, second] = args as [string | { text?: string; values?: unknown[] }, unknown];
+    const text = typeof first === 'string' ? first : (first?.text ?? '');
+    const values = typeof first === 'string' ? second : (first?.values ?? second);
+    const key = text.replaceAll(/\s+/g, ' ').trim();
+    // The first time may have been with nothing to look for.
+    if (/^(select|with|insert|update|delete)\b/i.test(key) && (Array.isArray(values) || values === undefined))
+      asked.set(key, { text, values: values ?? [] });
+    return (query as (...rest: unknown[]) => unknown).apply(this, args);
+  } as typeof query;
+}
+
+/** Members, and operations of theirs in every month, with entries, references and what follows. */
+async function fill(begins: readonly Date[]): Promise<void> {
+  await pool.query(`insert into member (program, joined_at) select $1, now() from generate_series(1, $2)`, [
+    shop.program.number,
+    membersMade,
+  ]);
+  for (const [i, from] of begins.slice(0, -1).entries()) {
+    await pool.query(
+      `with made as (
+         select (lpad(to_hex($1::bigint + n * 1000), 12, '0') || '7001' || 'a' || lpad(to_hex($2::int * 65536 + n), 15, '0'))::uuid as operation,
+           n, 1 + (n * 7 % $3)::bigint as member, to_timestamp(($1::bigint + n * 1000) / 1000.0) as at from generate_series(1, $4::int) n),
+       operations as (
+         insert into operation (operation, shard, epoch, seq, program, client, kind, member, order_reference, reference_key, at, occurred_at, request, effect)
+         select operation, 1, 0, $2::int * 100000 + n, $5::int, 1, 'accrual', member, 'order-' || n, md5(operation::text)::uuid, at, at,
+           '{}', '{"legs":[],"balances":[]}' from made),
+       uses as (insert into reference select md5(operation::text)::uuid, operation from made),
+       follows as (insert into consequence select operation, operation from made where n % 10 = 0)
+       insert into entry (operation, points, member, program, account, lot, party, currency, line, shard)
+       select operation, 5, member, $5::int, 'wallet'::account, 1, 0, 1, 0, 1 from made
+       union all select operation, -5, null, $5::int, 'issuance'::account, null, 0, 1, 1, 1 from made`,
+      [from.getTime(), i, membersMade, operationsPerMonth, shop.program.number],
+    );
+  }
+  await pool.query(`insert into lot select number, 1, 1, 5, 0, 0, 0 from member`);
+  await pool.query(
+    `insert into transfer select operation, $1, member, member, 'credited', operation, now() from operation limit 3000`,
+    [shop.program.number],
+  );
+  await pool.query(
+    `insert into hold select operation, member, 'released', 0, operation, '[]' from operation limit 3000`,
+  );
+  await pool.query(`insert into block select 1, 0, n, n, '', '', now() from generate_series(1, 3000) n`);
+  await pool.query('vacuum analyze');
+}
+
+/** A day in the shop, and every job of upkeep. */
+async function work(): Promise<void> {
+  const [who, other] = [await shop.enrol(), await shop.enrol()];
+  const accrued = await shop.accrue(who, 500, {
+    purchase: { order: 'o-77', currency: 'EUR', lines: [{ line: 1, amount: 50_000 }] },
+  });
+  const redeemed = await shop.pos('POST', '/v1/redemptions', {
+    member: who,
+    reference: reference(),
+    points: 50,
+  });
+  await shop.pos('POST', `/v1/redemptions/${redeemed.id}/refunds`, { reference: reference(), points: 5 });
+  const held = await shop.pos('POST', '/v1/holds', { member: who, reference: reference(), points: 50 });
+  await shop.pos('POST', `/v1/holds/${held.id}/capture`, { reference: reference() });
+  await shop.admin('POST', '/v1/transfers', { from: who, to: other, reference: reference(), points: 5 });
+  await shop.pos('POST', '/v1/returns', {
+    reference: reference(),
+    order: 'o-77',
+    occurredAt: shop.time(),
+    lines: [{ line: 1, amount: 100 }],
+  });
+  await engine.drained();
+  await createEviction(app, 0)();
+  await shop.pos('POST', `/v1/redemptions/${redeemed.id}/refunds`, { reference: reference(), points: 5 });
+  await shop.balances(other);
+  await shop.care('GET', `/v1/operations/${accrued.body.id}`);
+  await shop.care('GET', `/v1/members/${who}/statement?limit=2`);
+  await shop.care('GET', `/v1/members/${who}/statement?from=${new Date().toISOString().slice(0, 10)}`);
+  await engine.drained();
+  const members = createMembers(app);
+  await bookDue(app);
+  await members.relay.relayOpen(10);
+  await members.merges.resume(10);
+  await takeBackConflicts(app);
+  await freezeQuarantined(app);
+  await measureOpenWork(app);
+  await keepMonthsAhead(app);
+  for (const part of auditParts) await auditPart(app, part, 1);
+  await publishAudit(app);
+}
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Actual Loops'?: number;
+  readonly Plans?: readonly Plan[];
+}
+
+/** The scans that were carried out: how, and of what. */
+function* scansOf(plan: Plan): Generator<{ how: string; table: string }> {
+  const table = plan['Relation Name'];
+  if (table !== undefined && plan['Actual Loops'] !== 0) yield { how: plan['Node Type'], table };
+  for (const each of plan.Plans ?? []) yield* scansOf(each);
+}
+
+interface Explained {
+  readonly text: string;
+  readonly whole: readonly string[];
+  readonly months: readonly string[];
+}
+
+async function explain({ text, values }: Asked): Promise<Explained> {
+  const client = new pg.Client({ connectionString: stores.databaseUrl });
+  await client.connect();
+  try {
+    await client.query('begin');
+    const { rows } = await client.query<{ 'QUERY PLAN': readonly { Plan: Plan }[] }>(
+      `explain (analyze, format json) ${text}`,
+      [...values],
+    );
+    const scans = [...scansOf(rows[0]!['QUERY PLAN'][0]!.Plan)];
+    const isWhole = ({ how, table }: { how: string; table: string }) =>
+      how === 'Seq Scan' && growing.test(table);
+    const months = scans.flatMap(({ table }) => /^operation_(.+)$/.exec(table)?.[1] ?? []);
+    return {
+      text: text.replaceAll(/\s+/g, ' ').trim(),
+      whole: [...new Set(scans.filter(isWhole).map(({ table }) => table))],
+      months: [...new Set(months)].toSorted(),
+    };
+  } finally {
+    await client.end();
+  }
+}
+
+/** Statements that look into every month, each by an index, and why. */
+const everyMonth: readonly { readonly part: string; readonly because: string }[] = [
+  { part: 'order_reference = $2', because: 'an order may have been placed at any time' },
+  { part: 'conflict_with is not null', because: 'an index of the few repeats in each month' },
+  {
+    part: '(epoch, seq) > ($2, $3)',
+    because: 'a page of numbers: one look into each month for two thousand operations',
+  },
+  { part: 'with sums as (', because: 'the audit adds up what a member has ever had' },
+];
+
+const explained: Explained[] = [];
+beforeAll(async () => {
+  await fill(await addMonthsBefore(stores.databaseUrl, monthsBefore));
+  listen();
+  await work();
+  await waitFor('the writer has written', () =>
+    [...asked.keys()].some((key) => key.startsWith('update position')),
+  );
+  for (const each of asked.values()) explained.push(await explain(each));
+}, 240_000);
+
+test('the statements of the hot path, of the writer and of every job were seen', () => {
+  const texts = explained.map(({ text }) => text);
+  for (const part of [
+    'from reference where reference_key = any',
+    'join position p on p.shard',
+    'o.operation = any(array(select $1::uuid',
+    'insert into reference',
+    'insert into lot',
+    'from lot l join member m',
+    'conflict_with is not null',
+    "state in ('debited', 'refused')",
+    'from entry where operation = any',
+    'order by operation.operation desc',
+    'order_reference = $2',
+  ])
+    expect(texts.filter((text) => text.includes(part)).length, part).toBeGreaterThan(0);
+});
+
+test('none reads a table that grows with the ledger from end to end', () => {
+  expect(explained.filter(({ whole }) => whole.length > 0).map(({ text, whole }) => [whole, text])).toEqual(
+    [],
+  );
+});
+
+test('those that know an id or want the newest leave the months before alone', () => {
+  const present = new Date().toISOString().slice(0, 7).replace('-', '_');
+  const old = (month: string) => month !== 'past' && month < present;
+  const wide = explained.filter(
+    ({ text, months }) => months.some(old) && !everyMonth.some(({ part }) => text.includes(part)),
+  );
+  expect(wide.map(({ text, months }) => [months, text])).toEqual([]);
+});
