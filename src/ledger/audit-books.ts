@@ -52,9 +52,10 @@ const operationsQuery = `select epoch, seq, kind, program, client, member, repla
   from operation where shard = $1 and (epoch, seq) > ($2, $3) and (epoch, seq) <= ($5, $6) order by epoch, seq limit $4`;
 
 // Entries without an operation are not found by this: `auditUnclaimed` and the sums look for them.
-const entriesQuery = `select replace(operation::text, '-', '') as operation, shard, line, account::text as account, program, currency, points, member,
+const entriesQuery = `select replace(e.operation::text, '-', '') as operation, shard, line, account::text as account, program, currency, points, member,
     lot, replace(hold::text, '-', '') as hold, party
-  from entry where operation = any($1::uuid[]) order by operation, line`;
+  from unnest($1::uuid[]) as w(operation) cross join lateral (select * from entry e where e.operation = w.operation offset 0) e
+  order by e.operation, line`;
 
 const largestEpoch = 2_147_483_647;
 const largestSeq = Number.MAX_SAFE_INTEGER;

@@ -30,7 +30,7 @@ const operationsQuery = `
     'effect', o.effect, 'request', o.request) order by o.at, o.epoch, o.seq) as operations
   from (select u.original, u.original as operation from unnest($1::uuid[]) as u(original)
     union select c.origin, c.operation from consequence c where c.origin = any($1::uuid[])) w
-  join operation o on o.operation = w.operation
+  cross join lateral (select * from operation o where o.operation = w.operation offset 0) o
   group by w.original`;
 
 /** An operation, and the shard in which it was decided. */

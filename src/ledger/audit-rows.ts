@@ -122,7 +122,8 @@ const clearingOf = (which: string) => `
   steps as (select transfer, from_member, transfer as operation from transfer where ${which} and ${isOnline}
     union all select transfer, from_member, credit from transfer where ${which} and ${isOnline} and credit is not null),
   clearing as (select s.transfer, s.from_member, e.program, e.currency, sum(e.points)::bigint as points
-    from steps s join entry e using (operation)
+    from steps s
+    cross join lateral (select * from entry e where e.operation = s.operation offset 0) e
     where e.account = 'clearing' and e.party = 0 group by 1, 2, 3, 4)`;
 
 /** Settled transfers after one that left points on the way, and the last transfer that was looked at. */

@@ -34,11 +34,12 @@ const surroundingsQuery = `
     (select json_build_array(d.answered_epoch, d.answered_seq) from decided_stale d where d.operation = o.operation) as answered,
     (select json_agg(json_build_array(e.account, e.currency, e.points, e.lot, replace(e.hold::text, '-', ''), e.party) order by e.line)
       from entry e where e.operation = o.operation) as entries,
-    (select json_agg(json_build_array(replace(k.operation::text, '-', ''), k.kind) order by k.at, k.operation) from operation k
-      where k.operation = any(array(select o.origin where o.origin is not null union
-        select (undone ->> 0)::uuid from json_array_elements(coalesce(o.request -> 'undone', '[]')) undone))) as origins,
     (select json_agg(json_build_array(replace(k.operation::text, '-', ''), k.kind) order by k.at, k.operation)
-      from consequence c join operation k on k.operation = c.operation where c.origin = o.operation) as consequences
+      from (select o.origin as operation union select (undone ->> 0)::uuid from json_array_elements(coalesce(o.request -> 'undone', '[]')) undone) w
+      cross join lateral (select operation, kind, at from operation k where k.operation = w.operation offset 0) k) as origins,
+    (select json_agg(json_build_array(replace(k.operation::text, '-', ''), k.kind) order by k.at, k.operation)
+      from consequence c cross join lateral (select operation, kind, at from operation k where k.operation = c.operation offset 0) k
+      where c.origin = o.operation) as consequences
   from operation o where o.operation = $1`;
 
 function entryView(

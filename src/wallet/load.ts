@@ -67,8 +67,10 @@ const memberQuery = `
 const operationQuery = `
   select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
     order by o.at, o.epoch, o.seq) as operations
-  from position p, operation o
-  where p.shard = $2 and o.operation = any(array(select $1::uuid union all select c.operation from consequence c where c.origin = $1))
+  from position p, (select $1::uuid as operation union all select c.operation from consequence c where c.origin = $1) w
+    -- \`offset 0\`: each id is looked up in its own month. An array of them would be looked for in every month.
+    cross join lateral (select * from operation o where o.operation = w.operation offset 0) o
+  where p.shard = $2
   group by p.epoch, p.seq`;
 
 const loadsPerQueryMax = 200;

@@ -134,9 +134,11 @@ interface OperationRow {
   effect: Effect;
 }
 
-const operationQuery = `select replace(operation::text, '-', '') as operation, kind, shard, epoch, seq, program, member, (extract(epoch from at) * 1000)::bigint as at,
+// `offset 0`: each id is looked up in its own month. A prepared statement would look for an array of them in every month.
+const operationQuery = `select replace(o.operation::text, '-', '') as operation, kind, shard, epoch, seq, program, member, (extract(epoch from at) * 1000)::bigint as at,
   (extract(epoch from occurred_at) * 1000)::bigint as occurred_at, order_reference, fingerprint, request, effect
-  from operation where operation = any($1::uuid[]) order by at, operation`;
+  from unnest($1::uuid[]) as w(operation) cross join lateral (select * from operation o where o.operation = w.operation offset 0) o
+  order by at, o.operation`;
 
 const barrierMsMax = 1_000;
 /** What is known of a fresh reference: nobody used it, and no book needed to be asked. */
