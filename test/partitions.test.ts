@@ -2,8 +2,9 @@
 import pg from 'pg';
 import { afterAll, describe, expect, test } from 'vitest';
 import { ArchiveRefusal, attachMonth, detachMonth } from '#src/ledger/archive.ts';
+import { memberRows } from '#src/ledger/audit-hot-books.ts';
 import { extendLedger, stretches } from '#src/ledger/partitions.ts';
-import { parseMemberId, parseOperationId } from '#src/values.ts';
+import { type MemberNumber, parseMemberId, parseOperationId } from '#src/values.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
@@ -154,6 +155,30 @@ describe('one number', () => {
     }
     await engine.audit();
   });
+});
+
+test('a member’s last operation is the one with the last number, also where another one has the newer id', async () => {
+  const now = Date.now();
+  const [before, after] = [idAt(new Date(now - 30_000).toISOString()), idAt(new Date(now).toISOString())];
+  const [row] = await undone(async (client) => {
+    const { rows } = await client.query<{ number: MemberNumber }>(
+      'insert into member (program, joined_at) values ($1, now()) returning number',
+      [shop.program.number],
+    );
+    const { number } = rows[0]!;
+    for (const [id, seq, at] of [
+      [after, 2_000_000, now - 5_000],
+      [before, 2_000_001, now],
+    ] as const)
+      await client.query(
+        operationRow(id, seq).replace(
+          "'accrual', 1, now()",
+          `'accrual', ${number}, to_timestamp(${at} / 1000.0)`,
+        ),
+      );
+    return memberRows(client, [number]);
+  });
+  expect(row).toMatchObject({ last_seq: 2_000_001, at: now, newest_at: now - 5_000 });
 });
 
 describe('the archive', () => {

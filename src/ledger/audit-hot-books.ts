@@ -1,17 +1,35 @@
 /** What the books say about members and operations that are hot, for comparison. */
 import type pg from 'pg';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
-import { lastOperationQuery } from '#src/wallet/load.ts';
+import { clockSkewMsMax, deadlineMs } from '#src/wallet/limits.ts';
+import { newestAtQuery } from '#src/wallet/load.ts';
 import type { OperationInBooks } from '#src/wallet/operation-state.ts';
 import type { Difference, MemberRow } from './audit-standing.ts';
 
+/**
+ * A member's last operation by the numbers of its journal. A movement gets its id when it is looked up, which its script
+ * allows to be `deadlineMs` and two clocks' skew earlier, so only an operation of the minute before the newest id can have a
+ * higher number than that.
+ */
+const lastOperation = `
+  (select o.epoch, o.seq, (extract(epoch from o.at) * 1000)::bigint as at from operation o
+  where o.member = m.number and o.operation >= (
+    select first_id_of_ms(id_ms(n.operation) - ${deadlineMs + 6 * clockSkewMsMax}) from operation n
+    where n.member = m.number order by n.operation desc limit 1)
+  order by o.epoch desc, o.seq desc limit 1)
+  union all
+  select a.epoch, a.seq, (extract(epoch from a.at) * 1000)::bigint from archived_member a
+  where a.member = m.number and not exists (select from operation o where o.member = m.number)
+  limit 1`;
+
 const membersQuery = `
   select m.number, m.status, m.frozen, m.facts_version, m.merged_into, o.at, o.epoch as last_epoch, o.seq as last_seq,
+    ${newestAtQuery('m.number')} as newest_at,
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points <> 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points <> 0) as debts,
     (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
-  from member m left join lateral (${lastOperationQuery('m.number')}) o on true
+  from member m left join lateral (${lastOperation}) o on true
   where m.number = any($1::bigint[])`;
 
 /** Members as the writer's rows have them. */

@@ -21,6 +21,7 @@ import { blamedOnBooks, memberRows, operationRows, type PlacedOperation } from '
 import {
   type Difference,
   differencesOf,
+  type MemberRow,
   memberStateSchema,
   operationStateSchema,
   standingInBooks,
@@ -195,6 +196,11 @@ async function compareHot<
   return { compared: count, skipped: open.length, differences, unreadable };
 }
 
+/** A state that was loaded names the time of the newest id, one that was moved since that of the last number. */
+function timeToExpect(stated: number, { at, newest_at }: MemberRow): number | null {
+  return stated === newest_at ? newest_at : at;
+}
+
 const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
   key: keys.member,
   schema: memberStateSchema,
@@ -210,7 +216,10 @@ const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
         moved.push(member);
         continue;
       }
-      const different = differencesOf(standingInRedis(member, state), row ? standingInBooks(row) : new Map());
+      const different = differencesOf(
+        standingInRedis(member, state),
+        row ? standingInBooks({ ...row, at: timeToExpect(state[2], row) }) : new Map(),
+      );
       if (different.length === 0) continue;
       const blamed = await blamedOnBooks(tx, member, different);
       differences.push(...different.filter((difference) => !blamed.has(difference)));

@@ -90,6 +90,8 @@ export interface MemberRow {
   readonly facts_version: number;
   readonly merged_into: number | null;
   readonly at: number | null;
+  /** The time of the operation with the newest id, which is nearly always the last one. */
+  readonly newest_at: number | null;
   /** Where the member's last operation stands. */
   readonly last_epoch: number | null;
   readonly last_seq: number | null;

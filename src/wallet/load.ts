@@ -10,7 +10,7 @@ import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
-import { clockSkewMsMax, deadlineMs, requestQuery } from './limits.ts';
+import { requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
 
 export type Loaded = 'loaded' | 'not_found' | 'fenced';
@@ -39,24 +39,18 @@ interface MemberRow {
 }
 
 /**
- * A member's last operation by the numbers of its journal. Ledger partitions are in the order of ids, so the newest id is
- * found without looking into old months; a movement gets its id when it is judged, which its script allows to be
- * `deadlineMs` and two clocks' skew earlier, so only operations of the last minute before it can have a higher number.
+ * The time of a member's newest operation, by id: ledger partitions are in the order of ids, so none is read beyond the one
+ * that has it. Of two movements within the same moment the one with the lower id may have been decided last, at the same
+ * time or a few milliseconds later; the audit knows (`audit-hot-books.ts`), and a member's next movement is later than both.
  */
-export const lastOperationQuery = (member: string) => `
-  (select o.epoch, o.seq, (extract(epoch from o.at) * 1000)::bigint as at from operation o
-  where o.member = ${member} and o.operation >= (
-    select first_id_of_ms(id_ms(n.operation) - ${deadlineMs + 6 * clockSkewMsMax}) from operation n
-    where n.member = ${member} order by n.operation desc limit 1)
-  order by o.epoch desc, o.seq desc limit 1)
-  union all
-  select a.epoch, a.seq, (extract(epoch from a.at) * 1000)::bigint from archived_member a
-  where a.member = ${member} and not exists (select from operation o where o.member = ${member})
-  limit 1`;
+export const newestAtQuery = (member: string) => `
+  coalesce(
+    (select (extract(epoch from o.at) * 1000)::bigint from operation o where o.member = ${member} order by o.operation desc limit 1),
+    (select (extract(epoch from a.at) * 1000)::bigint from archived_member a where a.member = ${member}))`;
 
 const memberQuery = `
   select m.number, p.epoch, p.seq, m.status, m.frozen, m.facts_version, m.merged_into,
-    (select last.at from (${lastOperationQuery('m.number')}) last) as at,
+    ${newestAtQuery('m.number')} as at,
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points > 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points > 0) as debts,
