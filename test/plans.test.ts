@@ -243,7 +243,7 @@ test('the statements of the hot path, of the writer and of every job were seen',
     'from lot l join member m',
     'conflict_with is not null',
     "state in ('debited', 'refused')",
-    'from entry e where e.operation = w.operation',
+    'from entry e where operation = any',
     'order by operation.operation desc',
     'order_reference = $2',
   ])

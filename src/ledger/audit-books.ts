@@ -54,8 +54,7 @@ const operationsQuery = `select epoch, seq, kind, program, client, member, repla
 // Entries without an operation are not found by this: `auditUnclaimed` and the sums look for them.
 const entriesQuery = `select replace(e.operation::text, '-', '') as operation, shard, line, account::text as account, program, currency, points, member,
     lot, replace(hold::text, '-', '') as hold, party
-  from unnest($1::uuid[]) as w(operation) cross join lateral (select * from entry e where e.operation = w.operation offset 0) e
-  order by e.operation, line`;
+  from entry e where operation = any($1::uuid[]) order by e.operation, line`;
 
 const largestEpoch = 2_147_483_647;
 const largestSeq = Number.MAX_SAFE_INTEGER;
@@ -81,11 +80,8 @@ async function* pagesOf(
       values: [shard, after.epoch, after.seq, operationsPerPage, last.epoch, end ? last.seq : largestSeq],
     });
     const isLast = operations.rows.length < operationsPerPage;
-    const entries = await tx.query<StoredEntry>({
-      name: 'audit-entries',
-      text: entriesQuery,
-      values: [operations.rows.map((row) => row.operation)],
-    });
+    // Without a name it is planned for these ids, which names the months to look into: 2.9 µs an entry, one by one 4.9.
+    const entries = await tx.query<StoredEntry>(entriesQuery, [operations.rows.map((row) => row.operation)]);
     yield { operations: operations.rows, entries: Map.groupBy(entries.rows, (entry) => entry.operation) };
     if (isLast) return;
     after = operations.rows.at(-1)!;
