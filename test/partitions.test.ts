@@ -245,6 +245,9 @@ describe('the archive', () => {
       },
     });
     expect((statement.body.data as unknown[]).length).toBe(3);
+    const exported = await shop.admin('GET', `/v1/members/${who}/export`);
+    expect(exported.body).toMatchObject({ operationsSince: end.toISOString() });
+    expect(exported.body.operations).toHaveLength(2);
     // Everybody comes back from the books: who has nothing but archived operations, too.
     await engine.redis.flushall();
     const isServed = async (name: string) =>

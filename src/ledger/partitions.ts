@@ -60,11 +60,3 @@ export async function extendLedger(
 export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === '55P03';
 }
-
-/** Since when operations are in the ledger; undefined while nothing was archived. */
-export async function ledgerBegins(connection: Pick<pg.ClientBase, 'query'>): Promise<Date | undefined> {
-  const { rows } = await connection.query<{ begins: Date }>(
-    'select to_timestamp(id_ms(end_id) / 1000.0) as begins from archived_month order by end_id desc limit 1',
-  );
-  return rows[0]?.begins;
-}

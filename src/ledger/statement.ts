@@ -11,8 +11,8 @@ import type { Program } from '#src/earning/program.ts';
 import type { Effect, Leg } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
+import { ledgerBegins } from '#src/wallet/archived.ts';
 import { lastValidDay } from '#src/wallet/balances.ts';
-import { ledgerBegins } from './partitions.ts';
 
 export const buckets = ['available', 'pending', 'held', 'debt'] as const;
 type Bucket = (typeof buckets)[number];

@@ -8,6 +8,7 @@ import { faultProblem } from '#src/http/problem.ts';
 import type { Caller } from '#src/http/route.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
+import { ledgerBegins } from '#src/wallet/archived.ts';
 import { balancesView } from '#src/wallet/balances.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import { auditOf } from './audit-note.ts';
@@ -146,6 +147,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
       const result = await pool.query<OperationRow>(operationsQuery, [family, ...after, limit + 1]);
       const page = result.rows.slice(0, limit);
       const last = page.at(-1);
+      const begins = await ledgerBegins(pool);
       const people: Record<string, unknown>[] = [];
       for (const member of family) people.push(await personOf(program, member));
       return {
@@ -156,6 +158,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
         merged: people.slice(1),
         holds: await holdsOf(pool, program, family),
         operations: page.map((row) => operationView(program, row)),
+        ...(begins ? { operationsSince: begins.toISOString() } : {}),
         nextCursor: last && result.rows.length > limit ? cursorText([last.member, last.operation]) : null,
       };
     },

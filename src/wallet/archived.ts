@@ -19,3 +19,11 @@ export async function refuseArchived(pool: Pick<pg.Pool, 'query'>, operation: Op
   const madeAt = new Date(timeOfOperation(operation)).toISOString();
   throw new Problem('operation_archived', `operations made at ${madeAt} are in the archive`, { madeAt });
 }
+
+/** Since when operations are in the ledger; undefined while nothing was archived. */
+export async function ledgerBegins(connection: Pick<pg.Pool, 'query'>): Promise<Date | undefined> {
+  const { rows } = await connection.query<{ begins: Date }>(
+    'select to_timestamp(id_ms(end_id) / 1000.0) as begins from archived_month order by end_id desc limit 1',
+  );
+  return rows[0]?.begins;
+}
