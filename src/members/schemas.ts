@@ -150,12 +150,9 @@ export const memberExportSchema = z
     merged: z.array(z.looseObject({ id: z.string() })),
     holds: z.array(z.looseObject({ id: z.string() })),
     operations: z.array(z.looseObject({ id: z.string(), kind: z.string() })),
-    operationsSince: z.iso
-      .datetime()
-      .optional()
-      .meta({
-        description: 'Where older months are archived: what was before this time is not in the export.',
-      }),
+    operationsSince: z.iso.datetime().optional().meta({
+      description: 'Where older months are archived: what was before this time is not in the export.',
+    }),
     nextCursor: z.string().nullable(),
   })
   .meta({ id: 'MemberExport' });
