@@ -67,14 +67,15 @@ async function capture({
   bulk,
 }: Scene): Promise<{ bulk: CapturedCall; single: CapturedCall }> {
   const { port } = installation;
+  const { adminUrl } = installation.redis;
   const send = async (request: () => Buffer) => {
     const [reply] = await sendAll({ port, connections: 1, request }, 1);
     if (reply!.status >= 300) throw new Error(`a call to be seen was answered with ${reply!.status}`);
   };
-  const many = await captureCall(redis, shardCount, () => send(bulk.request));
+  const many = await captureCall(redis, adminUrl, shardCount, () => send(bulk.request));
   const member = memberId(many.records[0]!.member);
   const single = requestsOf(accrual.replace('{{member}}', member), memberName);
-  return { bulk: many, single: await captureCall(redis, shardCount, () => send(single)) };
+  return { bulk: many, single: await captureCall(redis, adminUrl, shardCount, () => send(single)) };
 }
 
 async function targetOf({ client, redis }: Scene, call: CapturedCall): Promise<ScriptTarget> {

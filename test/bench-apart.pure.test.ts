@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { JournalRecord } from '#src/journal.ts';
 import { markOf, marksText, percentile, ratios, spreadText } from '../loadtest/apart-figures.ts';
-import { type CapturedCall, withRandomPlaces } from '../loadtest/ceilings/captured-call.ts';
+import { type CapturedCall, withRandomPlaces, wordsOf } from '../loadtest/ceilings/captured-call.ts';
 import { sendAtRate } from '../loadtest/driver.ts';
 import { stagesUpTo } from '../loadtest/grow.ts';
 import { requestsOf } from '../loadtest/places.ts';
@@ -84,6 +84,11 @@ describe('requests', () => {
     expect(next().toString('latin1')).not.toBe(before);
     expect(first.toString('latin1')).toBe(before);
   });
+});
+
+test('a line of MONITOR is taken apart into what was sent, quotation marks, tabs and bytes included', () => {
+  const line = String.raw`+1795362442.466629 [0 127.0.0.1:51382] "EVALSHA" "a\\b" "{\"x\":[1,\"\"]}" "1\t2\n" "" "\x00\xff"`;
+  expect(wordsOf(line)).toEqual(['EVALSHA', 'a\\b', '{"x":[1,""]}', '1\t2\n', '', '\0\xff']);
 });
 
 test("in a captured call a member's number, operation and reference become random places, and times move on", () => {

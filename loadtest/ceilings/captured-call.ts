@@ -3,6 +3,7 @@
  * one movement alone is replaced by its random places. So the ceiling is of the very call, whatever its layout is: nothing
  * here knows the order of its arguments.
  */
+import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { type JournalRecord, parseRecord } from '#src/journal.ts';
@@ -20,12 +21,47 @@ export interface CapturedCall {
 
 const captureMsMax = 20_000;
 
-/** MONITOR shows what is not printable escaped, and the client undoes quotation marks alone. */
-function unescaped(text: string): string {
-  return text.replace(/\\(x[0-9a-f]{2}|.)/g, (_, code: string) => {
-    if (code.startsWith('x')) return String.fromCharCode(Number.parseInt(code.slice(1), 16));
-    return { n: '\n', r: '\r', t: '\t', a: '\x07', b: '\b' }[code] ?? code;
+/** The words of a line of MONITOR, which shows what is not printable escaped. */
+export function wordsOf(line: string): string[] {
+  return [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) =>
+    word!.replace(/\\(x[0-9a-f]{2}|.)/g, (_, code: string) => {
+      if (code.startsWith('x')) return String.fromCharCode(Number.parseInt(code.slice(1), 16));
+      return { n: '\n', r: '\r', t: '\t', a: '\x07', b: '\b' }[code] ?? code;
+    }),
+  );
+}
+
+/**
+ * A connection that is shown every command from when it resolves. By hand, because ioredis takes the first commands that it is
+ * shown for answers to its own when the server is busy.
+ */
+async function monitored(adminUrl: string, onWords: (words: string[]) => void): Promise<Socket> {
+  const { hostname, port, password } = new URL(adminUrl);
+  const socket = connect(Number(port), hostname);
+  let rest = '';
+  let answers = 0;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.setTimeout(captureMsMax, () => socket.destroy(new Error('MONITOR said nothing')));
+  socket.on('error', reject);
+  socket.setEncoding('latin1');
+  socket.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\r\n');
+    rest = lines.pop()!;
+    for (const line of lines) {
+      if (answers < 2 && line !== '+OK') reject(new Error(`MONITOR was answered with ${line}`));
+      answers += 1;
+      if (answers === 2) resolve();
+      if (answers > 2) onWords(wordsOf(line));
+    }
   });
+  socket.write(`AUTH ${password}\r\nMONITOR\r\n`);
+  try {
+    await promise;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  return socket;
 }
 
 /** The records of a journal that a call's arguments name. */
@@ -41,14 +77,13 @@ async function recordsOf(redis: Redis, journal: string, args: readonly string[])
 /** Watches Redis while `act` makes the API call scripts; answers the call with the most items. */
 export async function captureCall(
   redis: Redis,
+  adminUrl: string,
   shardCount: number,
   act: () => Promise<void>,
 ): Promise<CapturedCall> {
-  const monitor = await redis.monitor();
   const seen: CapturedCall[] = [];
   const journals = new Set(Array.from({ length: shardCount }, (_, shard) => keys.journal(shard)));
-  monitor.on('monitor', (_time: string, command: string[]) => {
-    const [name, sha, , journal, ...args] = command.map(unescaped);
+  const monitor = await monitored(adminUrl, ([name, sha, , journal, ...args]) => {
     if (name?.toLowerCase() !== 'evalsha' || !journals.has(journal!)) return;
     seen.push({ sha: sha!, journal: journal!, args, records: [], atMs: Date.now() });
   });
@@ -60,7 +95,7 @@ export async function captureCall(
       if (records && records.length > 0) return { ...longest, records };
     }
   } finally {
-    monitor.disconnect();
+    monitor.destroy();
   }
   throw new Error('no call of a script was seen on Redis');
 }
