@@ -106,7 +106,7 @@ function keepFresh(
 }
 
 async function connect(config: Config): Promise<Stores> {
-  const pool = createPool(config.databaseUrl);
+  const pool = createPool(config.databaseUrl, config.databaseConnectionsMax);
   await checkSchema(pool);
   await ensureInstallation(pool, config.shardCount);
   const nodes = await openShardNodes(config.redisUrl, config.shardCount, { watchesIdentity: true });

@@ -23,6 +23,10 @@ const settings = z.object({
   /** Base64 of 32 bytes: keys the hashes of identifiers and encrypts what is personal. */
   IDENTITY_KEY: z.base64().optional(),
   LISTEN_HOST: z.string().default('0.0.0.0'),
+  /** Processes of the API behind its one port. */
+  API_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
+  /** Which of them this one is: said by their supervisor, never by a person. */
+  API_PROCESS: z.coerce.number().int().min(1).max(64).optional(),
   WORKER_METRICS_PORT: port.optional(),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   SHARD_COUNT: z.coerce.number().int().min(1).max(4096).default(16),
@@ -37,9 +41,13 @@ const settings = z.object({
 export interface Config {
   readonly port: number;
   readonly listenHost: string;
+  readonly apiProcesses: number;
+  readonly apiProcess: number | undefined;
   readonly workerMetricsPort: number | undefined;
   readonly dataDir: string;
   readonly databaseUrl: string;
+  /** Of this process. */
+  readonly databaseConnectionsMax: number;
   readonly redisUrl: string;
   readonly identityKey: string | undefined;
   readonly logLevel: string;
@@ -78,6 +86,11 @@ function parse<T>(schema: z.ZodType<T>, present = environment()): T {
   throw new Error(`These settings are missing or wrong:\n${faults.join('\n')}`);
 }
 
+/** PostgreSQL's usual limit is 100 or 200 for everybody, so many processes share what twelve have. */
+function connectionsOfEach(apiProcesses: number): number {
+  return Math.max(2, Math.min(10, Math.floor(120 / apiProcesses)));
+}
+
 /** Settings of a serving process (API, worker, command). Throws with all faults listed. */
 export function loadConfig(): Config {
   const given = environment();
@@ -85,9 +98,12 @@ export function loadConfig(): Config {
   return {
     port: env.PORT,
     listenHost: env.LISTEN_HOST,
+    apiProcesses: env.API_PROCESSES,
+    apiProcess: env.API_PROCESS,
     workerMetricsPort: env.WORKER_METRICS_PORT,
     dataDir: resolve(env.DATA_DIR),
     databaseUrl: env.DATABASE_URL,
+    databaseConnectionsMax: env.API_PROCESS === undefined ? 10 : connectionsOfEach(env.API_PROCESSES),
     redisUrl: env.REDIS_URL,
     identityKey: env.IDENTITY_KEY,
     logLevel: env.LOG_LEVEL,

@@ -1,22 +1,13 @@
-/** The API process. Several can run; each holds nothing that another one needs. */
-import { once } from 'node:events';
-import { createApp } from './app.ts';
+/** The API: one process, or `API_PROCESSES` of them behind one port. Each holds nothing that another one needs. */
 import { loadConfig } from './config.ts';
-import { createApi } from './http/api.ts';
-import { drain } from './http/server.ts';
 import { exitWithParent } from './platform/local/parent.ts';
 
 exitWithParent();
 const config = loadConfig();
-const app = await createApp(config, 'api');
-const { server, keys } = await createApi(app);
-server.listen(config.port, config.listenHost);
-await once(server, 'listening');
-app.telemetry.log.info({ port: config.port }, 'listening');
-
-const signal = await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-app.telemetry.log.info({ signal: signal[0] as string }, 'draining');
-const clean = await drain(server, config.shutdownSeconds * 1_000);
-keys.stop();
-await app.close();
-process.exit(clean ? 0 : 1);
+// Loaded on demand: the supervisor has no use for the web and the domains, which are 60 MB.
+if (config.apiProcesses > 1 && config.apiProcess === undefined) {
+  const { superviseApi } = await import('./http/processes/supervisor.ts');
+  process.exit(await superviseApi(config));
+}
+const { serveApi } = await import('./http/processes/serve.ts');
+process.exit(await serveApi(config));

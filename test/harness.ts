@@ -87,9 +87,12 @@ function configOf(stores: Stores, options: EngineOptions): Config {
   return {
     port: 0,
     listenHost: '127.0.0.1',
+    apiProcesses: 1,
+    apiProcess: undefined,
     workerMetricsPort: undefined,
     dataDir: stores.folder,
     databaseUrl: stores.databaseUrl,
+    databaseConnectionsMax: 10,
     redisUrl: stores.redisUrl,
     identityKey: randomBytes(32).toString('base64'),
     logLevel: 'silent',

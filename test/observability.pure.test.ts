@@ -1,6 +1,7 @@
 /** Dashboard, alarms and containers against what the code really measures and demands. Files only; nothing is started. */
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import { supervisorMetrics } from '#src/http/processes/supervisor-metrics.ts';
 import { createTelemetry } from '#src/platform/telemetry.ts';
 
 const observability = new URL('../src/platform/observability/', import.meta.url);
@@ -22,7 +23,8 @@ const compose = await read('docker-compose.yml', new URL('..', import.meta.url))
 /** What Prometheus will know of each metric: its name, and for a histogram the three that it is stored as. */
 async function measured(): Promise<Set<string>> {
   const { registry } = createTelemetry({ logLevel: 'silent', processName: 'test', version: 'test' });
-  const metrics = await registry.getMetricsAsJSON();
+  const ofSupervisor = await supervisorMetrics(2).registry.getMetricsAsJSON();
+  const metrics = [...(await registry.getMetricsAsJSON()), ...ofSupervisor];
   return new Set(
     metrics.flatMap(({ name, type }) =>
       // The type is a word in prom-client's answers, whatever its declarations say.

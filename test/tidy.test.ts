@@ -61,6 +61,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   members: ['src/wallet/', 'src/platform/postgres.ts', 'src/config.ts', ...programs, ...calls],
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
   http: ['src/platform/', 'src/config.ts', ...programs],
+  'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
   jobs: [
     'src/app.ts',
     'src/wallet/',

@@ -9,7 +9,7 @@ import { memberRoutes } from '#src/members/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { walletRoutes } from '#src/wallet/routes.ts';
 import { docsPages } from './docs.ts';
-import { healthPages } from './health.ts';
+import { type Health, healthOf, healthPages, type Siblings } from './health.ts';
 import { keyRoutes } from './key-routes.ts';
 import { type Keys, watchKeys } from './keys.ts';
 import { openapiPage } from './openapi.ts';
@@ -41,8 +41,15 @@ export function allRoutes(app: App, keys: Keys): Route[] {
 /** A revoked key is refused within a second; beyond this the keys in memory cannot be trusted. */
 const keysStaleMsMax = 5_000;
 
+export interface Api {
+  readonly server: Server;
+  readonly keys: Keys;
+  /** Of this process alone, whoever else stands behind its port. */
+  readonly health: Health;
+}
+
 /** Builds the server; the caller lets it listen. */
-export async function createApi(app: App): Promise<{ server: Server; keys: Keys }> {
+export async function createApi(app: App, siblings?: Siblings): Promise<Api> {
   const { pool, programs, telemetry, config } = app;
   const keys = await watchKeys({ pool, programs, log: telemetry.log, fixedTokensAllowed: config.demoKeys });
   app.onChanged((table) => {
@@ -54,7 +61,8 @@ export async function createApi(app: App): Promise<{ server: Server; keys: Keys 
     const faults = stale ? [{ reason: 'keys_stale', detail: 'revoked keys would not be noticed' }] : [];
     return Promise.resolve([...app.standing.faults(), ...faults]);
   };
-  const pages = [...healthPages(telemetry, readiness), openapiPage(routes), ...(await docsPages())];
+  const health = healthOf(telemetry, readiness);
+  const pages = [...healthPages(health, siblings), openapiPage(routes), ...(await docsPages())];
   const server = createServer({ routes, pages, authenticate: keys.authenticate, telemetry });
-  return { server, keys };
+  return { server, keys, health };
 }

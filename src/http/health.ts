@@ -42,13 +42,15 @@ function readinessPage(reasons: readonly NotReady[], ofPartial: boolean): PageCo
   return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', reasons: said });
 }
 
-/**
- * `/healthz`, `/readyz` and `/metrics`; and `/readyz/partly` for balancers, which is ready too while only a part is not
- * served: where one master of several is being replaced, or PostgreSQL is away, all APIs say so, and taking out every one of
- * them helps nobody.
- */
-export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] {
-  const { registry, metrics, log } = telemetry;
+/** What one process says of itself. */
+export interface Health {
+  reasons(): Promise<readonly NotReady[]>;
+  metrics(): Promise<string>;
+  readonly metricsType: string;
+}
+
+/** Asks a process's own checks, within a time of their own. */
+export function healthOf({ registry, metrics, log }: Telemetry, readiness: Readiness): Health {
   const checked: Readiness = async () => {
     try {
       return await readiness();
@@ -57,31 +59,55 @@ export function healthPages(telemetry: Telemetry, readiness: Readiness): Page[] 
       throw error;
     }
   };
+  const reasons = () => reasonsOf(checked);
+  return {
+    reasons,
+    async metrics() {
+      const found = await reasons();
+      metrics.notReady.reset();
+      for (const { reason } of found) metrics.notReady.set({ reason }, 1);
+      return registry.metrics();
+    },
+    metricsType: registry.contentType,
+  };
+}
+
+/** The other processes behind the same port. A caller meets any of them, so each answers for all. */
+export interface Siblings {
+  reasons(own: readonly NotReady[]): Promise<readonly NotReady[]>;
+  metrics(own: string): Promise<string>;
+}
+
+const noSiblings: Siblings = {
+  reasons: (own) => Promise.resolve(own),
+  metrics: (own) => Promise.resolve(own),
+};
+
+/**
+ * `/healthz`, `/readyz` and `/metrics`; and `/readyz/partly` for balancers, which is ready too while only a part is not
+ * served: where one master of several is being replaced, or PostgreSQL is away, all APIs say so, and taking out every one of
+ * them helps nobody.
+ */
+export function healthPages(health: Health, siblings: Siblings = noSiblings): Page[] {
+  const reasons = async () => siblings.reasons(await health.reasons());
   return [
     { path: '/healthz', content: () => json(200, { status: 'alive' }) },
-    {
-      path: '/readyz',
-      content: async () => readinessPage(await reasonsOf(checked), false),
-    },
-    {
-      path: '/readyz/partly',
-      content: async () => readinessPage(await reasonsOf(checked), true),
-    },
+    { path: '/readyz', content: async () => readinessPage(await reasons(), false) },
+    { path: '/readyz/partly', content: async () => readinessPage(await reasons(), true) },
     {
       path: '/metrics',
-      async content() {
-        const reasons = await reasonsOf(checked);
-        metrics.notReady.reset();
-        for (const { reason } of reasons) metrics.notReady.set({ reason }, 1);
-        return { status: 200, type: registry.contentType, body: await registry.metrics() };
-      },
+      content: async () => ({
+        status: 200,
+        type: health.metricsType,
+        body: await siblings.metrics(await health.metrics()),
+      }),
     },
   ];
 }
 
 /** A server of the health pages alone, for worker processes. */
 export function createHealthServer(telemetry: Telemetry, readiness: Readiness): Server {
-  const pages = new Map(healthPages(telemetry, readiness).map((page) => [page.path, page]));
+  const pages = new Map(healthPages(healthOf(telemetry, readiness)).map((page) => [page.path, page]));
   return createServer({ requestTimeout: 10_000, keepAliveTimeout: 65_000 }, (request, response) => {
     const page = request.method === 'GET' ? pages.get(request.url ?? '') : undefined;
     const missing: PageContent = { status: 404, type: 'text/plain; charset=utf-8', body: 'not found\n' };

@@ -4,6 +4,7 @@
  * the note stands in a file of the data folder, so that it outlives this process; whichever process of that folder
  * reaches PostgreSQL next carries it over. The note is a second behind at most.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
@@ -94,9 +95,12 @@ export function createAcknowledgedNote(
     if (folder === undefined) return;
     const names = await readdir(folder).catch(() => []);
     for (const name of names.filter((each) => fileName.test(each)).slice(0, filesMax)) {
-      const left = fileOf(await readFile(pathOf(name), 'utf8').catch(() => ''));
+      // Its owner may live and write anew at any moment: what is carried over and removed is what was taken aside.
+      const aside = pathOf(`acknowledged-${randomUUID()}.json`);
+      await rename(pathOf(name), aside).catch(() => undefined);
+      const left = fileOf(await readFile(aside, 'utf8').catch(() => ''));
       if (left) await send(pool, left.process, left.positions);
-      await rm(pathOf(name), { force: true });
+      await rm(aside, { force: true });
     }
   }
 

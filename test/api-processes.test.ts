@@ -1,0 +1,297 @@
+/**
+ * Several API processes behind one port: who dies, stands still or is told to stop takes nothing acknowledged along, the
+ * others go on, and whichever process is asked answers for all.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { Agent, get } from 'node:http';
+import { join } from 'node:path';
+import type pg from 'pg';
+import { afterAll, describe, expect, test } from 'vitest';
+import { createAcknowledgedNote } from '#src/platform/acknowledged.ts';
+import { freeLoopbackPort } from '#src/platform/local/ports.ts';
+import { launch } from '#src/platform/local/processes.ts';
+import { waitFor } from './harness.ts';
+import { checkout } from './house/folders.ts';
+import { type Load, startLoad } from './house/load.ts';
+import { type SpawnedApi, spawnEngine } from './house/spawn.ts';
+
+const processes = 3;
+const engine = await spawnEngine({
+  shardCount: 16,
+  writers: 2,
+  env: { API_PROCESSES: String(processes), SHUTDOWN_SECONDS: '8' },
+});
+afterAll(() => engine.end());
+const { stores } = engine;
+const first = (): SpawnedApi => engine.apis[0]!;
+
+/** The processes behind a port; none once their supervisor is gone. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
+async function isGone(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return stat === '' || / [ZX] /.test(stat);
+}
+
+interface Page {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Asks for a page, by default over a connection of its own, so that the processes answer in turn. */
+function page(url: string, agent: Agent | false = false): Promise<Page> {
+  return new Promise((resolve, reject) => {
+    const request = get(url, { agent, timeout: 3_000 }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('error', reject);
+    });
+    request.on('timeout', () => request.destroy(new Error('no answer')));
+    request.on('error', reject);
+  });
+}
+
+/** A sample's value for each process. */
+function byProcess(text: string, name: string, labels = ''): Map<string, number> {
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) && line.includes(labels));
+  return new Map(
+    lines.map((line) => [/process="(\w+)"/.exec(line)?.[1] ?? '', Number(line.split(' ').at(-1))]),
+  );
+}
+
+async function takeConnections(api: SpawnedApi): Promise<void> {
+  await waitFor(
+    'all processes take connections',
+    async () => {
+      const { text } = await page(`${api.url}/metrics`);
+      return byProcess(text, 'loyalty_api_processes').get('supervisor') === processes;
+    },
+    30_000,
+  );
+}
+
+async function loadOf(callers: number): Promise<Load> {
+  const shop = await engine.shop();
+  const load = await startLoad(() => engine.apis.map((api) => api.http), shop, callers);
+  await waitFor('the load runs', () => load.answered() > 100, 30_000);
+  return load;
+}
+
+async function endLoad(load: Load): Promise<void> {
+  await load.stop();
+  await engine.drained(30_000);
+  await load.verify(stores.pool);
+  await engine.audit();
+}
+
+describe('one port', () => {
+  test('is served by all processes in turn, and every page of metrics shows each of them', async () => {
+    await takeConnections(first());
+    for (let i = 0; i < 2 * processes; i += 1) await page(`${first().url}/healthz`);
+    const names = ['1', '2', '3'];
+    for (let i = 0; i < processes; i += 1) {
+      const { text } = await page(`${first().url}/metrics`);
+      const asked = byProcess(text, 'loyalty_http_request_duration_seconds_count', 'route="/healthz"');
+      expect([...asked.keys()].toSorted()).toEqual(names);
+      for (const count of asked.values()) expect(count).toBeGreaterThan(0);
+      const memory = byProcess(text, 'process_resident_memory_bytes');
+      expect([...memory.keys()].toSorted()).toEqual([...names, 'supervisor']);
+      const helps = text.split('\n').filter((line) => line.startsWith('# HELP'));
+      expect(new Set(helps).size).toBe(helps.length);
+    }
+  });
+
+  test('counts on the page are those of all: none is lost, none twice', async () => {
+    const shop = await engine.shop();
+    const member = await shop.enrol();
+    const booked = async () => {
+      const { text } = await page(`${first().url}/metrics`);
+      const counts = byProcess(text, 'loyalty_operations_total', 'kind="accrual"').values();
+      return [...counts].reduce((sum, count) => sum + count, 0);
+    };
+    const before = await booked();
+    for (let i = 0; i < 10; i += 1) await shop.accrue(member, 1);
+    expect((await booked()) - before).toBe(10);
+  });
+
+  test('logs name the process that wrote them', async () => {
+    const lines = (await readFile(first().logPath, 'utf8')).trim().split('\n');
+    const names = new Set(lines.map((line) => (JSON.parse(line) as { process: string }).process));
+    expect([...names].toSorted()).toEqual(['api-1', 'api-2', 'api-3', 'api-supervisor']);
+  });
+});
+
+test('two ledger writers share sixteen shards, eight and eight, and both write', async () => {
+  const load = await loadOf(8);
+  await waitFor(
+    'both hold eight shards whose books move',
+    async () => {
+      const { rows } = await stores.pool.query<{ shards: number }>(
+        `select count(*)::int as shards from lease join position using (shard)
+         where heartbeat_at > clock_timestamp() - interval '1 second'
+           and written_through_at > clock_timestamp() - interval '2 seconds'
+         group by owner`,
+      );
+      return rows.length === 2 && rows.every(({ shards }) => shards === 8);
+    },
+    30_000,
+  );
+  await endLoad(load);
+}, 90_000);
+
+describe('a process that fails', () => {
+  test('kill -9 of one under load: nothing is lost, the connections of the others live on, and another takes its place', async () => {
+    await takeConnections(first());
+    const agents = Array.from({ length: 2 * processes }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+    const cut = new Set<Agent>();
+    for (const agent of agents) {
+      await page(`${first().url}/healthz`, agent);
+      for (const socket of Object.values(agent.freeSockets).flat())
+        socket?.on('close', () => void cut.add(agent));
+    }
+    const load = await loadOf(12);
+    const before = await childrenOf(first().pid);
+    expect(before).toHaveLength(processes);
+    process.kill(before[0]!, 'SIGKILL');
+    await waitFor('it is gone', () => isGone(before[0]!));
+    await waitFor('its connections are cut', () => cut.size > 0);
+    const answered = load.answered();
+    await waitFor('callers are served', () => load.answered() > answered + 100, 40_000);
+    const kept = agents.filter((agent) => !cut.has(agent));
+    expect(kept.length).toBeGreaterThan(0);
+    expect(cut.size).toBeGreaterThan(0);
+    for (const agent of kept) expect((await page(`${first().url}/healthz`, agent)).status).toBe(200);
+    expect(kept.filter((agent) => cut.has(agent))).toEqual([]);
+    await takeConnections(first());
+    const after = await childrenOf(first().pid);
+    expect(after.filter((pid) => before.includes(pid))).toEqual(before.slice(1));
+    for (const agent of agents) agent.destroy();
+    await endLoad(load);
+  }, 120_000);
+
+  test('one that stands still makes /readyz 503 and names itself, /readyz/partly stays 200, and half a minute later it is replaced', async () => {
+    await takeConnections(first());
+    const [victim, ...others] = await childrenOf(first().pid);
+    process.kill(victim!, 'SIGSTOP');
+    const url = first().url;
+    const silent = await waitFor(
+      '/readyz says so',
+      async () => {
+        const answer = await page(`${url}/readyz`);
+        return answer.status === 503 && answer;
+      },
+      30_000,
+    );
+    expect(silent.text).toMatch(/"process_silent","detail":"process \d of 3: it has said nothing/);
+    const partly = await waitFor('/readyz/partly answers', () => page(`${url}/readyz/partly`));
+    expect(partly.status).toBe(200);
+    const { text } = await waitFor('metrics answer', () => page(`${url}/metrics`));
+    expect([...byProcess(text, 'nodejs_heap_size_used_bytes').keys()]).toHaveLength(processes);
+    await waitFor('it is killed', () => isGone(victim!), 60_000);
+    await takeConnections(first());
+    const after = await childrenOf(first().pid);
+    expect(after.filter((pid) => others.includes(pid))).toHaveLength(processes - 1);
+    await waitFor('ready', async () => (await page(`${url}/readyz`)).status === 200, 20_000);
+  }, 120_000);
+
+  test('kill -9 of the supervisor: the processes finish what they are at, end, and the port is free at once', async () => {
+    const load = await loadOf(8);
+    const victim = first();
+    const children = await childrenOf(victim.pid);
+    const port = Number(new URL(victim.url).port);
+    await victim.kill();
+    engine.apis[0] = await engine.startApi(port);
+    await waitFor(
+      'they are gone',
+      async () => (await Promise.all(children.map(isGone))).every(Boolean),
+      20_000,
+    );
+    const log = await readFile(victim.logPath, 'utf8');
+    expect(log.match(/"draining"/g)).toHaveLength(processes);
+    await endLoad(load);
+  }, 120_000);
+});
+
+test('a note of what was acknowledged that its owner renews while another process carries it over is kept', async () => {
+  const folder = join(stores.folder, 'notes');
+  await mkdir(folder);
+  const [owner, carrier] = [randomUUID(), randomUUID()];
+  const path = join(folder, `acknowledged-${owner}.json`);
+  const noteOf = (seq: number) =>
+    JSON.stringify({ process: owner, positions: [{ shard: 0, epoch: 1, seq }] });
+  await writeFile(path, noteOf(1));
+  const pool = Object.create(stores.pool) as pg.Pool;
+  const query = async (sql: string, values: unknown[]) => {
+    if (values?.[0] === owner) await writeFile(path, noteOf(2));
+    return stores.pool.query(sql, values);
+  };
+  Object.assign(pool, { query });
+  await createAcknowledgedNote(pool, carrier, folder).write();
+  expect(await readdir(folder)).toEqual([`acknowledged-${owner}.json`]);
+  await createAcknowledgedNote(stores.pool, carrier, folder).write();
+  expect(await readdir(folder)).toEqual([]);
+  const { rows } = await stores.pool.query('select seq from acknowledged where process = $1', [owner]);
+  expect(rows).toEqual([{ seq: 2 }]);
+  await stores.pool.query('delete from acknowledged where process = $1', [owner]);
+});
+
+describe('the end', () => {
+  test('SIGTERM under load: requests in flight get their answers, exit code 0, no process is left', async () => {
+    engine.apis.push(await engine.startApi());
+    const load = await loadOf(8);
+    const victim = engine.apis.shift()!;
+    const children = await childrenOf(victim.pid);
+    expect(children).toHaveLength(processes);
+    await victim.stop();
+    expect(await victim.running.exited).toBe('exit code 0');
+    for (const pid of children) expect(await isGone(pid)).toBe(true);
+    await endLoad(load);
+  }, 90_000);
+
+  async function given(env: Readonly<Record<string, string>>) {
+    const logPath = join(engine.logFolder, `given-up-${await freeLoopbackPort()}.log`);
+    const own = { ...engine.env, PORT: String(await freeLoopbackPort()), ...env };
+    const command = {
+      file: process.execPath,
+      args: [join(checkout, 'src/main.ts')],
+      cwd: checkout,
+      env: own,
+    };
+    const running = launch(command, logPath, 'ipc');
+    return { ...running, log: () => readFile(logPath, 'utf8') };
+  }
+
+  test('a port that never served because a store is missing ends at once, with the cause in its log', async () => {
+    const nowhere = `postgres://points@127.0.0.1:${await freeLoopbackPort()}/points`;
+    const supervisor = await given({ DATABASE_URL: nowhere });
+    expect(await supervisor.exited).toBe('exit code 1');
+    const log = await supervisor.log();
+    expect(log).toContain('an API process ended before any served');
+    expect(log).toContain('ECONNREFUSED');
+    expect(log).not.toContain('starting it again');
+  }, 60_000);
+
+  test('a process that dies again and again is not started for ever: all end with exit code 1', async () => {
+    const supervisor = await given({});
+    const pid = supervisor.pid!;
+    await waitFor('it serves', async () => (await supervisor.log()).includes('takes connections'), 30_000);
+    await waitFor(
+      'it gives up',
+      async () => {
+        for (const child of await childrenOf(pid)) process.kill(child, 'SIGKILL');
+        return supervisor.hasExited();
+      },
+      60_000,
+    );
+    expect(await supervisor.exited).toBe('exit code 1');
+    expect(await supervisor.log()).toContain('ended too often within a minute');
+  }, 120_000);
+});
