@@ -27,7 +27,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const checkout = fileURLToPath(new URL('../', import.meta.url));
-const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE]
+const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
 npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
@@ -35,6 +35,7 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--membe
   --rounds N   so many rounds (default 3, quick 2)
   --json FILE  writes the figures of every round as JSON
   --svg FILE   draws what was counted a second
+  --api-processes N  processes behind the port of this service's API (default 1)
   --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
@@ -56,6 +57,7 @@ interface Options {
   readonly members: number;
   /** Of the largest books of --grow. */
   readonly entries: number;
+  readonly apiProcesses: number;
 }
 
 type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'grow';
@@ -88,6 +90,7 @@ function optionsOf(args: readonly string[]): Options {
       grow: { type: 'boolean', default: false },
       entries: { type: 'string', default: '10000000' },
       members: { type: 'string' },
+      'api-processes': { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -102,7 +105,10 @@ function optionsOf(args: readonly string[]): Options {
   const entries = Number(values.entries);
   if (!Number.isInteger(entries) || entries < 200_000 || entries > 100_000_000)
     throw new UsageFault('--entries needs 200000 to 100000000');
-  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members, entries };
+  const apiProcesses = Number(values['api-processes']);
+  if (!Number.isInteger(apiProcesses) || apiProcesses < 1 || apiProcesses > 64)
+    throw new UsageFault('--api-processes needs 1 to 64');
+  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members, entries, apiProcesses };
 }
 
 const quickOnes = ['node-echo', 'script-only', 'service', 'single-sql', 'prisma'];
@@ -185,6 +191,7 @@ async function main(): Promise<void> {
       members: options.members,
       // Trying all takes a fifth of the two minutes; with 20 the usual design was fastest on a quiet machine.
       ...(options.isQuick ? { poolSizes: [20] as const } : {}),
+      apiProcesses: options.apiProcesses,
       abort: interrupt.signal,
       print,
     };

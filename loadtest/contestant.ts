@@ -53,6 +53,8 @@ export interface Surroundings {
   readonly members: number;
   /** Sizes to choose a pool of connections from; 5, 10 and 20 when absent. */
   readonly poolSizes?: readonly [number, ...number[]];
+  /** Processes behind the port of this service's API; one where nothing is said. */
+  readonly apiProcesses?: number;
   /** An interrupt: whatever waits ends, and what was started is stopped on the way out. */
   readonly abort: AbortSignal;
   readonly print: (text: string) => void;

@@ -117,6 +117,7 @@ export function loadConfig(): Config {
 }
 
 export interface StartConfig {
+  readonly ledgerWriters: number;
   readonly port: number;
   readonly portGiven: boolean;
   readonly dataDir: string;
@@ -128,12 +129,14 @@ export interface StartConfig {
 export function startConfig(): StartConfig {
   const env = parse(
     settings.pick({ DATA_DIR: true }).extend({
+      LEDGER_WRITERS: z.coerce.number().int().min(1).max(16).default(1),
       PORT: port.optional(),
       DATABASE_URL: settings.shape.DATABASE_URL.optional(),
       REDIS_URL: settings.shape.REDIS_URL.optional(),
     }),
   );
   return {
+    ledgerWriters: env.LEDGER_WRITERS,
     port: env.PORT ?? 3000,
     portGiven: env.PORT !== undefined,
     dataDir: resolve(env.DATA_DIR),

@@ -1,6 +1,6 @@
 /**
- * The whole service on this machine, as it is shipped: PostgreSQL, Redis, two APIs, two ledger writers, upkeep, and one more
- * process that evicts all the time. Every link between two of them is a proxy that can misbehave.
+ * The whole service on this machine, as it is shipped: PostgreSQL, Redis, two APIs (one of them two processes behind one
+ * port), two ledger writers, upkeep, and one more process that evicts all the time. Every link between two of them is a proxy that can misbehave.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -72,6 +72,9 @@ const roster: readonly (readonly [Role, string])[] = [
   ['evictor', 'evictor'],
 ];
 
+/** Its port is served by two processes under a supervisor. */
+export const severalApi = 'api-2';
+
 /** Who runs commands. */
 const operator = 'operator';
 
@@ -136,6 +139,7 @@ async function planOf(
       LISTEN_HOST: '127.0.0.1',
       PORT: String(port),
       LOG_LEVEL: 'info',
+      ...(name === severalApi ? { API_PROCESSES: '2' } : {}),
     },
     redisLinks,
     ownLinks: redis.cluster ? ownLinks : [...redisLinks, ...ownLinks],

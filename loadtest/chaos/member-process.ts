@@ -92,6 +92,14 @@ export async function processState(pid: number): Promise<string | undefined> {
   return /\) ([A-Za-z]) /.exec(stat)?.[1];
 }
 
+/** The numbers of the processes that a process has started and that live; lowest first. Linux only. */
+export async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const pids = text.split(' ').filter(Boolean).map(Number);
+  const states = await Promise.all(pids.map(processState));
+  return pids.filter((_, i) => states[i] !== undefined && states[i] !== 'Z').toSorted((a, b) => a - b);
+}
+
 /** Waits until a process is stopped. */
 export function isStopped(pid: number): Promise<boolean> {
   return waitUntil(async () => (await processState(pid)) === 'T', 3_000, 5);

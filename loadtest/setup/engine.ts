@@ -21,10 +21,16 @@ import { openInstallation } from './installation.ts';
 
 const itemsPerCall = 1_000;
 
-async function post(port: number, path: string, key: string, body: object): Promise<void> {
+async function post(
+  port: number,
+  path: string,
+  key: string,
+  body: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
     method: 'POST',
-    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
+    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json', ...headers },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(60_000),
   });
@@ -54,25 +60,29 @@ export async function populate(port: number, members: number): Promise<void> {
 }
 
 /**
- * Lets the API meet every member once, by receipts of 0: each round starts a new process, and its first ten thousand
- * requests would measure how it gets to know people, not how it serves those it knows.
+ * Lets every API process meet every member once, by receipts of 0: each round starts new ones, and their first ten thousand
+ * requests would measure how they get to know people, not how they serve those they know. Each call has a connection of its
+ * own, and connections go to the processes in turn.
  */
-async function meet(port: number, members: number): Promise<void> {
+async function meet(port: number, members: number, apiProcesses: number): Promise<void> {
   const occurredAt = new Date().toISOString();
   for (let from = 0; from < members; from += itemsPerCall) {
-    const items = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => ({
-      member: memberName(from + i),
-      reference: `meet/${occurredAt}/${from + i}`,
-      occurredAt,
-      purchase: { currency: 'EUR', lines: [{ line: 1, amount: 0 }] },
-    }));
-    await post(port, '/v1/accruals/bulk', 'demo-pos', { items });
+    for (let turn = 1; turn <= apiProcesses; turn += 1) {
+      const items = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => ({
+        member: memberName(from + i),
+        reference: `meet/${occurredAt}/${turn}/${from + i}`,
+        occurredAt,
+        purchase: { currency: 'EUR', lines: [{ line: 1, amount: 0 }] },
+      }));
+      await post(port, '/v1/accruals/bulk', 'demo-pos', { items }, { Connection: 'close' });
+    }
   }
 }
 
 /** How the installation of all of the service's contestants is started. */
 function installation(around: Surroundings) {
   const dataDir = join(around.folder, 'service');
+  const { apiProcesses = 1 } = around;
   let isPopulated = false;
 
   async function begin(): Promise<Standing> {
@@ -86,7 +96,7 @@ function installation(around: Surroundings) {
     stack.defer(() => pool.end());
     if (!isPopulated) await populate(port, around.members);
     isPopulated = true;
-    await meet(port, around.members);
+    await meet(port, around.members, apiProcesses);
     await drained(lag);
     const count = async () => {
       const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
@@ -200,7 +210,7 @@ export function thisEngine(around: Surroundings): Stage {
       // The first start populates, so that no round does.
       const standing = await start();
       await standing.stop();
-      return `${around.members.toLocaleString('en')} members that the API has met, one API and one ledger writer, settings as shipped`;
+      return `${around.members.toLocaleString('en')} members that the API has met, API_PROCESSES=${around.apiProcesses ?? 1}, one ledger writer, settings as shipped`;
     },
     start,
   };

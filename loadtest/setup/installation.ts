@@ -68,6 +68,7 @@ export async function openInstallation(around: Surroundings, dataDir: string): P
     LISTEN_HOST: '127.0.0.1',
     DEMO_KEYS: 'true',
     SHARD_COUNT: String(shardCount),
+    API_PROCESSES: String(around.apiProcesses ?? 1),
   };
   const writers: NodeProcess[] = [];
   const start = (name: string, script: string, own: Readonly<Record<string, string>> = {}): NodeProcess => {

@@ -2,8 +2,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '#src/platform/local/processes.ts';
-import { type House, untilServing } from '../house.ts';
-import { isStopped, type MemberProcess, processState, type Role } from '../member-process.ts';
+import { type House, severalApi, untilServing } from '../house.ts';
+import { childrenOf, isStopped, type MemberProcess, processState, type Role } from '../member-process.ts';
 import { type Bite, type Fault, seen } from './fault.ts';
 
 async function isDead(member: MemberProcess): Promise<boolean> {
@@ -28,6 +28,29 @@ function killed(role: Role): Fault {
     },
   };
 }
+
+const killApiChild: Fault = {
+  name: 'kill-api-child',
+  does: 'kill -9 of one of the two processes behind the port of an API',
+  async inject({ house, random }) {
+    const api = house.of('api').find(({ name }) => name === severalApi)!;
+    const pids = await childrenOf(api.pid());
+    seen(pids.length === 2, `${api.name} has two processes`);
+    const pid = random.pick(pids);
+    process.kill(pid, 'SIGKILL');
+    const died = await waitUntil(async () => !(await childrenOf(api.pid())).includes(pid), 5_000, 5);
+    seen(died && !api.isGone(), `process ${pid} of ${api.name} is dead, its supervisor lives`);
+    const isWhole = async () => (await childrenOf(api.pid())).length === 2;
+    return {
+      evidence: `process ${pid} of ${api.name} is gone`,
+      holdMs: random.whole(500, 4_000),
+      async heal() {
+        if (!(await waitUntil(isWhole, 15_000, 50)))
+          throw new Error(`${api.name} has no second process again`);
+      },
+    };
+  },
+};
 
 const killEverything: Fault = {
   name: 'kill-everything',
@@ -163,7 +186,8 @@ function clockOff(name: string, does: string, shiftsMs: readonly number[]): Faul
     name,
     does,
     async inject({ house, random }) {
-      const victim = random.pick(house.of('api'));
+      // A shift is told to one process; behind the other port there are two.
+      const victim = random.pick(house.of('api').filter(({ name: each }) => each !== severalApi));
       const shiftMs = random.pick(shiftsMs);
       const heal = async () => {
         if (!(await setClock(victim, 0))) throw new Error(`the clock of ${victim.name} cannot be put right`);
@@ -188,6 +212,7 @@ const dayMs = 86_400_000;
 
 export const processFaults: readonly Fault[] = [
   killed('api'),
+  killApiChild,
   killed('writer'),
   killed('upkeep'),
   killEverything,

@@ -29,7 +29,9 @@ async function start(): Promise<number> {
     checkout,
     programs: [
       program('api', 'src/main.ts'),
-      program('ledger-writer', 'workers/ledger-writer.ts'),
+      ...Array.from({ length: config.ledgerWriters }, (_, i) =>
+        program(i === 0 ? 'ledger-writer' : `ledger-writer-${i + 1}`, 'workers/ledger-writer.ts'),
+      ),
       program('upkeep', 'workers/upkeep.ts'),
     ],
     prepare: prepareDatabase,
