@@ -100,7 +100,7 @@ async function untilReady(api: Pick<SpawnedApi, 'url' | 'running' | 'logPath'>):
       if (answer.status !== 200) throw new Error(await answer.text());
       return true;
     },
-    30_000,
+    60_000,
   );
 }
 

@@ -8,7 +8,11 @@
  * gets one connection that it never takes, and an orchestrator that asks for life would be answered by another one.
  *
  * It gives up, with exit code 1, when a process ends before any has ever served (settings or stores are wrong, and whoever
- * started all this should hear it at once), or when one died more than five times within a minute.
+ * started all this should hear it at once), or when one died more than five times within a minute and no other one takes
+ * connections. As long as one does, the missing one is tried again every five seconds: a store that is away for a minute
+ * would otherwise end those that serve without it.
+ *
+ * SIGHUP replaces the processes one by one, each by one that runs the code that then stands on the disk.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -39,6 +43,8 @@ interface Place {
   reasons: readonly NotReady[] | undefined;
   silentTicks: number;
   restart: NodeJS.Timeout | undefined;
+  /** It was asked to end, to be followed by another one. */
+  isLeaving: boolean;
 }
 
 interface Collection {
@@ -55,6 +61,7 @@ interface Supervision {
   lastCollection: number;
   hasServed: boolean;
   isStopping: boolean;
+  isReplacing: boolean;
   /** Ends everything with this exit code. */
   readonly end: (code: number) => void;
 }
@@ -71,6 +78,7 @@ export async function superviseApi(config: Config): Promise<number> {
       reasons: undefined,
       silentTicks: 0,
       restart: undefined,
+      isLeaving: false,
     })),
     log: createLogger(config.logLevel, 'api-supervisor'),
     metrics: supervisorMetrics(config.apiProcesses),
@@ -78,6 +86,7 @@ export async function superviseApi(config: Config): Promise<number> {
     lastCollection: 0,
     hasServed: false,
     isStopping: false,
+    isReplacing: false,
     end,
   };
   // The default of every platform but one; said, because all that stands above rests on it.
@@ -88,18 +97,21 @@ export async function superviseApi(config: Config): Promise<number> {
       end(0);
     });
   }
+  const drainMs = config.shutdownSeconds * 1_000 + closeMs;
+  // In a terminal it says that the terminal was closed.
+  if (!process.stdout.isTTY) process.on('SIGHUP', () => void replaceAll(supervision, drainMs));
   supervision.log.info({ port: config.port, processes: config.apiProcesses }, 'starting');
   for (const place of supervision.places) start(supervision, place);
   const ticks = setInterval(() => tick(supervision), tickMs);
   const code = await ended;
   clearInterval(ticks);
-  const isClean = await stop(supervision, config.shutdownSeconds * 1_000 + closeMs);
+  const isClean = await stop(supervision, drainMs);
   return isClean ? code : 1;
 }
 
 function start(supervision: Supervision, place: Place): void {
   const worker = cluster.fork({ API_PROCESS: String(place.number) });
-  Object.assign(place, { worker, reasons: undefined, silentTicks: 0 });
+  Object.assign(place, { worker, reasons: undefined, silentTicks: 0, isLeaving: false });
   worker.on('message', (message: FromProcess) => hear(supervision, place, worker, message));
   let isGone = false;
   const gone = (how: string) => {
@@ -120,15 +132,20 @@ function bury(supervision: Supervision, place: Place, how: string): void {
   Object.assign(place, { worker: undefined, reasons: undefined });
   publish(supervision);
   if (supervision.isStopping) return;
+  if (place.isLeaving) {
+    start(supervision, place);
+    return;
+  }
   const count = place.died();
+  const othersServe = supervision.places.some(({ reasons }) => reasons !== undefined);
   if (!supervision.hasServed) {
     log.fatal({ number, how }, 'an API process ended before any served');
     end(1);
-  } else if (count > restartsPerMinuteMax) {
+  } else if (count > restartsPerMinuteMax && !othersServe) {
     log.fatal({ number, how, count }, 'an API process ended too often within a minute');
     end(1);
   } else {
-    log.error({ number, how }, 'an API process ended unexpectedly; starting it again');
+    log.error({ number, how, count }, 'an API process ended unexpectedly; starting it again');
     place.restart = setTimeout(() => start(supervision, place), restartPauseMs(count));
   }
 }
@@ -207,6 +224,30 @@ async function collect(supervision: Supervision, asker: Place): Promise<string[]
   collections.delete(number);
   const byNumber = [...collection.texts].toSorted(([a], [b]) => a - b);
   return [...byNumber.map(([, text]) => text), await metrics.text()];
+}
+
+/** Replaces one process after the other; stops at the first whose successor does not come up, while the others serve on. */
+async function replaceAll(supervision: Supervision, drainMs: number): Promise<void> {
+  const { places, log } = supervision;
+  if (supervision.isReplacing || supervision.isStopping) return;
+  supervision.isReplacing = true;
+  try {
+    for (const place of places) {
+      const { worker, number } = place;
+      if (worker === undefined || supervision.isStopping) continue;
+      log.info({ number }, 'replacing');
+      place.isLeaving = true;
+      worker.process.kill('SIGTERM');
+      const hasLeft = () => place.worker !== worker;
+      if (!(await waitUntil(hasLeft, drainMs))) worker.process.kill('SIGKILL');
+      const isBack = () => supervision.isStopping || (hasLeft() && place.reasons !== undefined);
+      if (await waitUntil(isBack, startTicksMax * tickMs)) continue;
+      log.error({ number }, 'its successor does not come up; the others are left as they are');
+      return;
+    }
+  } finally {
+    supervision.isReplacing = false;
+  }
 }
 
 /** Lets every process drain, and kills what still stands after that. True when each ended by itself and cleanly. */
