@@ -1,5 +1,6 @@
 # One image for every process of the service: the API is its default, the workers and commands are given as the command
-# (`node workers/ledger-writer.ts`). Node runs the TypeScript as it stands, so there is nothing to build.
+# (`node workers/ledger-writer.ts`). Node runs the TypeScript as it stands, so there is nothing to build. With API_PROCESSES
+# the API is several processes behind its port, under a supervisor that passes SIGTERM on.
 
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
