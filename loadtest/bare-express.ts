@@ -25,6 +25,8 @@ export function createBareExpress(): { app: Express; listen(port: number): void 
   app.disable('etag');
   app.use(express.json());
   const server = createServer({ IncomingMessage: InboundRequest, ServerResponse: OutboundResponse }, app);
+  // The default of five seconds closes what an open loop leaves idle just when a burst wants it.
+  server.keepAliveTimeout = 65_000;
   process.on('disconnect', () => process.exit(0));
   return { app, listen: (port) => void server.listen(port, '127.0.0.1', () => process.send?.('listening')) };
 }
