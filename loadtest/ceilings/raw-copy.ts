@@ -64,8 +64,8 @@ export async function writtenRows(
       const stream = client.query(
         copyTo(
           `copy (select t.* from (values ${spans(from, to, batch, batchCount)}) as s(shard, epoch, after, through)
-             join ${table} t on t.shard = s.shard and t.epoch = s.epoch and t.seq > s.after and t.seq <= s.through
-             order by t.shard, t.seq) to stdout`,
+             join operation o on o.shard = s.shard and o.epoch = s.epoch and o.seq > s.after and o.seq <= s.through
+             join ${table} t on t.operation = o.operation order by o.shard, o.seq) to stdout`,
         ),
       );
       const chunks: Buffer[] = [];
@@ -80,12 +80,16 @@ export async function writtenRows(
   return { batches, rows };
 }
 
-/** Makes empty tables of the same columns and indexes. */
+/** Makes empty tables of the same columns and indexes as the partitions that the writer fills now. */
 async function emptyTables(client: pg.ClientBase): Promise<void> {
   await client.query('drop schema if exists ceiling cascade');
   await client.query('create schema ceiling');
-  for (const table of tables)
-    await client.query(`create table ceiling.${table} (like public.${table} including all)`);
+  for (const table of tables) {
+    const { rows } = await client.query<{ partition: string }>(
+      `select tableoid::regclass::text as partition from ${table} order by operation desc limit 1`,
+    );
+    await client.query(`create table ceiling.${table} (like ${rows[0]!.partition} including all)`);
+  }
 }
 
 /** Writes the rows with nothing else; rows a second. */
