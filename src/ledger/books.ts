@@ -38,10 +38,10 @@ function instant(ms: number): string {
 /** Above any turn; a COPY has no timeout of its own. */
 const copyMs = 15_000;
 
-async function copy(tx: pg.ClientBase, target: string, rows: string): Promise<void> {
+async function copy(tx: pg.ClientBase, target: string, rows: readonly Buffer[]): Promise<void> {
   const stream = tx.query(copyFrom(`copy ${target} from stdin`));
   const finished = once(stream, 'finish', { signal: AbortSignal.timeout(copyMs) });
-  stream.end(rows);
+  stream.end(Buffer.concat(rows));
   await finished;
 }
 
@@ -83,28 +83,41 @@ async function insertReferences(
   return new Map(found.rows.map((row) => [row.operation, row.first]));
 }
 
-function operationRows(batches: readonly ShardBatch[], conflicts: ReadonlyMap<string, string>): string {
+function operationRows({ shard, postings }: ShardBatch, conflicts?: ReadonlyMap<string, string>): Buffer {
   let rows = '';
-  for (const { shard, postings } of batches) {
-    for (const { record } of postings) {
-      rows += `${record.operation}\t${shard}\t${record.epoch}\t${record.seq}\t${record.program}\t${record.client}\t${record.kind}\t${record.member}\t${cell(record.origins[0])}\t${cell(record.order)}\t${cell(record.referenceKey)}\t${cell(record.fingerprint)}\t${instant(record.at)}\t${instant(record.occurredAt)}\t${cell(conflicts.get(record.operation))}\t${cell(record.request)}\t${cell(record.effectText)}\n`;
-    }
+  for (const { record } of postings) {
+    rows += `${record.operation}\t${shard}\t${record.epoch}\t${record.seq}\t${record.program}\t${record.client}\t${record.kind}\t${record.member}\t${cell(record.origins[0])}\t${cell(record.order)}\t${cell(record.referenceKey)}\t${cell(record.fingerprint)}\t${instant(record.at)}\t${instant(record.occurredAt)}\t${cell(conflicts?.get(record.operation))}\t${cell(record.request)}\t${cell(record.effectText)}\n`;
   }
-  return rows;
+  return Buffer.from(rows);
 }
 
-function entryRows(batches: readonly ShardBatch[]): string {
+function entryRows({ shard, postings }: ShardBatch): Buffer {
   let rows = '';
-  for (const { shard, postings } of batches) {
-    for (const { record, entries } of postings) {
-      for (const entry of entries) {
-        const member =
-          entry.account === 'wallet' || entry.account === 'held' || entry.account === 'debt'
-            ? record.member
-            : null;
-        rows += `${record.operation}\t${entry.points}\t${cell(member)}\t${record.program}\t${entry.account}\t${cell(entry.lot)}\t${cell(entry.party)}\t${entry.currency}\t${entry.line}\t${shard}\t${cell(entry.hold)}\n`;
-      }
+  for (const { record, entries } of postings) {
+    for (const entry of entries) {
+      const member =
+        entry.account === 'wallet' || entry.account === 'held' || entry.account === 'debt'
+          ? record.member
+          : null;
+      rows += `${record.operation}\t${entry.points}\t${cell(member)}\t${record.program}\t${entry.account}\t${cell(entry.lot)}\t${cell(entry.party)}\t${entry.currency}\t${entry.line}\t${shard}\t${cell(entry.hold)}\n`;
     }
+  }
+  return Buffer.from(rows);
+}
+
+interface Rows {
+  readonly operations: Buffer;
+  readonly entries: Buffer;
+}
+
+const prepared = new WeakMap<readonly Posting[], Rows>();
+
+/** A batch's rows in COPY's format. Made once, so that they can be made before PostgreSQL waits for them. */
+export function rowsOf(batch: ShardBatch): Rows {
+  let rows = prepared.get(batch.postings);
+  if (!rows) {
+    rows = { operations: operationRows(batch), entries: entryRows(batch) };
+    prepared.set(batch.postings, rows);
   }
   return rows;
 }
@@ -251,10 +264,10 @@ export async function writePostings(
   await copy(
     tx,
     'operation (operation, shard, epoch, seq, program, client, kind, member, origin, order_reference, reference_key, fingerprint, at, occurred_at, conflict_with, request, effect)',
-    operationRows(batches, conflicts),
+    batches.map((batch) => (conflicts.size > 0 ? operationRows(batch, conflicts) : rowsOf(batch).operations)),
   );
-  const entries = entryRows(batches);
-  if (entries !== '') {
+  const entries = batches.map((batch) => rowsOf(batch).entries);
+  if (entries.some(({ length }) => length > 0)) {
     await copy(
       tx,
       'entry (operation, points, member, program, account, lot, party, currency, line, shard, hold)',

@@ -8,11 +8,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { NewerRecord, UnreadableRecord } from '#src/journal.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
+import { rowsOf } from './books.ts';
 import { type HeldShard, newlyHeld, noteReached } from './held-shard.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus } from './lease.ts';
 import { moveStep, movesAsked } from './move.ts';
 import { gatherMs, nothing, type Wrote } from './pace.ts';
+import { createReadAhead } from './read-ahead.ts';
 import { LedgerBehind, NotesPending, openEpoch, recover } from './recovery.ts';
 import { createScriptWatch } from './script-watch.ts';
 import { clearState, noteState, type StandingState } from './shard-state.ts';
@@ -281,17 +283,19 @@ export function startWriter(options: WriterOptions): WriterProcess {
     }
   }
 
-  /** Reads every server's journals beside the others'. */
-  async function readFrom(due: readonly ShardProgress[]): Promise<ShardTurn[]> {
-    const onBroken = (shard: number, error: Error) => {
-      // Redis is not what it was: recovery decides what can be kept.
-      if (error instanceof BrokenLineage) recovering(shard, true);
-      else if (error instanceof NewerRecord) leaveToNewer(shard, error);
-      else if (isRedirection(error)) nodes.reread();
-      else wait(shard, 'stopped', error);
-    };
-    return (await reach.byServer(due, (redis, group) => readTurns(redis, group, onBroken))).flat();
+  function broken(shard: number, error: Error): void {
+    // Redis is not what it was: recovery decides what can be kept.
+    if (error instanceof BrokenLineage) recovering(shard, true);
+    else if (error instanceof NewerRecord) leaveToNewer(shard, error);
+    else if (isRedirection(error)) nodes.reread();
+    else wait(shard, 'stopped', error);
   }
+
+  /** Reads every server's journals beside the others'. */
+  async function readFrom(from: readonly ShardProgress[], onBroken: typeof broken): Promise<ShardTurn[]> {
+    return (await reach.byServer(from, (redis, group) => readTurns(redis, group, onBroken))).flat();
+  }
+  const ahead = createReadAhead((from) => readFrom(from, () => undefined), rowsOf);
 
   async function turn(client: pg.Client): Promise<Wrote> {
     const now = Date.now();
@@ -299,13 +303,16 @@ export function startWriter(options: WriterOptions): WriterProcess {
       .filter((s) => s.state === 'serving' && s.progress && s.retryAt <= now && reach.isThere(s.lease.shard))
       .map((shard) => shard.progress!);
     if (due.length === 0) return nothing;
-    const read = await readFrom(due);
+    const early = await ahead.take(due);
+    const others = due.filter(({ shard }) => !early.some((t) => t.shard === shard));
+    const read = [...early, ...(others.length > 0 ? await readFrom(others, broken) : [])];
     const records = read.reduce((sum, t) => sum + t.postings.length, 0);
     const idleDue = now - positionsAt > idlePositionMs;
     const turns = idleDue ? read : read.filter((t) => t.postings.length > 0);
     for (const t of read) if (t.postings.length === 0) noteReached(shards.get(t.shard), t);
     if (turns.length === 0) return nothing;
     if (idleDue) positionsAt = now;
+    if (records >= recordsPerTurnMax) ahead.begin(turns);
     try {
       await write(client, turns);
     } catch (error) {
