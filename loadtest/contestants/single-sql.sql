@@ -18,5 +18,5 @@ create table ledger (
 );
 create unique index ledger_reference on ledger (reference);
 create index ledger_member on ledger (member, id);
-insert into member (code) select 'm-' || lpad(number::text, 5, '0') from generate_series(0, 9999) as number;
+insert into member (code) select 'm-' || lpad(number::text, 7, '0') from generate_series(0, 9999) as number;
 analyze member;

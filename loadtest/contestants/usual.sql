@@ -19,5 +19,5 @@ create table "Entry" (
   "createdAt" timestamptz(3) not null default current_timestamp
 );
 create index "Entry_memberId_id_idx" on "Entry" ("memberId", "id");
-insert into "Member" ("code") select 'm-' || lpad(number::text, 5, '0') from generate_series(0, 9999) as number;
+insert into "Member" ("code") select 'm-' || lpad(number::text, 7, '0') from generate_series(0, 9999) as number;
 analyze "Member";

@@ -319,7 +319,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
       if (!connection) throw error;
       await writeApart(client, turns, error);
     }
-    return { records, isAwaited: read.some((t) => t.postings.some(({ record }) => record.isAwaited)) };
+    const awaitedIn = ({ postings }: ShardTurn) => postings.filter(({ record }) => record.isAwaited).length;
+    return { records, awaited: read.reduce((sum, t) => sum + awaitedIn(t), 0) };
   }
 
   async function trim(): Promise<void> {

@@ -10,6 +10,7 @@ import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import type { MemberNumber, OperationHex, Soon } from '#src/values.ts';
+import { gathering } from './gathering.ts';
 import { idempotencyWindowMs, requestQuery } from './limits.ts';
 
 /** What a process remembers of a member. */
@@ -64,8 +65,6 @@ interface Answer {
 interface Question {
   readonly what: 'reference' | 'member' | 'identifier';
   readonly key: string;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 interface AnswerRow {
@@ -94,12 +93,6 @@ const query = `
   select 'books', shard::text, null, null, null, null, null
   from position where written_through_at < clock_timestamp() - interval '${idempotencyWindowMs / 2} milliseconds'`;
 
-const questionsPerQueryMax = 2_000;
-/**
- * What is asked while so many queries are under way waits for the first of them and goes together: a query costs PostgreSQL
- * some 120 µs and each key of it 5. A second one, so that a key on a cold page does not hold up everybody.
- */
-const queriesMax = 2;
 const rememberedMax = 200_000;
 
 export function createLookup(pool: pg.Pool): Lookup {
@@ -108,10 +101,7 @@ export function createLookup(pool: pg.Pool): Lookup {
   const identifiers = new LRUCache<string, Pick<MemberFacts, 'member' | 'factsVersion'>>({
     max: rememberedMax,
   });
-  let queue: Question[] = [];
-  let underWay = 0;
-
-  async function answer(questions: Question[]): Promise<void> {
+  const ask = gathering<Question, Answer>(async (questions) => {
     const keysOf = (what: Question['what']) => [
       ...new Set(questions.filter((q) => q.what === what).map((q) => q.key)),
     ];
@@ -134,35 +124,15 @@ export function createLookup(pool: pg.Pool): Lookup {
       if (row.what === 'books') behind.push(Number(row.key));
       else rows.set(`${row.what}:${row.key}`, row);
     }
-    for (const question of questions)
-      question.resolve({ row: rows.get(`${question.what}:${question.key}`), behind });
-  }
+    return questions.map(({ what, key }) => ({ row: rows.get(`${what}:${key}`), behind }));
+  });
 
-  async function answerOrRefuse(questions: Question[]): Promise<void> {
-    underWay += 1;
+  async function asked(what: Question['what'], key: string): Promise<Answer> {
     try {
-      await answer(questions);
+      return await ask({ what, key });
     } catch (error) {
-      const detail = 'the books cannot be asked at the moment';
-      const problem = new Problem('not_ready', detail, {}, { cause: error });
-      for (const question of questions) question.reject(problem);
+      throw new Problem('not_ready', 'the books cannot be asked at the moment', {}, { cause: error });
     }
-    underWay -= 1;
-    drain();
-  }
-
-  function drain(): void {
-    while (queue.length > 0 && underWay < queriesMax) {
-      const questions = queue.slice(0, questionsPerQueryMax);
-      queue = queue.slice(questionsPerQueryMax);
-      void answerOrRefuse(questions);
-    }
-  }
-
-  function ask(what: Question['what'], key: string): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      if (queue.push({ what, key, resolve, reject }) === 1) setImmediate(drain);
-    });
   }
 
   function remember(row: AnswerRow | undefined): MemberFacts | undefined {
@@ -178,19 +148,19 @@ export function createLookup(pool: pg.Pool): Lookup {
   }
 
   async function askMember(program: number, number: MemberNumber): Promise<MemberFacts | undefined> {
-    const facts = remember((await ask('member', String(number))).row);
+    const facts = remember((await asked('member', String(number))).row);
     return facts?.program === program ? facts : undefined;
   }
 
   async function askIdentifier(key: string): Promise<MemberFacts | undefined> {
-    const facts = remember((await ask('identifier', key)).row);
+    const facts = remember((await asked('identifier', key)).row);
     if (facts) identifiers.set(key, facts);
     return facts;
   }
 
   return {
     async reference(referenceKey) {
-      const { row, behind } = await ask('reference', referenceKey);
+      const { row, behind } = await asked('reference', referenceKey);
       return { operation: row?.operation ?? undefined, behind };
     },
     member(program, number) {

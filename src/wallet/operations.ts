@@ -15,6 +15,7 @@ import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { refuseArchived } from './archived.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
+import { gathering } from './gathering.ts';
 import { keys } from './keys.ts';
 import { requestQuery } from './limits.ts';
 import type { Lookup } from './lookup.ts';
@@ -206,9 +207,10 @@ export function createOperations(
     return answer;
   }
 
-  async function fromBooks(operation: OperationHex): Promise<Recorded | undefined> {
-    return (await inBooks([operation]))[0];
-  }
+  const fromBooks = gathering<OperationHex, Recorded | undefined>(async (operations) => {
+    const found = new Map((await inBooks([...new Set(operations)])).map((each) => [each.operation, each]));
+    return operations.map((operation) => found.get(operation));
+  });
 
   async function fromJournal(shard: number, streamId: string): Promise<Recorded | 'newer' | undefined> {
     const [found] = await ofShard(shard, (redis) => redis.xrange(keys.journal(shard), streamId, streamId));
