@@ -3,6 +3,7 @@ import { afterAll, expect, test } from 'vitest';
 import { type JobName, jobNames } from '#src/jobs/catalog.ts';
 import { type Handlers, startJobs } from '#src/jobs/queues.ts';
 import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
+import { isClusterUrl } from '#src/platform/redis-topology.ts';
 import { startProxy } from '../loadtest/chaos/proxy.ts';
 import { startEngine, waitFor } from './harness.ts';
 
@@ -39,24 +40,31 @@ test('a Redis that has lost the schedule gets it again, and every frequent job r
   }
 }, 60_000);
 
-test('a worker whose connections hear nothing any more is replaced by one with new connections', async () => {
-  const { runs, handlers } = counting();
-  const producer = createAnyRedis(redisUrl);
-  const { hostname, port, username, password } = new URL(redisUrl);
-  const link = await startProxy('jobs', Number(port));
-  const beyondProxy = new URL(redisUrl);
-  Object.assign(beyondProxy, { hostname, port: String(link.port), username, password });
-  const urls = [beyondProxy.href];
-  const connect = () => createBlockingAnyRedis(urls.shift() ?? redisUrl);
-  const jobs = await startJobs(connect, producer, handlers, log, metrics);
-  try {
-    await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
-    link.freeze();
-    const before = runs('transfers');
-    await waitFor('transfers jobs run again', () => runs('transfers') > before + 2, 50_000);
-  } finally {
-    await jobs.stop();
-    producer.disconnect();
-    await link.close();
-  }
-}, 90_000);
+// On a cluster the client goes past a proxy to the nodes as they announce themselves; there chaos breaks the connections.
+const onOneRedis = test.skipIf(isClusterUrl(redisUrl));
+
+onOneRedis(
+  'a worker whose connections hear nothing any more is replaced by one with new ones',
+  async () => {
+    const { runs, handlers } = counting();
+    const producer = createAnyRedis(redisUrl);
+    const { hostname, port, username, password } = new URL(redisUrl);
+    const link = await startProxy('jobs', Number(port));
+    const beyondProxy = new URL(redisUrl);
+    Object.assign(beyondProxy, { hostname, port: String(link.port), username, password });
+    const urls = [beyondProxy.href];
+    const connect = () => createBlockingAnyRedis(urls.shift() ?? redisUrl);
+    const jobs = await startJobs(connect, producer, handlers, log, metrics);
+    try {
+      await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
+      link.freeze();
+      const before = runs('transfers');
+      await waitFor('transfers jobs run again', () => runs('transfers') > before + 2, 50_000);
+    } finally {
+      await jobs.stop();
+      producer.disconnect();
+      await link.close();
+    }
+  },
+  90_000,
+);
