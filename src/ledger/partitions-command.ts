@@ -54,8 +54,14 @@ interface Line {
   readonly state: 'ledger' | 'archive';
   readonly from: string;
   readonly to: string;
-  readonly operations: number;
+  /** Exact in the archive, PostgreSQL's estimate in the ledger; null where there is none yet. */
+  readonly operations: number | null;
   readonly bytes?: number;
+}
+
+function counted({ operations, state }: Line): string {
+  if (operations === null) return 'not counted yet';
+  return `${state === 'ledger' ? 'about ' : ''}${operations.toLocaleString('en-US')} operations`;
 }
 
 async function lines(connection: pg.Client): Promise<Line[]> {
@@ -86,7 +92,7 @@ function render(rows: readonly Line[]): string {
     row.month,
     row.state,
     `${row.from} to ${row.to}`,
-    `${row.operations.toLocaleString('en-US')} operations`,
+    counted(row),
     row.bytes === undefined ? '' : megabytes(row.bytes),
   ]);
   const widths = [0, 1, 2, 3].map((column) => Math.max(...cells.map((row) => row[column]!.length)));

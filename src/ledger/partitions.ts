@@ -12,8 +12,8 @@ export interface Stretch {
   readonly endId: string | null;
   readonly from: Date | null;
   readonly to: Date | null;
-  /** PostgreSQL's estimate. */
-  readonly operations: number;
+  /** PostgreSQL's estimate; null where it has not looked at the month yet. */
+  readonly operations: number | null;
   readonly bytes: number;
 }
 
@@ -24,7 +24,7 @@ const stretchesQuery = `
       substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([0-9a-f-]{36})''\\)')::uuid as end_id
     from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'operation'::regclass)
   select name, first_id as "firstId", end_id as "endId", to_timestamp(id_ms(first_id) / 1000.0) as "from",
-    to_timestamp(id_ms(end_id) / 1000.0) as "to", greatest(reltuples, 0)::float8 as operations,
+    to_timestamp(id_ms(end_id) / 1000.0) as "to", nullif(reltuples, -1)::float8 as operations,
     (pg_total_relation_size(oid) + pg_total_relation_size(('entry_' || name)::regclass))::float8 as bytes
   from stretch order by first_id nulls first`;
 
