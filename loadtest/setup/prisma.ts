@@ -3,16 +3,9 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { run } from '#src/platform/local/processes.ts';
-import {
-  type Contestant,
-  type Stage,
-  type Standing,
-  type Surroundings,
-  startListening,
-} from '../contestant.ts';
+import type { Contestant, Stage, Surroundings } from '../contestant.ts';
 import { accrual, only } from '../requests.ts';
-import { bestPoolSize } from './pool-size.ts';
-import { type Database, openDatabase } from './postgres.ts';
+import { pooledStage } from './pooled.ts';
 
 /** Generates the client below the checkout, where `@prisma/client` is found; inside node_modules Node strips no types. */
 async function generateClient({ folder, checkout, abort }: Surroundings): Promise<string> {
@@ -43,42 +36,16 @@ const contestant: Contestant = {
   isAccrual: true,
   traffic: only(accrual),
 };
-const indexes =
-  'indexes: member (id), (code); accrual (id), (reference); entry (id), (member, id); three foreign keys';
 
 export function usualDesign(around: Surroundings): Stage {
-  let clientUrl = '';
-  let poolSize = 0;
-
-  const startApi = (database: Database, size: number) =>
-    startListening(
-      'loadtest/contestants/prisma.ts',
-      { databaseUrl: database.url, poolSize: size, clientUrl },
-      around,
-    );
-
-  return {
-    name: 'prisma',
-    contestants: [contestant],
-    async prepare() {
-      clientUrl = await generateClient(around);
-      await using database = await openDatabase('usual', 'usual.sql', around);
-      const best = await bestPoolSize(contestant, around, (size) => startApi(database, size));
-      poolSize = best.size;
-      return `${best.found}; ${indexes}`;
-    },
-    async start(): Promise<Standing> {
-      await using stack = new AsyncDisposableStack();
-      const database = stack.use(await openDatabase('usual', 'usual.sql', around));
-      const api = await startApi(database, poolSize);
-      stack.defer(() => api.stop());
-      const standing = stack.move();
-      return {
-        port: api.port,
-        processes: { api: api.pid, postgres: database.pid },
-        stored: () => database.count('Accrual'),
-        stop: () => standing.disposeAsync(),
-      };
-    },
+  const pooled = {
+    contestant,
+    database: 'usual',
+    sqlPath: 'usual.sql',
+    table: 'Accrual',
+    indexes: 'member (id), (code); accrual (id), (reference); entry (id), (member, id); three foreign keys',
+    script: 'loadtest/contestants/prisma.ts',
+    settings: async () => ({ clientUrl: await generateClient(around) }),
   };
+  return pooledStage(pooled, around);
 }

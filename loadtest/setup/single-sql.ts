@@ -2,16 +2,9 @@
  * Brings up the best single-store design, with all members and with one that everybody hits, and as it is usually written;
  * each has its own best number of connections.
  */
-import {
-  type Contestant,
-  type Stage,
-  type Standing,
-  type Surroundings,
-  startListening,
-} from '../contestant.ts';
+import type { Contestant, Stage, Surroundings } from '../contestant.ts';
 import { accrual, only } from '../requests.ts';
-import { bestPoolSize } from './pool-size.ts';
-import { type Database, openDatabase } from './postgres.ts';
+import { pooledStage } from './pooled.ts';
 
 const allMembers: Contestant = {
   name: 'single-sql',
@@ -35,40 +28,23 @@ const withPool: Contestant = {
   title: 'Express with one SQL statement, an ordinary pool',
 };
 
-function stageOf(contestant: Contestant, around: Surroundings): Stage {
-  let poolSize = 0;
-  const open = () => openDatabase('single-sql', 'single-sql.sql', around);
-  const startApi = (database: Database, size: number) =>
-    startListening(
-      'loadtest/contestants/single-sql.ts',
-      { databaseUrl: database.url, poolSize: size },
-      around,
-    );
-  return {
-    name: contestant.name,
-    contestants: [contestant],
-    async prepare() {
-      await using database = await open();
-      const best = await bestPoolSize(contestant, around, (size) => startApi(database, size));
-      poolSize = best.size;
-      return `${best.found}; indexes: member (id), (code); ledger (id), (reference), (member, id)`;
-    },
-    async start(): Promise<Standing> {
-      await using stack = new AsyncDisposableStack();
-      const database = stack.use(await open());
-      const api = await startApi(database, poolSize);
-      stack.defer(() => api.stop());
-      const standing = stack.move();
-      return {
-        port: api.port,
-        processes: { api: api.pid, postgres: database.pid },
-        stored: () => database.count('ledger'),
-        stop: () => standing.disposeAsync(),
-      };
-    },
+function stageOf(contestant: Contestant, isPipelined: boolean, around: Surroundings): Stage {
+  const pooled = {
+    contestant,
+    database: 'single-sql',
+    sqlPath: 'single-sql.sql',
+    table: 'ledger',
+    indexes: 'member (id), (code); ledger (id), (reference), (member, id)',
+    script: 'loadtest/contestants/single-sql.ts',
+    settings: () => Promise.resolve({ isPipelined }),
   };
+  return pooledStage(pooled, around);
 }
 
 export function singleStatement(around: Surroundings): Stage[] {
-  return [hotMember, allMembers, withPool].map((contestant) => stageOf(contestant, around));
+  return [
+    stageOf(hotMember, true, around),
+    stageOf(allMembers, true, around),
+    stageOf(withPool, false, around),
+  ];
 }
