@@ -5,13 +5,14 @@
  * measured.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { markOf, marksText, percentile, ratios, spreadText } from './apart-figures.ts';
+import { percentile, ratios, spreadText } from './apart-figures.ts';
 import { type Contestant, type Standing, type Surroundings, startListening } from './contestant.ts';
 import { type Reply, sendAtRate } from './driver.ts';
 import { drained } from './lag.ts';
 import { machine } from './machine.ts';
+import { markOf } from './marks.ts';
 import { requestsOf } from './places.ts';
-import { table } from './report.ts';
+import { marksText, table } from './report.ts';
 import { accrual, memberName } from './requests.ts';
 import { underLoad } from './round.ts';
 import { thisEngine } from './setup/engine.ts';

@@ -1,4 +1,4 @@
-/** PURE. What the figures are compared by: ratios between contestants of the same run, and what we want of them. */
+/** PURE. What the figures are judged by: ratios between contestants of the same run, other measures, and what we want of them. */
 import type { Contestant } from './contestant.ts';
 import type { Round } from './round.ts';
 
@@ -27,6 +27,21 @@ export function spread(values: readonly number[]): Spread {
   const middle = Math.floor(sorted.length / 2);
   const median = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
   return { median, smallest: sorted[0]!, largest: sorted.at(-1)! };
+}
+
+export interface Bound {
+  readonly atLeast?: number;
+  readonly atMost?: number;
+  /** What we would like to reach; it changes no verdict. */
+  readonly aim: number;
+}
+
+/** Judges a measure by the median of its rounds. */
+export function markOf(measure: string, values: readonly number[], { atLeast, atMost, aim }: Bound): Mark {
+  const figure = spread(values);
+  const isMet = figure.median >= (atLeast ?? -Infinity) && figure.median <= (atMost ?? Infinity);
+  const bound = atLeast === undefined ? `at most ${atMost}` : `at least ${atLeast}`;
+  return { measure, ...figure, bound, aim: `${aim}`, isMet };
 }
 
 export interface RatioMark {
@@ -64,10 +79,7 @@ export function ratiosOf(entries: readonly Entry[], of: string, beside: string):
 export function marksOf(entries: readonly Entry[]): Mark[] {
   const marks = ratioMarks.flatMap(({ of, beside, atLeast, aim }): Mark[] => {
     const ratios = ratiosOf(entries, of, beside);
-    if (ratios.length === 0) return [];
-    const figure = spread(ratios);
-    const isMet = figure.median >= atLeast;
-    return [{ measure: `${of} / ${beside}`, ...figure, bound: `at least ${atLeast}`, aim: `${aim}`, isMet }];
+    return ratios.length === 0 ? [] : [markOf(`${of} / ${beside}`, ratios, { atLeast, aim })];
   });
   const service = entries.find(({ contestant }) => contestant.name === 'service');
   const lags = service?.rounds.flatMap(({ lag }) => (lag ? [lag.seconds] : [])) ?? [];

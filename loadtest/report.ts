@@ -1,6 +1,6 @@
 /** PURE. The figures of a run as text and as data. */
 import type { Machine, Syncs } from './machine.ts';
-import { type Entry, marksOf, spread } from './marks.ts';
+import { type Entry, type Mark, marksOf, spread } from './marks.ts';
 import type { Round } from './round.ts';
 
 function faultsOf({ contestant, rounds }: Entry): string[] {
@@ -22,6 +22,19 @@ export function table(rows: readonly (readonly string[])[]): string {
   const line = (row: readonly string[]) =>
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
   return rows.map(line).join('\n');
+}
+
+/** Marks in columns; `head` says what is measured. */
+export function marksText(marks: readonly Mark[], head = 'measure'): string {
+  const rows = marks.map(({ measure, median, smallest, largest, bound, aim, isMet }) => [
+    measure,
+    median.toFixed(2),
+    `${smallest.toFixed(2)}-${largest.toFixed(2)}`,
+    bound,
+    aim,
+    isMet ? 'met' : 'missed',
+  ]);
+  return table([[head, 'median', 'rounds', 'mark', 'aim', ''], ...rows]);
 }
 
 function figures({ contestant, rounds }: Entry): string[] {
@@ -75,14 +88,7 @@ export function reportText(machine: Machine, syncs: readonly Syncs[], entries: r
     'generator cores',
   ];
   const cpu = entries.flatMap((entry) => cpuLine(entry) ?? []);
-  const marks = marksOf(entries).map(({ measure, median, smallest, largest, bound, aim, isMet }) => [
-    measure,
-    median.toFixed(2),
-    `${smallest.toFixed(2)}-${largest.toFixed(2)}`,
-    bound,
-    aim,
-    isMet ? 'met' : 'missed',
-  ]);
+  const marks = marksOf(entries);
   const faults = entries.flatMap(faultsOf);
   const sync = syncs
     .map(({ p50Ms, p99Ms }) => `${p50Ms.toFixed(2)} (p99 ${p99Ms.toFixed(2)})`)
@@ -100,9 +106,7 @@ export function reportText(machine: Machine, syncs: readonly Syncs[], entries: r
     }),
     '',
     ...(cpu.length > 0 ? ['CPU seconds per million of what is counted, by process', ...cpu, ''] : []),
-    ...(marks.length > 0
-      ? [table([['a second, one / the other', 'median', 'rounds', 'mark', 'aim', ''], ...marks]), '']
-      : []),
+    ...(marks.length > 0 ? [marksText(marks, 'a second, one / the other'), ''] : []),
     ...faults.map((fault) => `Fault: ${fault}`),
   ].join('\n');
 }

@@ -4,11 +4,13 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { JournalRecord } from '#src/journal.ts';
-import { markOf, marksText, percentile, ratios, spreadText } from '../loadtest/apart-figures.ts';
+import { percentile, ratios, spreadText } from '../loadtest/apart-figures.ts';
 import { type CapturedCall, withRandomPlaces, wordsOf } from '../loadtest/ceilings/captured-call.ts';
 import { sendAtRate } from '../loadtest/driver.ts';
 import { stagesUpTo } from '../loadtest/grow.ts';
+import { markOf } from '../loadtest/marks.ts';
 import { requestsOf } from '../loadtest/places.ts';
+import { marksText } from '../loadtest/report.ts';
 import { accrualByReceipt, bulkOf, memberName } from '../loadtest/requests.ts';
 import { waitFor } from './house/waiting.ts';
 
