@@ -21,6 +21,7 @@ import { underLoad } from './round.ts';
 import { populate } from './setup/engine.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
 import { accruals, openStand } from './setup/stand.ts';
+import { withPostgres } from './setup/with-postgres.ts';
 
 const sampledMax = 1_000;
 const dayMs = 86_400_000;
@@ -167,30 +168,24 @@ async function recordBytes({ redis, shardCount }: Measured): Promise<number> {
   return (mean(bytes) * shardCount) / lengths.reduce((sum, length) => sum + length, 0);
 }
 
-async function bookBytes(databaseUrl: string): Promise<BytesFigures['books']> {
-  const client = new pg.Client({ connectionString: databaseUrl, query_timeout: 120_000 });
-  await client.connect();
-  try {
-    const books: Record<string, { rows: number; bytesPerRow: number }> = {};
-    for (const name of bookTables) {
-      // The whole of a partitioned table is its partitions.
-      const { rows } = await client.query<{ rows: number; bytes: number }>(
-        `select (select count(*) from ${name})::float8 as rows,
-           coalesce((select sum(pg_total_relation_size(relid)) from pg_partition_tree('${name}'::regclass)),
-             pg_total_relation_size('${name}'::regclass))::float8 as bytes`,
-      );
-      const { rows: count, bytes } = rows[0]!;
-      books[name] = { rows: count, bytesPerRow: bytes / count };
-    }
-    return books;
-  } finally {
-    await client.end();
+async function bookBytes(client: pg.Client): Promise<BytesFigures['books']> {
+  const books: Record<string, { rows: number; bytesPerRow: number }> = {};
+  for (const name of bookTables) {
+    // The whole of a partitioned table is its partitions.
+    const { rows } = await client.query<{ rows: number; bytes: number }>(
+      `select (select count(*) from ${name})::float8 as rows,
+         coalesce((select sum(pg_total_relation_size(relid)) from pg_partition_tree('${name}'::regclass)),
+           pg_total_relation_size('${name}'::regclass))::float8 as bytes`,
+    );
+    const { rows: count, bytes } = rows[0]!;
+    books[name] = { rows: count, bytesPerRow: bytes / count };
   }
+  return books;
 }
 
 /** Measures what has booked some accruals. Adds members of its own. */
 export async function bytesOf(measured: Measured): Promise<BytesFigures> {
-  const books = await bookBytes(measured.databaseUrl);
+  const books = await withPostgres(measured.databaseUrl, bookBytes, 120_000);
   const journalRecord = await recordBytes(measured);
   const idempotencyEntry = await entryBytes(measured);
   const token = await programWithLots(measured.databaseUrl);

@@ -4,8 +4,9 @@
  * Balances, lots, references, positions and hashes are left out, and so are reading, checking and formatting.
  */
 import { once } from 'node:events';
-import pg from 'pg';
+import type pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
+import { withPostgres } from '../setup/with-postgres.ts';
 
 const tables = ['operation', 'entry'] as const;
 const copyMs = 60_000;
@@ -92,32 +93,34 @@ async function emptyTables(client: pg.ClientBase): Promise<void> {
   }
 }
 
+async function writeBatch(client: pg.Client, batch: Batch): Promise<void> {
+  await client.query('begin');
+  for (const table of tables) {
+    const stream = client.query(copyFrom(`copy ceiling.${table} from stdin`));
+    const finished = once(stream, 'finish', { signal: AbortSignal.timeout(copyMs) });
+    stream.end(batch.rows[table]);
+    await finished;
+  }
+  await client.query('commit');
+}
+
 /** Writes the rows with nothing else; rows a second. */
 export async function copyRaw(databaseUrl: string, { batches, rows }: WrittenRows): Promise<number> {
-  const client = new pg.Client({ connectionString: databaseUrl, query_timeout: copyMs });
-  await client.connect();
-  try {
-    await emptyTables(client);
-    const startedMs = performance.now();
-    for (const batch of batches) {
-      await client.query('begin');
-      for (const table of tables) {
-        const stream = client.query(copyFrom(`copy ceiling.${table} from stdin`));
-        const finished = once(stream, 'finish', { signal: AbortSignal.timeout(copyMs) });
-        stream.end(batch.rows[table]);
-        await finished;
-      }
-      await client.query('commit');
+  const write = async (client: pg.Client): Promise<number> => {
+    try {
+      await emptyTables(client);
+      const startedMs = performance.now();
+      for (const batch of batches) await writeBatch(client, batch);
+      const seconds = (performance.now() - startedMs) / 1_000;
+      const stored = await client.query<{ count: number }>(
+        `select ((select count(*) from ceiling.operation) + (select count(*) from ceiling.entry))::int as count`,
+      );
+      if (stored.rows[0]!.count !== rows)
+        throw new Error(`${stored.rows[0]!.count} of ${rows} rows were copied`);
+      return rows / seconds;
+    } finally {
+      await client.query('drop schema if exists ceiling cascade').catch(() => undefined);
     }
-    const seconds = (performance.now() - startedMs) / 1_000;
-    const stored = await client.query<{ count: number }>(
-      `select ((select count(*) from ceiling.operation) + (select count(*) from ceiling.entry))::int as count`,
-    );
-    if (stored.rows[0]!.count !== rows)
-      throw new Error(`${stored.rows[0]!.count} of ${rows} rows were copied`);
-    return rows / seconds;
-  } finally {
-    await client.query('drop schema if exists ceiling cascade').catch(() => undefined);
-    await client.end();
-  }
+  };
+  return withPostgres(databaseUrl, write, copyMs);
 }

@@ -14,6 +14,7 @@ import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { type Outcome, run, waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalServer } from '#src/platform/local/server.ts';
+import { withPostgres } from '../setup/with-postgres.ts';
 import { withRedis } from '../setup/with-redis.ts';
 import { openClusterRedis } from './house-cluster.ts';
 import { type HouseRedis, openSingleRedis, type RedisNode, throughLink } from './house-redis.ts';
@@ -200,21 +201,6 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     withPostgres: (work) => withPostgres(postgres.url, work),
     end: () => standing.disposeAsync(),
   };
-}
-
-async function withPostgres<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({
-    connectionString: url,
-    connectionTimeoutMillis: 5_000,
-    query_timeout: 20_000,
-  });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end().catch(() => undefined);
-  }
 }
 
 interface ServingRow {

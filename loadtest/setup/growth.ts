@@ -2,12 +2,13 @@
  * Books of a given size, grown the way real ones are: by enrolments and receipts through the API, so that every position,
  * epoch, block and reference is what the service itself makes. Half of the receipts carry a till's reference, half a UUIDv7.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import { sendAll } from '../driver.ts';
 import { itemsPerCall, sendBulk } from '../paced-bulk.ts';
 import { requestsOf } from '../places.ts';
 import { bulkOf, memberName, request } from '../requests.ts';
 import type { Stand } from './stand.ts';
+import { withPostgres } from './with-postgres.ts';
 
 /** Wallet and issuance. */
 export const entriesPerAccrual = 2;
@@ -50,29 +51,23 @@ function receiptsOf(members: number): () => Buffer {
 
 /** What the books hold, counted: members of the sample program, all entries. */
 export async function sizeOf({ installation }: Stand): Promise<Size> {
-  const client = new pg.Client({ connectionString: installation.postgres.url, query_timeout: 300_000 });
-  await client.connect();
-  try {
-    const { rows } = await client.query<Size>(
-      `select (select count(*) from member m join program p on p.number = m.program where p.name = 'demo')::float8 as members,
-         (select count(*) from entry)::float8 as entries`,
-    );
-    return rows[0]!;
-  } finally {
-    await client.end();
-  }
+  const sizeQuery = `
+    select (select count(*) from member m join program p on p.number = m.program where p.name = 'demo')::float8 as members,
+      (select count(*) from entry)::float8 as entries`;
+  const count = async (client: pg.Client) => (await client.query<Size>(sizeQuery)).rows[0]!;
+  return withPostgres(installation.postgres.url, count, 300_000);
 }
 
 /** Lets PostgreSQL do now what it would do in the months that the growth stands for. */
 async function settle({ installation }: Stand): Promise<void> {
-  const client = new pg.Client({ connectionString: installation.postgres.url, query_timeout: 900_000 });
-  await client.connect();
-  try {
-    await client.query('vacuum (analyze)');
-    await client.query('checkpoint');
-  } finally {
-    await client.end();
-  }
+  await withPostgres(
+    installation.postgres.url,
+    async (client) => {
+      await client.query('vacuum (analyze)');
+      await client.query('checkpoint');
+    },
+    900_000,
+  );
 }
 
 /** Grows an installation from what it has to at least a size; both are counted in thousands. Answers accruals a second. */
