@@ -21,7 +21,7 @@ import {
 } from './ceilings/script-calls.ts';
 import type { Surroundings } from './contestant.ts';
 import { sendAll } from './driver.ts';
-import { drained, type Lag, watchLag } from './lag.ts';
+import { drained, type Lag } from './lag.ts';
 import { machine } from './machine.ts';
 import { type Mark, markOf } from './marks.ts';
 import { type BulkOrder, itemsPerCall, sendBulk } from './paced-bulk.ts';
@@ -29,7 +29,8 @@ import { requestsOf } from './places.ts';
 import { marksText, table } from './report.ts';
 import { accrual, bulkOf, memberName } from './requests.ts';
 import { populate } from './setup/engine.ts';
-import { type Installation, openInstallation, shardCount } from './setup/installation.ts';
+import { type Installation, shardCount } from './setup/installation.ts';
+import { openStand } from './setup/stand.ts';
 
 const pacedCalls = 120;
 const journalCalls = 100;
@@ -218,8 +219,9 @@ function reportOf(rounds: readonly CeilingRound[], ways: readonly Way[]): string
 }
 
 async function openScene(around: Surroundings, stack: AsyncDisposableStack): Promise<Scene> {
-  const installation = await openInstallation(around, join(around.folder, 'ceilings'));
-  stack.defer(() => installation.stop());
+  const { installation, standing } = await openStand(around, join(around.folder, 'ceilings'));
+  stack.defer(() => standing.stop());
+  const { port, lag } = standing;
   const redis = new Redis(installation.redis.adminUrl, { commandTimeout: 20_000 });
   redis.on('error', () => undefined);
   stack.defer(() => redis.disconnect());
@@ -227,13 +229,11 @@ async function openScene(around: Surroundings, stack: AsyncDisposableStack): Pro
   client.on('error', () => undefined);
   await client.connect();
   stack.defer(() => client.end());
-  const lag = watchLag(installation.redis.url, installation.postgres.url);
-  stack.defer(() => lag.close());
-  await populate(installation.port, around.members);
+  await populate(port, around.members);
   await drained(lag);
   const memberAt = () => memberName(Math.floor(Math.random() * around.members));
   const request = requestsOf(bulkOf(itemsPerCall), memberAt);
-  const bulk = { port: installation.port, abort: around.abort, request };
+  const bulk = { port, abort: around.abort, request };
   return { around, installation, redis, client, lag, bulk };
 }
 

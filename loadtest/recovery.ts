@@ -10,11 +10,12 @@ import { parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import type { NodeProcess, Surroundings } from './contestant.ts';
 import { type Drive, percentileMs, type Reply, sendAll, sendAtRate } from './driver.ts';
-import { drained, watchLag } from './lag.ts';
+import { drained } from './lag.ts';
 import { runLoad } from './load.ts';
 import { accrual, balances, memberName, only } from './requests.ts';
 import { populate } from './setup/engine.ts';
-import { type Installation, openInstallation, shardCount } from './setup/installation.ts';
+import { type Installation, shardCount } from './setup/installation.ts';
+import { openStand } from './setup/stand.ts';
 import { templateOf } from './wire.ts';
 
 const takeovers = 3;
@@ -294,8 +295,8 @@ async function measure(scene: Scene): Promise<void> {
 /** Brings an installation with two writers up and measures it. */
 export async function measureRecovery(around: Surroundings): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const installation = await openInstallation(around, join(around.folder, 'recovery'));
-  stack.defer(() => installation.stop());
+  const { installation, standing } = await openStand(around, join(around.folder, 'recovery'));
+  stack.defer(() => standing.stop());
   await installation.startWriter();
   const redis = new Redis(installation.redis.adminUrl, { commandTimeout: 20_000 });
   redis.on('error', () => undefined);
@@ -305,9 +306,7 @@ export async function measureRecovery(around: Surroundings): Promise<void> {
   stack.defer(() => pool.end());
   around.print(`recovery: enrolling ${around.members} members …`);
   await populate(installation.port, around.members);
-  const lag = watchLag(installation.redis.url, installation.postgres.url);
-  stack.defer(() => lag.close());
-  await drained(lag);
+  await drained(standing.lag);
   const shards = await shardsOf(installation.port, 10 * shardCount);
   const named = Array.from({ length: shardCount }, (_, shard) => memberName(shards.indexOf(shard)));
   await measure({ installation, redis, pool, around, named });

@@ -2,13 +2,13 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { largestSample } from '#src/earning/demo/metrics.ts';
 import { apiClient, readProgram } from '#src/earning/import/client.ts';
 import { logTail, run } from '#src/platform/local/processes.ts';
 import type { Surroundings } from '../contestant.ts';
-import { watchLag } from '../lag.ts';
-import { openInstallation } from '../setup/installation.ts';
+import { openStand } from '../setup/stand.ts';
+import { withPostgres } from '../setup/with-postgres.ts';
 import type { Access } from './options.ts';
 import type { AuditResult, Drain } from './verdict.ts';
 
@@ -63,31 +63,26 @@ async function auditOf(
   return code === 1 ? 'findings' : 'failed';
 }
 
-const bookedQuery = `select count(*)::int as count from operation
-  where kind in ('accrual', 'redemption', 'hold', 'capture')`;
+async function countBooked(client: pg.Client): Promise<number> {
+  const sql = `select count(*)::int as count from operation where kind in ('accrual', 'redemption', 'hold', 'capture')`;
+  return (await client.query<{ count: number }>(sql)).rows[0]!.count;
+}
 
 /** Starts stores, one API, one ledger writer and upkeep, all as shipped, with the sample program. */
 export async function ownInstallation(around: Surroundings): Promise<Target> {
-  await using stack = new AsyncDisposableStack();
   const dataDir = join(around.folder, 'service');
-  const installation = await openInstallation(around, dataDir);
-  stack.defer(() => installation.stop());
+  const { installation, standing } = await openStand(around, dataDir);
   installation.startUpkeep();
   const { port, postgres, redis } = installation;
-  const lag = watchLag(redis.url, postgres.url);
-  stack.defer(() => lag.close());
-  const pool = new pg.Pool({ connectionString: postgres.url, max: 1, query_timeout: 60_000 });
-  pool.on('error', () => undefined);
-  stack.defer(() => pool.end());
+  const { lag } = standing;
   const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, DATA_DIR: dataDir };
-  const standing = stack.move();
   return {
     access: { url: `http://127.0.0.1:${port}`, key: 'demo-pos', checkoutKey: 'demo-checkout' },
     drain: (secondsMax, hurry) => untilNothing(async () => (await lag.read()).records, 0, secondsMax, hurry),
-    booked: async () => (await pool.query<{ count: number }>(bookedQuery)).rows[0]!.count,
+    booked: () => withPostgres(postgres.url, countBooked, 60_000),
     audit: (abort) => auditOf(around, env, abort),
     unchecked: [],
-    stop: () => standing.disposeAsync(),
+    stop: () => standing.stop(),
   };
 }
 

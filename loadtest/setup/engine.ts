@@ -3,9 +3,9 @@
  * with its keys. The processes are stopped and started for every round; the data stays.
  */
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Contestant, Stage, Standing, Surroundings } from '../contestant.ts';
-import { drained, watchLag } from '../lag.ts';
+import { drained } from '../lag.ts';
 import {
   accrual,
   accrualByReceipt,
@@ -17,7 +17,8 @@ import {
   only,
   redemption,
 } from '../requests.ts';
-import { openInstallation } from './installation.ts';
+import { inJournal, openStand } from './stand.ts';
+import { withPostgres } from './with-postgres.ts';
 
 const itemsPerCall = 1_000;
 
@@ -79,42 +80,34 @@ async function meet(port: number, members: number, apiProcesses: number): Promis
   }
 }
 
-/** How the installation of all of the service's contestants is started. */
-function installation(around: Surroundings) {
+async function countAccruals(client: pg.Client): Promise<number> {
+  const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
+  return (await client.query<{ count: number }>(sql)).rows[0]!.count;
+}
+
+/** How the one installation of all of the service's contestants is started. */
+function startOf(around: Surroundings): () => Promise<Standing> {
   const dataDir = join(around.folder, 'service');
   const { apiProcesses = 1 } = around;
   let isPopulated = false;
-
-  async function begin(): Promise<Standing> {
+  return async () => {
     await using stack = new AsyncDisposableStack();
-    const { port, redis, postgres, api, writers, ...engine } = await openInstallation(around, dataDir);
-    stack.defer(() => engine.stop());
-    const lag = watchLag(redis.url, postgres.url);
-    stack.defer(() => lag.close());
-    const pool = new pg.Pool({ connectionString: postgres.url, max: 1 });
-    pool.on('error', () => undefined);
-    stack.defer(() => pool.end());
+    const { installation, standing } = await openStand(around, dataDir);
+    stack.defer(() => standing.stop());
+    const { port, lag } = standing;
     if (!isPopulated) await populate(port, around.members);
     isPopulated = true;
     await meet(port, around.members, apiProcesses);
     await drained(lag);
-    const count = async () => {
-      const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
-      return (await pool.query<{ count: number }>(sql)).rows[0]!.count;
-    };
-    const standing = stack.move();
+    const started = stack.move();
     return {
-      port,
-      processes: { api: api.pid, writer: writers[0]!.pid, redis: redis.pid, postgres: postgres.pid },
-      lag,
-      stored: count,
-      stop: () => standing.disposeAsync(),
+      ...standing,
+      stored: () => withPostgres(installation.postgres.url, countAccruals, 60_000),
+      stop: () => started.disposeAsync(),
     };
-  }
-  return begin;
+  };
 }
 
-const inJournal = 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL';
 const inBooks = 'PostgreSQL, synchronous commit, and the journal';
 
 type Load = Pick<Contestant, 'name' | 'title' | 'traffic'> & Partial<Contestant>;
@@ -193,7 +186,7 @@ const others: readonly Load[] = [
  * contestants' loads do; the hot member comes last, beside the single statement's.
  */
 export function thisEngine(around: Surroundings): Stage {
-  const start = installation(around);
+  const start = startOf(around);
   return {
     name: 'service',
     contestants: [

@@ -22,12 +22,15 @@ export async function openStand(around: Surroundings, dataDir: string): Promise<
   return { installation, standing: { port, processes, lag, stop: () => opened.disposeAsync() } };
 }
 
+/** How durable an accrual is that asks for nothing more. */
+export const inJournal = 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL';
+
 /** One load of accruals, by the same connections as the contestants'. */
 export function accruals(name: string, request: string, members?: number): Contestant {
   return {
     name,
     title: 'this service, accrual at journal',
-    durability: 'journal in Redis, appendfsync always; the ledger writer brings it to PostgreSQL',
+    durability: inJournal,
     connections: 128,
     counted: { name: 'accruals', perRequest: 1 },
     isAccrual: true,
