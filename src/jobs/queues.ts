@@ -82,7 +82,7 @@ export async function startJobs(
   /** Ends a worker; one that is forced may have a connection that never answers, so its end is not waited for. */
   async function end({ worker, connection }: Working, isForced: boolean): Promise<void> {
     const closed = worker.close(isForced).catch(() => {});
-    await Promise.race([closed, delay(isForced ? 0 : closeMsMax)]);
+    await Promise.race([closed, delay(isForced ? 0 : closeMsMax, undefined, { ref: false })]);
     connection.disconnect();
   }
   async function replaceSilent(): Promise<void> {
