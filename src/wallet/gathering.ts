@@ -1,11 +1,16 @@
 /**
  * Questions to PostgreSQL that go together: those of one turn of the event loop go into one query, and what is asked while
  * `queriesMax` are under way waits for the first of them. A query costs PostgreSQL some 120 µs and each key of it 5, so
- * under load this is most of the cost; an idle process asks at once. A second query, so that a key on a cold page does not hold
- * up everybody.
+ * under load this is most of the cost; an idle process asks at once.
  */
-const queriesMax = 2;
-const questionsPerQueryMax = 2_000;
+
+export interface GatheringBounds {
+  readonly queriesMax: number;
+  readonly questionsPerQueryMax: number;
+}
+
+/** Of look-ups. A second query, so that a key on a cold page does not hold up everybody. */
+const lookUpBounds: GatheringBounds = { queriesMax: 2, questionsPerQueryMax: 2_000 };
 
 interface Waiting<Question, Answer> {
   readonly question: Question;
@@ -13,9 +18,10 @@ interface Waiting<Question, Answer> {
   readonly reject: (error: unknown) => void;
 }
 
-/** `ask` answers its questions in their order, at most 2,000; where it fails, all of them fail. */
+/** `ask` answers its questions in their order, at most `questionsPerQueryMax`; where it fails, all of them fail. */
 export function gathering<Question, Answer>(
   ask: (questions: readonly Question[]) => Promise<readonly Answer[]>,
+  { queriesMax, questionsPerQueryMax } = lookUpBounds,
 ): (question: Question) => Promise<Answer> {
   let queue: Waiting<Question, Answer>[] = [];
   let underWay = 0;

@@ -9,6 +9,7 @@ import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
+import { type GatheringBounds, gathering } from './gathering.ts';
 import { keys } from './keys.ts';
 import { requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
@@ -67,7 +68,8 @@ const operationQuery = `
   where p.shard = $2
   group by p.epoch, p.seq`;
 
-const loadsPerQueryMax = 200;
+/** A cold page holds up nobody else's load: only the pool's connections bound how many queries are under way. */
+const loadBounds: GatheringBounds = { queriesMax: Infinity, questionsPerQueryMax: 200 };
 const attemptsMax = 5;
 const neverExpires = 9e15;
 
@@ -102,12 +104,6 @@ function memberState(row: MemberRow): unknown[] {
   ];
 }
 
-interface Waiting {
-  readonly member: MemberNumber;
-  readonly resolve: (loaded: Loaded) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export function createLoader(
   nodes: RedisNodes,
   pool: pg.Pool,
@@ -117,7 +113,6 @@ export function createLoader(
 ): Loader {
   const memberLoads = new Map<MemberNumber, Promise<Loaded>>();
   const operationLoads = new Map<string, Promise<Loaded>>();
-  let queue: Waiting[] = [];
 
   async function install(
     shard: number,
@@ -148,38 +143,25 @@ export function createLoader(
     return answer;
   }
 
-  async function loadBatch(batch: Waiting[]): Promise<void> {
-    let open = batch;
-    for (let attempt = 0; open.length > 0 && attempt < attemptsMax; attempt += 1) {
-      const result = await pool.query<MemberRow>({
-        ...requestQuery,
-        name: 'load-members',
-        text: memberQuery,
-        values: [open.map((w) => w.member), shardCount],
-      });
-      const rows = new Map(result.rows.map((row) => [row.number, row]));
-      const again: Waiting[] = [];
-      await Promise.all(
-        open.map(async (waiting) => {
-          const row = rows.get(waiting.member);
-          const answer = row ? await installMember(row) : 'not_found';
-          if (answer === 'outdated') again.push(waiting);
-          else waiting.resolve(answer === 'not_found' || answer === 'fenced' ? answer : 'loaded');
-        }),
-      );
-      open = again;
-    }
-    for (const waiting of open) waiting.resolve('fenced');
-  }
+  const inBooks = gathering<MemberNumber, MemberRow | undefined>(async (members) => {
+    const result = await pool.query<MemberRow>({
+      ...requestQuery,
+      name: 'load-members',
+      text: memberQuery,
+      values: [members, shardCount],
+    });
+    const rows = new Map(result.rows.map((row) => [row.number, row]));
+    return members.map((member) => rows.get(member));
+  }, loadBounds);
 
-  function drain(): void {
-    while (queue.length > 0) {
-      const batch = queue.slice(0, loadsPerQueryMax);
-      queue = queue.slice(loadsPerQueryMax);
-      loadBatch(batch).catch((error: unknown) => {
-        for (const waiting of batch) waiting.reject(error);
-      });
+  async function loadMember(member: MemberNumber): Promise<Loaded> {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+      const row = await inBooks(member);
+      if (!row) return 'not_found';
+      const answer = await installMember(row);
+      if (answer !== 'outdated') return answer === 'fenced' ? 'fenced' : 'loaded';
     }
+    return 'fenced';
   }
 
   function singleFlight<K>(
@@ -218,11 +200,7 @@ export function createLoader(
   }
 
   return {
-    member: (member) =>
-      singleFlight(memberLoads, member, () => {
-        if (queue.length === 0) setImmediate(drain);
-        return new Promise((resolve, reject) => queue.push({ member, resolve, reject }));
-      }),
+    member: (member) => singleFlight(memberLoads, member, () => loadMember(member)),
     operation: (operation, shard) =>
       singleFlight(operationLoads, `${shard}.${operation}`, () => loadOperation(operation, shard)),
   };
