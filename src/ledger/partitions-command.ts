@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { loadConfig } from '#src/config.ts';
-import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
+import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 // Its parser of 64-bit integers is the one that the archive's counts need.
 import '#src/platform/postgres.ts';
 import { archivedMonths, attachMonth, detachMonth } from './archive.ts';
@@ -95,15 +95,7 @@ function render(rows: readonly Line[]): string {
     counted(row),
     row.bytes === undefined ? '' : megabytes(row.bytes),
   ]);
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...cells.map((row) => row[column]!.length)));
-  return cells
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return inColumns(cells);
 }
 
 /** Midnight before the first day of the month that lies `keep` whole months before this one. */

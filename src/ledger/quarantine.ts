@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { Effect, JournalRecord } from '#src/journal.ts';
+import { inColumns } from '#src/platform/command.ts';
 import { type EpochMs, type MemberNumber, memberId, operationId } from '#src/values.ts';
 import type { LotRow, MemberStanding } from './correction.ts';
 
@@ -148,16 +149,7 @@ export function renderList(rows: readonly QuarantinedRow[]): string {
     stateOf(row),
     row.reason,
   ]);
-  const table = [['id', 'found (UTC)', 'kind', 'member', 'state', 'reason'], ...cells];
-  const widths = table[0]!.map((_, i) => Math.max(...table.map((line) => line[i]!.length)));
-  return table
-    .map((line) =>
-      line
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return inColumns([['id', 'found (UTC)', 'kind', 'member', 'state', 'reason'], ...cells]);
 }
 
 /** One record with what is booked of it. */

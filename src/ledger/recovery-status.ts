@@ -1,5 +1,6 @@
 /** What `npm run recover` knows of each shard: its epoch and position, who writes it, what was lost, what waits for a person. */
 import type pg from 'pg';
+import { inColumns } from '#src/platform/command.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { openEpoch } from './recovery.ts';
 import type { Restoration } from './restore.ts';
@@ -122,13 +123,7 @@ export function renderStatuses(statuses: readonly ShardStatus[], isTerminal: boo
     );
     return [...lines, ...reasons].join('\n');
   }
-  const widths = heads.map((head, i) => Math.max(head.length, ...rows.map((row) => row[i]!.length)));
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd();
-  return [line(heads), ...rows.map(line), ...(reasons.length > 0 ? ['', ...reasons] : [])].join('\n');
+  return [inColumns([heads, ...rows]), ...(reasons.length > 0 ? ['', ...reasons] : [])].join('\n');
 }
 
 function listText(what: string, numbers: readonly number[]): string[] {

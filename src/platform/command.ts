@@ -7,6 +7,13 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** Rows in columns, each as wide as its widest cell. */
+export function inColumns(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ');
+  return rows.map((row) => line(row).trimEnd()).join('\n');
+}
+
 /** Calls `parse`, whose errors are about what was typed. */
 export function typed<Parsed>(parse: () => Parsed): Parsed {
   try {
