@@ -18,8 +18,8 @@ import { type Mark, markOf } from './marks.ts';
 import { marksText, table } from './report.ts';
 import { accrual } from './requests.ts';
 import { underLoad } from './round.ts';
-import { populate } from './setup/engine.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
+import { populate } from './setup/members.ts';
 import { accruals, openStand } from './setup/stand.ts';
 import { withPostgres } from './setup/with-postgres.ts';
 

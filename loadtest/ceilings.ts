@@ -28,8 +28,8 @@ import { type BulkOrder, itemsPerCall, sendBulk } from './paced-bulk.ts';
 import { requestsOf } from './places.ts';
 import { marksText, table } from './report.ts';
 import { accrual, bulkOf, memberName } from './requests.ts';
-import { populate } from './setup/engine.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
+import { populate } from './setup/members.ts';
 import { openStand } from './setup/stand.ts';
 
 const pacedCalls = 120;

@@ -13,8 +13,8 @@ import { type Drive, percentileMs, type Reply, sendAll, sendAtRate } from './dri
 import { drained } from './lag.ts';
 import { runLoad } from './load.ts';
 import { accrual, balances, memberName, only } from './requests.ts';
-import { populate } from './setup/engine.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
+import { populate } from './setup/members.ts';
 import { openStand } from './setup/stand.ts';
 import { templateOf } from './wire.ts';
 

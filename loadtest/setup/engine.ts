@@ -13,72 +13,12 @@ import {
   balances,
   bulkOf,
   holdAndCapture,
-  memberName,
   only,
   redemption,
 } from '../requests.ts';
+import { meet, populate } from './members.ts';
 import { inJournal, openStand } from './stand.ts';
 import { withPostgres } from './with-postgres.ts';
-
-const itemsPerCall = 1_000;
-
-async function post(
-  port: number,
-  path: string,
-  key: string,
-  body: object,
-  headers: Readonly<Record<string, string>> = {},
-): Promise<void> {
-  const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(60_000),
-  });
-  const text = await answer.text();
-  const list = answer.ok ? (JSON.parse(text) as { data: { status?: number }[] }) : undefined;
-  const failed = list?.data.find(({ status }) => status !== undefined && status >= 300);
-  if (!list || failed)
-    throw new Error(`${path}: ${failed ? JSON.stringify(failed) : `${answer.status} ${text}`}`);
-}
-
-/** Enrols the members and gives each 100,000 points to redeem, so that all are hot. */
-export async function populate(port: number, members: number): Promise<void> {
-  const occurredAt = new Date().toISOString();
-  for (let from = 0; from < members; from += itemsPerCall) {
-    const names = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => from + i).map(
-      memberName,
-    );
-    await post(port, '/v1/members/bulk', 'demo-pos', { items: names.map((member) => ({ member })) });
-    const items = names.map((member) => ({
-      member,
-      reference: `start/${member}`,
-      occurredAt,
-      purchase: { currency: 'EUR', lines: [{ line: 1, amount: 10_000_000 }] },
-    }));
-    await post(port, '/v1/accruals/bulk', 'demo-pos', { items });
-  }
-}
-
-/**
- * Lets every API process meet every member once, by receipts of 0: each round starts new ones, and their first ten thousand
- * requests would measure how they get to know people, not how they serve those they know. Each call has a connection of its
- * own, and connections go to the processes in turn.
- */
-async function meet(port: number, members: number, apiProcesses: number): Promise<void> {
-  const occurredAt = new Date().toISOString();
-  for (let from = 0; from < members; from += itemsPerCall) {
-    for (let turn = 1; turn <= apiProcesses; turn += 1) {
-      const items = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) => ({
-        member: memberName(from + i),
-        reference: `meet/${occurredAt}/${turn}/${from + i}`,
-        occurredAt,
-        purchase: { currency: 'EUR', lines: [{ line: 1, amount: 0 }] },
-      }));
-      await post(port, '/v1/accruals/bulk', 'demo-pos', { items }, { Connection: 'close' });
-    }
-  }
-}
 
 async function countAccruals(client: pg.Client): Promise<number> {
   const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
