@@ -1,19 +1,17 @@
 /** A service of the fuzzer's own: stores, API, writer and upkeep as processes, and two programs with a key of every role. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { createProgram } from '#src/earning/program.ts';
 import { demoDefinition } from '#src/earning/samples/demo.ts';
 import { createKey } from '#src/http/keys.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
-import { startLocalPostgres } from '#src/platform/local/postgres.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
-import { prepareDatabase } from '#src/platform/migrate.ts';
+import type { LocalOptions } from '#src/platform/local/server.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { openShardNodes } from '#src/wallet/shard-nodes.ts';
 import { type Surroundings, startNode } from '../contestant.ts';
+import { openStores, until } from '../setup/installation.ts';
 import { startRedisCluster } from '../setup/redis-cluster.ts';
 
 export interface FuzzEngine {
@@ -30,7 +28,6 @@ export interface FuzzEngine {
 }
 
 const roles = ['pos', 'checkout', 'care', 'finance', 'partner', 'admin'] as const;
-const readyMsMax = 90_000;
 const shardCount = 4;
 
 async function found(pool: pg.Pool): Promise<string[]> {
@@ -55,30 +52,13 @@ async function found(pool: pg.Pool): Promise<string[]> {
   return tokens;
 }
 
-async function untilReady(port: number, ended: () => string | undefined): Promise<void> {
-  const deadline = performance.now() + readyMsMax;
-  while (performance.now() < deadline && ended() === undefined) {
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`, {
-      signal: AbortSignal.timeout(5_000),
-    }).catch(() => undefined);
-    if (answer?.ok) return;
-    await delay(50);
-  }
-  throw new Error(`the service did not become ready: ${ended() ?? 'time is up'}`);
-}
-
 /** Starts it all; `stop` ends what was started, also after a failure half way. */
 export async function startFuzzEngine(around: Surroundings, isOnCluster: boolean): Promise<FuzzEngine> {
   await using stack = new AsyncDisposableStack();
   const dataDir = join(around.folder, 'service');
-  await mkdir(dataDir, { recursive: true });
-  const servers = { dataDir, cacheDir: around.cacheDir, abort: around.abort };
-  const postgres = await startLocalPostgres(servers);
-  stack.defer(() => postgres.stop());
   const start = isOnCluster ? startRedisCluster : startLocalRedis;
-  const redis = await start({ ...servers, maxmemoryMb: 256 });
-  stack.defer(() => redis.stop());
-  await prepareDatabase(postgres.url);
+  const startRedis = async (servers: LocalOptions) => start({ ...servers, maxmemoryMb: 256 });
+  const { postgres, redis } = await openStores(around, dataDir, startRedis, stack);
   const pool = createPool(postgres.url, 2);
   stack.defer(() => pool.end());
   const nodes = await openShardNodes(redis.url, shardCount);
@@ -102,11 +82,12 @@ export async function startFuzzEngine(around: Surroundings, isOnCluster: boolean
     },
   );
   const dead = () => processes.find(({ node }) => node.hasExited())?.name;
-  await untilReady(port, dead);
+  const url = `http://127.0.0.1:${port}`;
+  await until(`${url}/readyz`, dead, around.abort);
   const all = stack.move();
   return {
     port,
-    url: `http://127.0.0.1:${port}`,
+    url,
     databaseUrl: postgres.url,
     pool,
     nodes,

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { renderReport } from '#src/ledger/audit-report.ts';
 import { keys } from '#src/wallet/keys.ts';
+import { enrol } from '../setup/members.ts';
 import { callOf, type FuzzCall, operationsOf } from './call.ts';
 import { chanceOf } from './chance.ts';
 import type { FuzzEngine } from './engine.ts';
@@ -186,25 +187,17 @@ async function takeStep(engine: FuzzEngine, loop: Loop, step: number, call: Fuzz
 
 /** Members with points to spend, so that most calls have somebody to be about. */
 async function populate(engine: FuzzEngine, memory: Loop['memory']): Promise<void> {
-  const names = Array.from({ length: populationSize }, (_, i) => `fuzz-${i}`);
   for (const token of engine.tokens) {
-    const post = async (path: string, items: readonly object[]) => {
+    const postBulk = async (path: string, items: readonly object[]) => {
       const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
       const body = Buffer.from(JSON.stringify({ items }));
       const answer = await send(engine.port, { method: 'POST', path, headers, body });
       if (answer instanceof Error) throw answer;
       memory.learn({ method: 'POST', body: undefined }, answer);
     };
-    await post(
-      '/v1/members/bulk',
-      names.map((member) => ({ member })),
-    );
-    const occurredAt = new Date().toISOString();
-    const purchase = { currency: 'EUR', lines: [{ line: 1, amount: 1_000_000 }] };
-    await post(
-      '/v1/accruals/bulk',
-      names.map((member) => ({ member, reference: `start/${member}`, occurredAt, purchase })),
-    );
+    const memberAt = (index: number) => `fuzz-${index}`;
+    const receipt = { money: 'EUR', amount: 1_000_000, run: 'start' };
+    await enrol({ ...receipt, members: populationSize, memberAt, postBulk });
   }
 }
 

@@ -2,12 +2,14 @@
 import { itemsPerCall } from '../paced-bulk.ts';
 import { memberName } from '../requests.ts';
 
-/** 100,000 points in the sample program, where a point is 100 minor units. */
+/** 100,000 points in the sample program. */
 const startAmount = 10_000_000;
 
 export interface Enrolment {
   readonly members: number;
   readonly money: string;
+  /** Of the receipt of each, in minor units; a point is 100 of them in the sample program. */
+  readonly amount?: number;
   /** What the references of their receipts begin with. */
   readonly run: string;
   memberAt(index: number): string;
@@ -16,8 +18,15 @@ export interface Enrolment {
 }
 
 /** Enrols members, who may be there from an earlier run, and lets each earn enough to redeem. */
-export async function enrol({ members, money, run, memberAt, postBulk }: Enrolment): Promise<void> {
-  const purchase = { currency: money, lines: [{ line: 1, amount: startAmount }] };
+export async function enrol({
+  members,
+  money,
+  amount = startAmount,
+  run,
+  memberAt,
+  postBulk,
+}: Enrolment): Promise<void> {
+  const purchase = { currency: money, lines: [{ line: 1, amount }] };
   for (let from = 0; from < members; from += itemsPerCall) {
     const names = Array.from({ length: Math.min(itemsPerCall, members - from) }, (_, i) =>
       memberAt(from + i),
