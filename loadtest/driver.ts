@@ -167,9 +167,3 @@ export async function sendAtRate(drive: Drive, perSecond: number, until: Promise
   for (const line of free) line.close();
   return replies;
 }
-
-/** The latency below which a share of the replies stayed, in ms. */
-export function percentileMs(replies: readonly Reply[], share: number): number {
-  const sorted = replies.map(({ tookMs }) => tookMs).toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}

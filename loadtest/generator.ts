@@ -15,6 +15,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { percentileOfSorted } from './apart-figures.ts';
 import { natural, now, order, reference } from './places.ts';
 import { memberName, type Share } from './requests.ts';
 import { replyEnd, type Template, templateOf } from './wire.ts';
@@ -160,10 +161,6 @@ function drive(socket: Socket): Promise<void> {
   return promise;
 }
 
-function percentile(sorted: Float32Array, share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-}
-
 process.on('disconnect', () => process.exit(1));
 const connections = Array.from({ length: settings.connections }, () =>
   drive(connect(settings.port, '127.0.0.1')),
@@ -185,8 +182,8 @@ process.send?.(
   {
     requests: measured,
     seconds,
-    p50Ms: percentile(sorted, 0.5),
-    p99Ms: percentile(sorted, 0.99),
+    p50Ms: percentileOfSorted(sorted, 0.5),
+    p99Ms: percentileOfSorted(sorted, 0.99),
     longestMs: sorted.at(-1) ?? 0,
     refused,
     firstRefusal,

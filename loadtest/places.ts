@@ -1,6 +1,6 @@
 /** What fills the places of the requests of `requests.ts`, each with a fixed width, and those requests as bytes. */
 import { randomBytes } from 'node:crypto';
-import { templateOf } from './wire.ts';
+import { filling } from './wire.ts';
 
 /** Orders and references of one receipt have one number; a reference is the first of the two in every request. */
 let count = 0;
@@ -38,12 +38,8 @@ export function requestsOf(text: string, memberAt: (index: number) => string): (
     index += 1;
     return memberAt(index - 1);
   };
-  const { bytes, patches } = templateOf(text, { reference, natural, order, member, now });
+  const next = filling(text, { reference, natural, order, member, now });
   // Taking the text apart has filled every place already.
   index = 0;
-  return () => {
-    const own = Buffer.from(bytes);
-    for (const { at, next } of patches) own.write(next(), at, 'latin1');
-    return own;
-  };
+  return next;
 }

@@ -8,15 +8,16 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
+import { percentile } from './apart-figures.ts';
 import type { NodeProcess, Surroundings } from './contestant.ts';
-import { type Drive, percentileMs, type Reply, sendAll, sendAtRate } from './driver.ts';
+import { type Drive, type Reply, sendAll, sendAtRate } from './driver.ts';
 import { drained } from './lag.ts';
 import { runLoad } from './load.ts';
 import { accrual, balances, memberName, only } from './requests.ts';
 import { type Installation, shardCount } from './setup/installation.ts';
 import { populate } from './setup/members.ts';
 import { openStand } from './setup/stand.ts';
-import { templateOf } from './wire.ts';
+import { filling } from './wire.ts';
 
 const takeovers = 3;
 const shardsLost = 5;
@@ -32,10 +33,10 @@ interface Scene {
   readonly named: readonly string[];
 }
 
-/** Makes the bytes of a request for a member; its text is taken apart once. */
+/** Makes the bytes of a request for a member. */
 function bytesFor(request: string): (member: string) => Buffer {
   let member = memberName(0);
-  const { bytes, patches } = templateOf(request, {
+  const next = filling(request, {
     member: () => member,
     reference: () => crypto.randomUUID(),
     order: () => crypto.randomUUID(),
@@ -43,9 +44,7 @@ function bytesFor(request: string): (member: string) => Buffer {
   });
   return (of) => {
     member = of;
-    const own = Buffer.from(bytes);
-    for (const { at, next } of patches) own.write(next(), at, 'latin1');
-    return own;
+    return next();
   };
 }
 
@@ -208,6 +207,14 @@ async function loseEverything(scene: Scene, what: 'flushall' | 'scripts'): Promi
   return { firstSeconds, warmSeconds: (performance.now() - startedMs) / 1_000 };
 }
 
+/** The latency below which 99 % of the replies stayed. */
+function p99MsOf(replies: readonly Reply[]): number {
+  return percentile(
+    replies.map(({ tookMs }) => tookMs),
+    0.99,
+  );
+}
+
 interface ColdLoads {
   readonly offeredPerSecond: number;
   readonly servedPerSecond: number;
@@ -249,7 +256,7 @@ async function loadIntoFull(scene: Scene): Promise<ColdLoads> {
     servedPerSecond: served.length / seconds,
     loadsPerSecond: ((await loads(scene)) - before) / seconds,
     refused: replies.length - served.length,
-    p99Ms: percentileMs(served, 0.99),
+    p99Ms: p99MsOf(served),
     fullShareMax: Math.max(...shares),
   };
 }
@@ -271,7 +278,7 @@ async function measure(scene: Scene): Promise<void> {
   print(`takeover after a killed writer: ${each(killed)}`);
   print(`takeover after a stopped writer: ${each(stopped)}`);
   const lost = await loseShards(scene);
-  const [before, during] = [percentileMs(lost.before, 0.99), percentileMs(lost.during, 0.99)];
+  const [before, during] = [p99MsOf(lost.before), p99MsOf(lost.during)];
   print(
     `one shard lost, at ${Math.round(lost.ratePerSecond)} accruals/s: its first request after ${each(lost.seconds)}`,
   );

@@ -20,6 +20,16 @@ export function templateOf(text: string, places: Readonly<Record<string, () => s
   return { bytes: Buffer.from(filled, 'latin1'), patches };
 }
 
+/** Makes one request after the other, each with bytes of its own; the text is taken apart once, which fills every place. */
+export function filling(text: string, places: Readonly<Record<string, () => string>>): () => Buffer {
+  const { bytes, patches } = templateOf(text, places);
+  return () => {
+    const own = Buffer.from(bytes);
+    for (const { at, next } of patches) own.write(next(), at, 'latin1');
+    return own;
+  };
+}
+
 /** The end of the first whole reply in `received`; 0 while it is incomplete. Throws where its length is not said. */
 export function replyEnd(received: Buffer): number {
   const headEnd = received.indexOf('\r\n\r\n');
