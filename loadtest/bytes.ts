@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import pg from 'pg';
 import { createProgram } from '#src/earning/program.ts';
 import { createKey } from '#src/http/keys.ts';
@@ -22,6 +22,7 @@ import { type Installation, shardCount } from './setup/installation.ts';
 import { populate } from './setup/members.ts';
 import { accruals, openStand } from './setup/stand.ts';
 import { withPostgres } from './setup/with-postgres.ts';
+import { withRedis } from './setup/with-redis.ts';
 
 const sampledMax = 1_000;
 const dayMs = 86_400_000;
@@ -209,14 +210,8 @@ export async function bytesOfInstallation({
   redis: { adminUrl },
   postgres,
 }: Pick<Installation, 'port' | 'redis' | 'postgres'>): Promise<BytesFigures> {
-  const redis = new Redis(adminUrl, { commandTimeout: 60_000 });
-  redis.on('error', () => undefined);
-  const url = `http://127.0.0.1:${port}`;
-  try {
-    return await bytesOf({ url, databaseUrl: postgres.url, redis, shardCount, samples: sampledMax });
-  } finally {
-    redis.disconnect();
-  }
+  const installed = { url: `http://127.0.0.1:${port}`, databaseUrl: postgres.url, shardCount };
+  return withRedis(adminUrl, (redis) => bytesOf({ ...installed, redis, samples: sampledMax }), 60_000);
 }
 
 export function bytesText(figures: BytesFigures): string {

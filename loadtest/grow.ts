@@ -7,7 +7,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis } from 'ioredis';
 import { ratios, spreadText } from './apart-figures.ts';
 import { type BytesFigures, bytesMark, bytesOfInstallation, bytesText, cpuText } from './bytes.ts';
 import type { Surroundings } from './contestant.ts';
@@ -20,6 +19,7 @@ import { accrual, accrualByReceipt, balances, memberName } from './requests.ts';
 import { underLoad } from './round.ts';
 import { entriesPerAccrual, growTo, type Size, sizeOf } from './setup/growth.ts';
 import { accruals, openStand, type Stand } from './setup/stand.ts';
+import { withRedis } from './setup/with-redis.ts';
 
 const small: Size = { members: 1_000, entries: 10_000 };
 const entriesPerMember = 10;
@@ -146,13 +146,7 @@ interface ColdLoad {
 
 /** Empties Redis and asks for every member once. */
 async function loadCold(around: Surroundings, { installation }: Stand, members: number): Promise<ColdLoad> {
-  const redis = new Redis(installation.redis.adminUrl, { commandTimeout: 60_000 });
-  redis.on('error', () => undefined);
-  try {
-    await redis.flushall();
-  } finally {
-    redis.disconnect();
-  }
+  await withRedis(installation.redis.adminUrl, (redis) => redis.flushall(), 60_000);
   const ask = async (from: number, count: number) => {
     const request = requestsOf(balances, (index) => memberName(from + index));
     const drive = { port: installation.port, connections: coldConnections, request };
