@@ -3,9 +3,8 @@
  * again from the start, so that a slow minute falls on all. What is compared are ratios; requests a second are only true
  * for this machine. A mark that is missed is printed as missed and changes no exit code: the figures are for people.
  */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { logTail } from '#src/platform/local/processes.ts';
@@ -20,13 +19,13 @@ import type { Entry } from './marks.ts';
 import { measureRecovery } from './recovery.ts';
 import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
+import { cacheDir, checkout, makeRunFolder, removeFolder } from './run-folder.ts';
 import { echoes } from './setup/echo.ts';
 import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
 import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
-const checkout = fileURLToPath(new URL('../', import.meta.url));
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
 npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
@@ -179,15 +178,12 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
   }
-  const data = join(checkout, '.data');
-  await mkdir(data, { recursive: true });
-  // On the disk of the checkout: the folder for temporary files may be memory, where durability costs nothing.
-  const folder = await mkdtemp(join(data, 'bench-'));
+  const folder = await makeRunFolder('bench');
   try {
     const around: Surroundings = {
       folder,
       checkout,
-      cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
+      cacheDir,
       members: options.members,
       // Trying all takes a fifth of the two minutes; with 20 the usual design was fastest on a quiet machine.
       ...(options.isQuick ? { poolSizes: [20] as const } : {}),
@@ -215,7 +211,7 @@ async function main(): Promise<void> {
     }
     throw error;
   } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    await removeFolder(folder);
   }
 }
 

@@ -4,7 +4,6 @@
  * stand. What differs is the size of the books, not who is loaded. Beside it the large one is loaded all over its members, which
  * measures how many people a process can remember. In the end every member is brought back into an empty Redis.
  */
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ratios, spreadText } from './apart-figures.ts';
@@ -17,6 +16,7 @@ import { requestsOf } from './places.ts';
 import { marksText, table } from './report.ts';
 import { accrual, accrualByReceipt, balances, memberName } from './requests.ts';
 import { underLoad } from './round.ts';
+import { removeFolder } from './run-folder.ts';
 import { entriesPerAccrual, growTo, type Size, sizeOf } from './setup/growth.ts';
 import { accruals, openStand, type Stand } from './setup/stand.ts';
 import { withRedis } from './setup/with-redis.ts';
@@ -89,7 +89,7 @@ async function runRound(
     return { perSecond, p99Ms, spreadPerSecond: all.perSecond, cpuPerMillion };
   } finally {
     await fresh.standing.stop();
-    await rm(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    await removeFolder(dataDir);
   }
 }
 

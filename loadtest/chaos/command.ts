@@ -3,15 +3,14 @@
  * The last line is one JSON object. Exit code 1 when anything was lost, doubled, below zero, adrift, unbalanced or unnamed,
  * or when the run did not come to its end; 2 when the harness itself cannot go on.
  */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { endRunning } from '#src/platform/local/processes.ts';
+import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
 import { faults, faultsFor } from './faults/all.ts';
 import type { Fault } from './faults/fault.ts';
-import { checkoutFolder } from './house.ts';
 import { exitCodeOf, lastLine, sentences } from './report.ts';
 import { exportRevision } from './revision.ts';
 import { type ChaosOptions, runChaos } from './run.ts';
@@ -114,11 +113,11 @@ async function treesOf(
   { broken, beside }: Options,
   folder: string,
 ): Promise<Pick<ChaosOptions, 'root' | 'nextRoot'>> {
-  if (broken) return { root: await buildBroken(broken, checkoutFolder, join(folder, 'broken')) };
-  if (beside === undefined) return { root: checkoutFolder };
-  const { commit, root } = await exportRevision(beside, checkoutFolder, join(folder, 'beside'));
+  if (broken) return { root: await buildBroken(broken, checkout, join(folder, 'broken')) };
+  if (beside === undefined) return { root: checkout };
+  const { commit, root } = await exportRevision(beside, checkout, join(folder, 'beside'));
   print(`from ${commit.slice(0, 12)} to this tree`);
-  return { root, nextRoot: checkoutFolder };
+  return { root, nextRoot: checkout };
 }
 
 function withNeed({ name, does, needs }: Fault): { name: string; does: string } {
@@ -138,7 +137,7 @@ async function chaos(options: Options, folder: string): Promise<number> {
     callers,
     isCluster,
     folder,
-    cacheDir: join(checkoutFolder, 'node_modules/.cache/points-engine'),
+    cacheDir,
     ...(await treesOf(options, folder)),
     abort: interrupt.signal,
     print,
@@ -158,10 +157,7 @@ async function main(): Promise<number> {
     print(`${help}${listed(faults.map(withNeed))}\n\nBroken builds:${listed(brokenBuilds)}`);
     return 0;
   }
-  const parent = join(checkoutFolder, '.data');
-  await mkdir(parent, { recursive: true });
-  // On the disk of the checkout: the folder for temporary files may be memory, where durability costs nothing.
-  const folder = await mkdtemp(join(parent, 'chaos-'));
+  const folder = await makeRunFolder('chaos');
   try {
     return await chaos(options, folder);
   } finally {
@@ -171,7 +167,7 @@ async function main(): Promise<number> {
       { signal: 'SIGKILL' as const, waitMs: 5_000 },
     ];
     await endRunning([new RegExp(`${folder}/`)], steps);
-    if (!options.keeps) await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    if (!options.keeps) await removeFolder(folder);
   }
 }
 

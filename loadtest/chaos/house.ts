@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
 import { createProgram } from '#src/earning/program.ts';
@@ -271,5 +270,3 @@ export async function untilServing(house: House, sinceMs: number, timeoutMs: num
   if (!serves) throw new Error(`not serving after ${timeoutMs / 1_000} s: ${closed}`);
   return (performance.now() - startedAt) / 1_000;
 }
-
-export const checkoutFolder = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');

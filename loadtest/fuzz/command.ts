@@ -1,9 +1,7 @@
 /** `npm run fuzz`: throws valid, broken and random calls at a service of its own and judges answers and books. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { print } from '#src/platform/command.ts';
+import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { startFuzzEngine } from './engine.ts';
 import { fuzz } from './run.ts';
 
@@ -20,8 +18,6 @@ that is no problem document, no reply, a change that nobody was answered, a quar
 
 The last line is one JSON object; exit 1 on any finding.
 `;
-
-const checkout = fileURLToPath(new URL('../../', import.meta.url));
 
 function wholeNumber(text: string | undefined, otherwise: number, name: string): number {
   if (text === undefined) return otherwise;
@@ -50,14 +46,12 @@ async function main(): Promise<number> {
   };
   const interrupt = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
-  const base = join(checkout, '.data');
-  await mkdir(base, { recursive: true });
-  const folder = await mkdtemp(join(base, 'fuzz-'));
+  const folder = await makeRunFolder('fuzz');
   try {
     const surroundings = {
       folder,
       checkout,
-      cacheDir: join(checkout, 'node_modules/.cache/points-engine'),
+      cacheDir,
       members: 0,
       abort: interrupt.signal,
       print,
@@ -72,7 +66,7 @@ async function main(): Promise<number> {
       await engine.stop();
     }
   } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    await removeFolder(folder);
   }
 }
 

@@ -4,13 +4,12 @@
  *
  * The first Ctrl-C ends k6, lets the books drain and stops what was started; a second one does not wait for the books.
  */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { loadavg } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { apiClient } from '#src/earning/import/client.ts';
 import { print, runCommand, typed } from '#src/platform/command.ts';
 import { machine } from '../machine.ts';
+import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { findK6, type K6, runK6 } from './k6.ts';
 import { enrolMembers, memberPrefix } from './members.ts';
 import { help, type Options, optionsOf } from './options.ts';
@@ -19,7 +18,6 @@ import { logTails, ownInstallation, runningApi, type Target } from './target.ts'
 import { type Aftermath, exitCodeOf, type Run, reportLine, reportText } from './verdict.ts';
 
 const loadtestFolder = fileURLToPath(new URL('../', import.meta.url));
-const checkout = join(loadtestFolder, '..');
 
 interface Interrupts {
   /** Ctrl-C: the load ends. */
@@ -112,17 +110,12 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const interrupts = watchInterrupts();
-  const cacheDir = join(checkout, 'node_modules/.cache/points-engine');
-  const dataFolder = join(checkout, '.data');
-  await mkdir(dataFolder, { recursive: true });
-  // On the disk of the checkout: the folder for temporary files may be memory, where durability costs nothing.
-  const folder = await mkdtemp(join(dataFolder, 'loadtest-'));
+  const folder = await makeRunFolder('loadtest');
   const around = {
     folder,
     checkout,
     cacheDir,
     members: options.members,
-    isQuick: false,
     abort: interrupts.first,
     print,
   };
@@ -141,7 +134,7 @@ async function main(args: readonly string[]): Promise<number> {
     throw error;
   } finally {
     await target?.stop();
-    await rm(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    await removeFolder(folder);
   }
 }
 
