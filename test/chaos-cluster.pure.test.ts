@@ -4,8 +4,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { faults, faultsFor } from '../loadtest/chaos/faults/all.ts';
 import { startProxy } from '../loadtest/chaos/proxy.ts';
-import { parseOwnLine } from '../loadtest/setup/cluster-nodes.ts';
-import { slotOfKey } from '../loadtest/setup/redis-cluster.ts';
+import { parseOwnLine, slotOfKey } from '../loadtest/setup/cluster-nodes.ts';
 import { waitFor } from './house/waiting.ts';
 
 const [first, second] = ['a', 'b'].map((letter) => letter.repeat(40));

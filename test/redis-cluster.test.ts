@@ -2,7 +2,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { type RedisCluster, slotOfKey, startRedisCluster } from '../loadtest/setup/redis-cluster.ts';
+import { slotOfKey } from '../loadtest/setup/cluster-nodes.ts';
+import { type RedisCluster, startRedisCluster } from '../loadtest/setup/redis-cluster.ts';
 import { cacheFolder } from './house/folders.ts';
 import { waitFor } from './house/waiting.ts';
 

@@ -6,14 +6,8 @@
 import { waitUntil } from '#src/platform/local/processes.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
 import { keys } from '#src/wallet/keys.ts';
-import { slotsMax } from '../setup/cluster-nodes.ts';
-import {
-  type ClusterNode,
-  ownersAmong,
-  type RedisCluster,
-  slotOfKey,
-  startRedisCluster,
-} from '../setup/redis-cluster.ts';
+import { ownersAmong, slotOfKey, slotsMax } from '../setup/cluster-nodes.ts';
+import { type ClusterNode, type RedisCluster, startRedisCluster } from '../setup/redis-cluster.ts';
 import type { HouseRedis, RedisNode } from './house-redis.ts';
 import { type Link, startProxy } from './proxy.ts';
 

@@ -15,8 +15,7 @@ import { waitUntil } from '#src/platform/local/processes.ts';
 import { readRecord, writeRecord } from '#src/platform/local/record.ts';
 import { type LocalRedis, serviceUser, startLocalRedis } from '#src/platform/local/redis.ts';
 import type { LocalOptions } from '#src/platform/local/server.ts';
-import { slotOfTag } from '#src/platform/redis-topology.ts';
-import { type NodeSaying, parseOwnLine, slotsMax } from './cluster-nodes.ts';
+import { type NodeSaying, ownersAmong, parseOwnLine, slotOfKey, slotsMax } from './cluster-nodes.ts';
 import { withRedis } from './with-redis.ts';
 
 /** Where others are told to reach a node: ports of proxies in front of it, for instance. */
@@ -260,25 +259,6 @@ async function rolesOf(nodes: readonly ClusterNode[]): Promise<Role[]> {
     }),
   );
   return answers.flat();
-}
-
-/** Masters with the slots that are theirs: what another one claims with a higher epoch is not. */
-export function ownersAmong(roles: readonly Role[]): Role[] {
-  const claims = roles.filter(({ isMaster }) => isMaster).toSorted((a, b) => b.configEpoch - a.configEpoch);
-  const taken = new Set<number>();
-  return claims.flatMap((role) => {
-    const slots = role.slots.filter((slot) => !taken.has(slot));
-    for (const slot of slots) taken.add(slot);
-    return slots.length > 0 ? [{ ...role, slots }] : [];
-  });
-}
-
-/** The slot of a key: of its hash tag where it has one. */
-export function slotOfKey(key: string): number {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  const part = close > open + 1 ? key.slice(open + 1, close) : key;
-  return slotOfTag(part);
 }
 
 /** Starts the nodes under the folder and forms the cluster, or brings back the one whose data are there. */
