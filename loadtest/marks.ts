@@ -8,7 +8,7 @@ export interface Entry {
   readonly rounds: readonly Round[];
 }
 
-export interface Spread {
+interface Spread {
   readonly median: number;
   readonly smallest: number;
   readonly largest: number;
@@ -29,7 +29,7 @@ export function spread(values: readonly number[]): Spread {
   return { median, smallest: sorted[0]!, largest: sorted.at(-1)! };
 }
 
-export interface Bound {
+interface Bound {
   readonly atLeast?: number;
   readonly atMost?: number;
   /** What we would like to reach; it changes no verdict. */
@@ -44,7 +44,7 @@ export function markOf(measure: string, values: readonly number[], { atLeast, at
   return { measure, ...figure, bound, aim: `${aim}`, isMet };
 }
 
-export interface RatioMark {
+interface RatioMark {
   readonly of: string;
   readonly beside: string;
   readonly atLeast: number;

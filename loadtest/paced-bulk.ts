@@ -14,7 +14,7 @@ const readEveryMs = 50;
 /** Books that stand still for so long end the run. */
 const standstillMs = 60_000;
 
-export interface BulkRun {
+interface BulkRun {
   readonly items: number;
   /** Until the books held everything. */
   readonly seconds: number;

@@ -5,7 +5,7 @@ import { drained, type LagReading, largestLag } from './lag.ts';
 import { type Load, runLoad } from './load.ts';
 import { cpuSeconds } from './machine.ts';
 
-export interface RoundSettings {
+interface RoundSettings {
   readonly warmupMs: number;
   readonly measureMs: number;
 }

@@ -12,7 +12,7 @@ const tables = ['operation', 'entry'] as const;
 const copyMs = 60_000;
 
 /** How far each shard's books reach. */
-export type Reach = ReadonlyMap<number, { readonly epoch: number; readonly seq: number }>;
+type Reach = ReadonlyMap<number, { readonly epoch: number; readonly seq: number }>;
 
 export async function reachOf(client: pg.ClientBase): Promise<Reach> {
   const { rows } = await client.query<{ shard: number; epoch: number; seq: number }>(
@@ -46,7 +46,7 @@ interface Batch {
   readonly rows: Readonly<Record<(typeof tables)[number], Buffer>>;
 }
 
-export interface WrittenRows {
+interface WrittenRows {
   readonly batches: readonly Batch[];
   readonly rows: number;
 }

@@ -9,7 +9,7 @@ import type { MemberProcess } from './member-process.ts';
 import type { FaultRun } from './report.ts';
 import { migrateBy } from './revision.ts';
 
-export interface Upgrade {
+interface Upgrade {
   readonly house: House;
   readonly nextRoot: string;
   readonly runs: FaultRun[];

@@ -5,7 +5,7 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-export interface Change {
+interface Change {
   readonly file: string;
   readonly guard: RegExp;
   readonly instead: string;

@@ -19,7 +19,7 @@ export interface Reply {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export interface ClientOptions {
+interface ClientOptions {
   /** Where the APIs are now. */
   readonly urls: readonly string[];
   readonly token: string;
@@ -95,7 +95,7 @@ function pointsIn(kind: string, body: Body): number | undefined {
 }
 
 /** A success as the judge keeps it. */
-export function toldBy(kind: string, status: number, replayed: boolean, answer: unknown): Told {
+function toldBy(kind: string, status: number, replayed: boolean, answer: unknown): Told {
   const body = answer as Body;
   if (!body.ledger) throw new Error(`a success without a position: ${JSON.stringify(answer)}`);
   return {

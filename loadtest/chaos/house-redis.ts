@@ -17,7 +17,7 @@ export interface RedisNode {
 }
 
 /** How a process reaches Redis. */
-export interface RedisConnection {
+interface RedisConnection {
   readonly url: string;
   readonly links: readonly Link[];
 }

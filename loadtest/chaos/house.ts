@@ -23,7 +23,7 @@ import { migrateBy } from './revision.ts';
 
 export const shardCount = 8;
 
-export interface HouseOptions {
+interface HouseOptions {
   readonly folder: string;
   readonly cacheDir: string;
   /** The checkout whose code runs; another one than the harness's for a build that is broken on purpose, or an older one. */
@@ -233,7 +233,7 @@ async function unserved(url: string, token: string): Promise<string | undefined>
 }
 
 /** What is not serving; undefined when all is. */
-export async function closedParts(house: House, sinceMs: number): Promise<string | undefined> {
+async function closedParts(house: House, sinceMs: number): Promise<string | undefined> {
   try {
     const row = await house.withPostgres(
       async (client) => (await client.query<ServingRow>(servingQuery, [sinceMs])).rows[0],

@@ -24,7 +24,7 @@ import { hotMembers, type Tenant } from './house.ts';
 import type { Attempt, Shown } from './judge/evidence.ts';
 import { createRandom, type Random } from './random.ts';
 
-export interface LoadOptions {
+interface LoadOptions {
   readonly urls: readonly string[];
   readonly tenant: Tenant;
   readonly seed: number;

@@ -15,7 +15,7 @@ async function mustRun(file: string, args: readonly string[]): Promise<string> {
   return ended.stdout.trim();
 }
 
-export interface Revision {
+interface Revision {
   readonly commit: string;
   readonly root: string;
 }

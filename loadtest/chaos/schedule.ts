@@ -5,7 +5,7 @@
  */
 import { createRandom, type Random, shuffled } from './random.ts';
 
-export interface Moment {
+interface Moment {
   readonly fault: string;
   /** Calm before it. */
   readonly pauseMs: number;

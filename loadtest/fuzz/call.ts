@@ -2,7 +2,7 @@
 import type { Chance } from './chance.ts';
 import { type Grammar, hostileText, type Known, type Schema } from './grammar.ts';
 
-export interface Operation {
+interface Operation {
   readonly method: string;
   /** `/v1/holds/{id}/capture` */
   readonly template: string;

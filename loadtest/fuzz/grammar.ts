@@ -64,7 +64,7 @@ export function hostileText(chance: Chance): string {
 }
 
 /** A value that nobody asked for. */
-export function hostile(chance: Chance): unknown {
+function hostile(chance: Chance): unknown {
   return chance.oneIn(2) ? chance.pick(hostileTexts) : chance.pick(hostileValues);
 }
 

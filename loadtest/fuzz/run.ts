@@ -14,7 +14,7 @@ import type { FuzzEngine } from './engine.ts';
 import { grammarOf, type Schema } from './grammar.ts';
 import { type Finding, type FuzzAnswer, faultOf, idsIn, lineOf } from './judge.ts';
 
-export interface FuzzSettings {
+interface FuzzSettings {
   readonly seed: number;
   readonly seconds: number;
   /** Ends after so many steps, whatever the time. */

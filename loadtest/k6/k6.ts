@@ -9,7 +9,7 @@ import { endProcess, environmentWith, run } from '#src/platform/local/processes.
 import type { Surroundings } from '../contestant.ts';
 
 /** The version that is built or pulled; one that is on the PATH is taken as it is. */
-export const k6Version = '1.8.1';
+const k6Version = '1.8.1';
 const askMsMax = 20_000;
 /** k6 compiles some 1,500 packages: three minutes on two quiet cores, more than ten on busy ones. */
 const buildMsMax = 30 * 60_000;
@@ -112,7 +112,7 @@ export async function findK6(around: Around): Promise<K6> {
   return found;
 }
 
-export interface K6Run {
+interface K6Run {
   readonly script: string;
   /** Folder of the scripts. */
   readonly folder: string;

@@ -12,7 +12,7 @@ interface Scenario {
 }
 
 /** Rates that two cores carry with k6 on the same two. */
-export const scenarios = {
+const scenarios = {
   accrual: {
     script: 'k6/accrual.js',
     title: 'receipts from tills, at `journal`',
@@ -50,7 +50,7 @@ export const scenarios = {
   },
 } as const satisfies Record<string, Scenario>;
 
-export type ScenarioName = keyof typeof scenarios;
+type ScenarioName = keyof typeof scenarios;
 
 /** An API and the keys that it knows. */
 export interface Access {

@@ -13,7 +13,7 @@ const summarySchema = z.looseObject({
 });
 
 /** Figures of one kind of call (`kind:accrual`) or one part of the run (`part:spike`). */
-export interface Selection {
+interface Selection {
   readonly name: string;
   readonly accepted: number;
   readonly p50Ms: number;

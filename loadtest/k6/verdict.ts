@@ -40,7 +40,7 @@ function hasGrown(first: number, last: number, noise: number): boolean {
 }
 
 /** What the last quarter of a soak has more of than the first. */
-export function growthOf({ selections }: Figures): string[] {
+function growthOf({ selections }: Figures): string[] {
   const first = selections[0];
   const last = selections.at(-1);
   if (!first || !last || selections.some(({ accepted }) => accepted === 0))

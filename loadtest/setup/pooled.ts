@@ -9,7 +9,7 @@ import {
 import { bestPoolSize } from './pool-size.ts';
 import { openDatabase } from './postgres.ts';
 
-export interface Pooled {
+interface Pooled {
   readonly contestant: Contestant;
   /** The database's folder, and the file of its tables. */
   readonly database: string;

@@ -19,12 +19,12 @@ import { type NodeSaying, ownersAmong, parseOwnLine, slotOfKey, slotsMax } from 
 import { withRedis } from './with-redis.ts';
 
 /** Where others are told to reach a node: ports of proxies in front of it, for instance. */
-export interface Announced {
+interface Announced {
   readonly port: number;
   readonly busPort: number;
 }
 
-export interface ClusterOptions extends LocalOptions {
+interface ClusterOptions extends LocalOptions {
   readonly maxmemoryMb?: number;
   /** After so long without an answer a node counts as failed. */
   readonly nodeTimeoutMs?: number;

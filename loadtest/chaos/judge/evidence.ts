@@ -3,7 +3,7 @@
  * these are the shapes of its tables and answers, written down a second time on purpose.
  */
 
-export type Level = 'journal' | 'ledger';
+type Level = 'journal' | 'ledger';
 
 export interface Figures {
   readonly available: number;
@@ -66,7 +66,7 @@ export interface EffectText {
   readonly expiresAt?: number;
 }
 
-export interface RequestText {
+interface RequestText {
   readonly body?: {
     readonly purchase?: { readonly lines: readonly { readonly amount: number }[] };
     readonly grant?: { readonly points: number };

@@ -17,7 +17,7 @@ export function referenceKeyIn(program: number, { client, kind, reference }: Att
   return reference.slice(0, 8) + reference.slice(9, 13) + digest.slice(0, 20);
 }
 
-export interface Promises {
+interface Promises {
   readonly findings: Finding[];
   readonly acknowledged: number;
   readonly unknown: number;

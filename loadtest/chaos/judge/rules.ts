@@ -6,7 +6,7 @@ import type { BookRecord, Books, Charge, Finding } from './evidence.ts';
 import { placeOf } from './replay.ts';
 
 /** The program of the load: one point for each whole hundred minor units. */
-export const minorUnitsPerPoint = 100;
+const minorUnitsPerPoint = 100;
 
 export function pointsOn(record: BookRecord, account: string): number {
   let sum = 0;
