@@ -2,13 +2,11 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
 import { largestSample } from '#src/earning/demo/metrics.ts';
 import { apiClient, readProgram } from '#src/earning/import/client.ts';
 import { logTail, run } from '#src/platform/local/processes.ts';
 import type { Surroundings } from '../contestant.ts';
-import { openStand } from '../setup/stand.ts';
-import { withPostgres } from '../setup/with-postgres.ts';
+import { countBooked, openStand } from '../setup/stand.ts';
 import type { Access } from './options.ts';
 import type { AuditResult, Drain } from './verdict.ts';
 
@@ -63,10 +61,7 @@ async function auditOf(
   return code === 1 ? 'findings' : 'failed';
 }
 
-async function countBooked(client: pg.Client): Promise<number> {
-  const sql = `select count(*)::int as count from operation where kind in ('accrual', 'redemption', 'hold', 'capture')`;
-  return (await client.query<{ count: number }>(sql)).rows[0]!.count;
-}
+const movements = ['accrual', 'redemption', 'hold', 'capture'];
 
 /** Starts stores, one API, one ledger writer and upkeep, all as shipped, with the sample program. */
 export async function ownInstallation(around: Surroundings): Promise<Target> {
@@ -79,7 +74,7 @@ export async function ownInstallation(around: Surroundings): Promise<Target> {
   return {
     access: { url: `http://127.0.0.1:${port}`, key: 'demo-pos', checkoutKey: 'demo-checkout' },
     drain: (secondsMax, hurry) => untilNothing(async () => (await lag.read()).records, 0, secondsMax, hurry),
-    booked: () => withPostgres(postgres.url, countBooked, 60_000),
+    booked: () => countBooked(postgres.url, ...movements),
     audit: (abort) => auditOf(around, env, abort),
     unchecked: [],
     stop: () => standing.stop(),

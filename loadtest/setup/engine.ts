@@ -3,7 +3,6 @@
  * with its keys. The processes are stopped and started for every round; the data stays.
  */
 import { join } from 'node:path';
-import type pg from 'pg';
 import type { Contestant, Stage, Standing, Surroundings } from '../contestant.ts';
 import { drained } from '../lag.ts';
 import {
@@ -17,13 +16,7 @@ import {
   redemption,
 } from '../requests.ts';
 import { meet, populate } from './members.ts';
-import { inJournal, openStand } from './stand.ts';
-import { withPostgres } from './with-postgres.ts';
-
-async function countAccruals(client: pg.Client): Promise<number> {
-  const sql = `select count(*)::int as count from operation where kind = 'accrual'`;
-  return (await client.query<{ count: number }>(sql)).rows[0]!.count;
-}
+import { countBooked, inJournal, openStand } from './stand.ts';
 
 /** How the one installation of all of the service's contestants is started. */
 function startOf(around: Surroundings): () => Promise<Standing> {
@@ -42,7 +35,7 @@ function startOf(around: Surroundings): () => Promise<Standing> {
     const started = stack.move();
     return {
       ...standing,
-      stored: () => withPostgres(installation.postgres.url, countAccruals, 60_000),
+      stored: () => countBooked(installation.postgres.url, 'accrual'),
       stop: () => started.disposeAsync(),
     };
   };

@@ -1,8 +1,10 @@
 /** An installation of this service that stands and can be loaded like a contestant. */
+import type pg from 'pg';
 import type { Contestant, Standing, Surroundings } from '../contestant.ts';
 import { type Lag, watchLag } from '../lag.ts';
 import { only } from '../requests.ts';
 import { type Installation, openInstallation } from './installation.ts';
+import { withPostgres } from './with-postgres.ts';
 
 export interface Stand {
   readonly installation: Installation;
@@ -20,6 +22,13 @@ export async function openStand(around: Surroundings, dataDir: string): Promise<
   const opened = stack.move();
   const processes = { api: api.pid, writer: writers[0]!.pid, redis: redis.pid, postgres: postgres.pid };
   return { installation, standing: { port, processes, lag, stop: () => opened.disposeAsync() } };
+}
+
+/** How many operations of these kinds the books hold. */
+export async function countBooked(databaseUrl: string, ...kinds: readonly string[]): Promise<number> {
+  const sql = 'select count(*)::int as count from operation where kind = any($1)';
+  const count = (client: pg.Client) => client.query<{ count: number }>(sql, [kinds]);
+  return (await withPostgres(databaseUrl, count, 60_000)).rows[0]!.count;
 }
 
 /** How durable an accrual is that asks for nothing more. */
