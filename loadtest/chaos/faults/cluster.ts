@@ -10,9 +10,8 @@ import type { RedisNode } from '../house-redis.ts';
 import { isStopped } from '../member-process.ts';
 import type { Random } from '../random.ts';
 import { differing, kill, lastIdsOf, whileBooksAreBehind } from './destroying.ts';
-import { type Bite, type Fault, type Stage, seen } from './fault.ts';
+import { type Bite, type Fault, momentary, type Stage, seen } from './fault.ts';
 
-const healed = async (): Promise<void> => undefined;
 /** The node timeout is two seconds; a vote, and another one where the first was lost, take some more. */
 const failoverMsMax = 30_000;
 
@@ -93,7 +92,7 @@ const cleanFailover: Fault = {
     const pair = await pairOf(stage);
     const { replica, master } = pair;
     await failOver(pair);
-    return { evidence: `${replica.name} is the master instead of ${master.name}`, holdMs: 0, heal: healed };
+    return momentary(`${replica.name} is the master instead of ${master.name}`);
   },
 };
 
@@ -140,7 +139,7 @@ const takeover: Fault = {
   needs: 'a cluster',
   async inject(stage) {
     const evidence = await takeOver(stage, await pairOf(stage));
-    return { evidence, holdMs: 0, heal: healed };
+    return momentary(evidence);
   },
 };
 
@@ -156,7 +155,7 @@ const thereAndBack: Fault = {
     await cluster.whole(failoverMsMax);
     await delay(stage.random.whole(0, 1_500));
     await failOver({ cluster, master: replica, replica: master });
-    return { evidence: `${there}; and back`, holdMs: 0, heal: healed };
+    return momentary(`${there}; and back`);
   },
 };
 

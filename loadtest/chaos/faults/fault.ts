@@ -38,3 +38,8 @@ export class NoBite extends Error {}
 export function seen(isThere: boolean, what: string): void {
   if (!isThere) throw new NoBite(`not seen: ${what}`);
 }
+
+/** The bite of what was over when it was seen: it neither stays nor is healed. */
+export function momentary(evidence: string): Bite {
+  return { evidence, holdMs: 0, heal: async () => undefined };
+}

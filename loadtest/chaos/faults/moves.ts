@@ -5,7 +5,7 @@ import { type House, shardCount } from '../house.ts';
 import type { RedisNode } from '../house-redis.ts';
 import type { Random } from '../random.ts';
 import { kill } from './destroying.ts';
-import { type Fault, type Stage, seen } from './fault.ts';
+import { type Fault, momentary, type Stage, seen } from './fault.ts';
 
 const moveMs = 60_000;
 
@@ -40,11 +40,7 @@ const moved: Fault = {
     const { shard, source, target } = move;
     const owner = (await stage.house.redis.byShard())[shard]!;
     seen(owner.name === target.name, `${target.name} decides for shard ${shard}`);
-    return {
-      evidence: `shard ${shard} went from ${source.name} to ${target.name}`,
-      holdMs: 0,
-      heal: async () => undefined,
-    };
+    return momentary(`shard ${shard} went from ${source.name} to ${target.name}`);
   },
 };
 

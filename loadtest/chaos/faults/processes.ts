@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '#src/platform/local/processes.ts';
 import { type House, severalApi, untilServing } from '../house.ts';
 import { childrenOf, isStopped, type MemberProcess, processState, type Role } from '../member-process.ts';
-import { type Bite, type Fault, seen } from './fault.ts';
+import { type Bite, type Fault, momentary, seen } from './fault.ts';
 
 async function isDead(member: MemberProcess): Promise<boolean> {
   const state = await processState(member.pid());
@@ -83,6 +83,11 @@ function livingWriters(house: House): Promise<number> {
   });
 }
 
+async function bothHoldShards(house: House): Promise<void> {
+  const both = await waitUntil(async () => (await livingWriters(house)) === 2, 10_000, 50);
+  seen(both, 'both writers hold shards');
+}
+
 async function stopUntilReplaced(house: House, victim: MemberProcess, how: string): Promise<Bite> {
   seen(await isStopped(victim.pid()), `${victim.name} is stopped`);
   const heal = async () => victim.signal('SIGCONT');
@@ -99,10 +104,7 @@ const stopWriterIdle: Fault = {
   does: 'SIGSTOP of a writer that has nothing to do, past its lease, then SIGCONT',
   async inject({ house, load, random }) {
     const victim = random.pick(house.of('writer'));
-    seen(
-      await waitUntil(async () => (await livingWriters(house)) === 2, 10_000, 50),
-      'both writers hold shards',
-    );
+    await bothHoldShards(house);
     await load.pause();
     try {
       await untilServing(house, Date.now(), 20_000);
@@ -119,10 +121,7 @@ const stopWriterInCopy: Fault = {
   does: 'SIGSTOP of a writer inside COPY, past its lease, then SIGCONT',
   async inject({ house, random }) {
     const victim = random.pick(house.of('writer'));
-    seen(
-      await waitUntil(async () => (await livingWriters(house)) === 2, 10_000, 50),
-      'both writers hold shards',
-    );
+    await bothHoldShards(house);
     let isCaught = false;
     victim.postgresLink.onRequest('copy operation', 'comes', () => {
       victim.signal('SIGSTOP');
@@ -158,7 +157,7 @@ const rollingRestart: Fault = {
     }
     const clean = ends.every((end) => end.endsWith('exit code 0'));
     seen(clean, `every process ended with exit code 0: ${ends.join(', ')}`);
-    return { evidence: ends.join(', '), holdMs: 0, heal: async () => undefined };
+    return momentary(ends.join(', '));
   },
 };
 

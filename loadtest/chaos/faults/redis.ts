@@ -6,9 +6,7 @@ import { keys } from '#src/wallet/keys.ts';
 import { shardCount } from '../house.ts';
 import { isStopped } from '../member-process.ts';
 import { kill, whileBooksAreBehind } from './destroying.ts';
-import { type Fault, seen } from './fault.ts';
-
-const healed = async (): Promise<void> => undefined;
+import { type Fault, momentary, seen } from './fault.ts';
 
 const killed: Fault = {
   name: 'kill-redis',
@@ -50,7 +48,7 @@ const flapping: Fault = {
       await node.start();
       await delay(random.whole(50, 900));
     }
-    return { evidence: `${node.name} died as ${pids.join(', ')}`, holdMs: 0, heal: healed };
+    return momentary(`${node.name} died as ${pids.join(', ')}`);
   },
 };
 
@@ -65,7 +63,7 @@ const scriptFlush: Fault = {
       return scriptsKept(redis);
     });
     seen(after < before, 'Redis forgot its scripts');
-    return { evidence: `${node.name}: ${before} scripts before, ${after} after`, holdMs: 0, heal: healed };
+    return momentary(`${node.name}: ${before} scripts before, ${after} after`);
   },
 };
 
@@ -87,7 +85,7 @@ const flushAll: Fault = {
       });
     const [before, after] = await whileBooksAreBehind(house, random, flush);
     seen(before > 0 && after < before, 'Redis is empty');
-    return { evidence: `${node.name}: ${before} keys before, ${after} after`, holdMs: 0, heal: healed };
+    return momentary(`${node.name}: ${before} keys before, ${after} after`);
   },
 };
 
@@ -101,7 +99,7 @@ const journalDeleted: Fault = {
     const destroy = () => house.withRedis(node, (redis) => redis.del(keys.journal(shard)));
     const deleted = await whileBooksAreBehind(house, random, destroy);
     seen(deleted === 1, 'there was a journal to delete');
-    return { evidence: `the journal of shard ${shard} is gone`, holdMs: 0, heal: healed };
+    return momentary(`the journal of shard ${shard} is gone`);
   },
 };
 
@@ -142,7 +140,7 @@ const stutter: Fault = {
       await delay(random.whole(50, 400));
     }
     seen(pauses > 0, 'Redis stood still');
-    return { evidence: `${node.name} (${pid}) stood still ${pauses} times`, holdMs: 0, heal: healed };
+    return momentary(`${node.name} (${pid}) stood still ${pauses} times`);
   },
 };
 

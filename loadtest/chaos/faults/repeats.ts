@@ -12,7 +12,7 @@ import type { Draft } from '../client.ts';
 import { type House, shardCount } from '../house.ts';
 import type { Attempt } from '../judge/evidence.ts';
 import { shuffled } from '../random.ts';
-import { type Fault, seen } from './fault.ts';
+import { type Fault, momentary, seen } from './fault.ts';
 
 interface Repeatable {
   readonly attempt: Attempt;
@@ -66,7 +66,7 @@ function repeated(condition: Condition): Fault {
         if (of.attempt.told.length > told) repeats += 1;
       }
       seen(repeats > 0, `a reference that could be repeated to a member that is ${condition}`);
-      return { evidence: `${repeats} references were repeated`, holdMs: 0, heal: async () => undefined };
+      return momentary(`${repeats} references were repeated`);
     },
   };
 }

@@ -14,7 +14,7 @@ import { maxmemoryMb, type RedisNode } from '../house-redis.ts';
 import { type Link, startProxy } from '../proxy.ts';
 import type { Random } from '../random.ts';
 import { differing, kill, lastIdsOf } from './destroying.ts';
-import { type Fault, seen } from './fault.ts';
+import { type Fault, momentary, seen } from './fault.ts';
 
 const shards = Array.from({ length: shardCount }, (_, shard) => shard);
 
@@ -74,11 +74,7 @@ const staleReplica: Fault = {
     house.redis.replace(server, dataDir);
     const missed = differing(ahead, behind);
     seen(missed > 0, 'the replica was behind');
-    return {
-      evidence: `promoted; behind in ${missed} of ${shardCount} shards`,
-      holdMs: 0,
-      heal: async () => undefined,
-    };
+    return momentary(`promoted; behind in ${missed} of ${shardCount} shards`);
   },
 };
 
@@ -107,11 +103,7 @@ const resynced: Fault = {
       });
       const missed = differing(ahead, behind);
       seen(missed > 0, 'the replica was behind');
-      return {
-        evidence: `resynchronised; behind in ${missed} of ${shardCount} shards`,
-        holdMs: 0,
-        heal: async () => undefined,
-      };
+      return momentary(`resynchronised; behind in ${missed} of ${shardCount} shards`);
     } finally {
       await link.close();
       await server.stop();
