@@ -3,14 +3,13 @@
  * again from the start, so that a slow minute falls on all. What is compared are ratios; requests a second are only true
  * for this machine. A mark that is missed is printed as missed and changes no exit code: the figures are for people.
  */
-import { readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
-import { logTail } from '#src/platform/local/processes.ts';
 import { measureBytes } from './bytes.ts';
 import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
+import { interruption, runToEnd } from './command.ts';
 import type { Stage, Surroundings } from './contestant.ts';
 import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
@@ -19,7 +18,7 @@ import type { Entry } from './marks.ts';
 import { measureRecovery } from './recovery.ts';
 import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
-import { cacheDir, checkout, makeRunFolder, removeFolder } from './run-folder.ts';
+import { cacheDir, checkout, logTails, makeRunFolder, removeFolder } from './run-folder.ts';
 import { echoes } from './setup/echo.ts';
 import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
@@ -172,12 +171,9 @@ async function measureApart(apart: Apart, options: Options, around: Surroundings
   if (options.jsonPath && figures) await writeFile(options.jsonPath, `${JSON.stringify(figures, null, 2)}\n`);
 }
 
-async function main(): Promise<void> {
+async function main(): Promise<number> {
   const options = optionsOf(process.argv.slice(2));
-  const interrupt = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
-  }
+  const abort = interruption();
   const folder = await makeRunFolder('bench');
   try {
     const around: Surroundings = {
@@ -188,7 +184,7 @@ async function main(): Promise<void> {
       // Trying all takes a fifth of the two minutes; with 20 the usual design was fastest on a quiet machine.
       ...(options.isQuick ? { poolSizes: [20] as const } : {}),
       apiProcesses: options.apiProcesses,
-      abort: interrupt.signal,
+      abort,
       print,
     };
     const all = stagesOf(around);
@@ -202,23 +198,15 @@ async function main(): Promise<void> {
       );
     else if (options.apart) await measureApart(options.apart, options, around);
     else await bench(options, chosenOf(all, options), around);
+    return 0;
   } catch (error) {
     // What waits ends with an error of its own; the interrupt is what a person wants to read.
-    interrupt.signal.throwIfAborted();
-    for (const name of (await readdir(folder)).filter((file) => file.endsWith('.log'))) {
-      const tail = (await logTail(join(folder, name))).split('\n').slice(-5).join('\n');
-      if (tail !== '') print(`The end of ${name}:\n${tail}`);
-    }
+    abort.throwIfAborted();
+    for (const tail of await logTails(folder)) print(tail);
     throw error;
   } finally {
     await removeFolder(folder);
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  const isUsage = error instanceof UsageFault || (error instanceof TypeError && 'code' in error);
-  print(error instanceof Error ? (isUsage ? error.message : (error.stack ?? error.message)) : String(error));
-  process.exitCode = 1;
-}
+await runToEnd(main, 1);

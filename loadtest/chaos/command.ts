@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { endRunning } from '#src/platform/local/processes.ts';
+import { interruption, runToEnd } from '../command.ts';
 import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { type Broken, brokenBuilds, buildBroken } from './broken.ts';
 import { faults, faultsFor } from './faults/all.ts';
@@ -125,10 +126,6 @@ function withNeed({ name, does, needs }: Fault): { name: string; does: string } 
 }
 
 async function chaos(options: Options, folder: string): Promise<number> {
-  const interrupt = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => interrupt.abort(new UsageFault(`Ended by ${signal}.`)));
-  }
   const { seconds, seed, faults: names, callers, isCluster } = options;
   const run: ChaosOptions = {
     seconds,
@@ -139,7 +136,7 @@ async function chaos(options: Options, folder: string): Promise<number> {
     folder,
     cacheDir,
     ...(await treesOf(options, folder)),
-    abort: interrupt.signal,
+    abort: interruption(),
     print,
   };
   print(`seed ${seed}, ${seconds} s, data and logs in ${folder}`);
@@ -171,10 +168,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const isUsage = error instanceof UsageFault || (error instanceof TypeError && 'code' in error);
-  print(error instanceof Error ? (isUsage ? error.message : (error.stack ?? error.message)) : String(error));
-  process.exitCode = 2;
-}
+await runToEnd(main, 2);

@@ -1,6 +1,7 @@
 /** `npm run fuzz`: throws valid, broken and random calls at a service of its own and judges answers and books. */
 import { parseArgs } from 'node:util';
-import { print } from '#src/platform/command.ts';
+import { print, UsageFault } from '#src/platform/command.ts';
+import { interruption, runToEnd } from '../command.ts';
 import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { startFuzzEngine } from './engine.ts';
 import { fuzz } from './run.ts';
@@ -21,7 +22,7 @@ The last line is one JSON object; exit 1 on any finding.
 
 function wholeNumber(text: string | undefined, otherwise: number, name: string): number {
   if (text === undefined) return otherwise;
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name} takes a whole number`);
+  if (!/^\d{1,9}$/.test(text)) throw new UsageFault(`--${name} takes a whole number`);
   return Number(text);
 }
 
@@ -44,8 +45,7 @@ async function main(): Promise<number> {
     seed: wholeNumber(values.seed, 1, 'seed'),
     stepsMax: wholeNumber(values.steps, 1_000_000_000, 'steps'),
   };
-  const interrupt = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
+  const abort = interruption();
   const folder = await makeRunFolder('fuzz');
   try {
     const surroundings = {
@@ -53,12 +53,12 @@ async function main(): Promise<number> {
       checkout,
       cacheDir,
       members: 0,
-      abort: interrupt.signal,
+      abort,
       print,
     };
     const engine = await startFuzzEngine(surroundings, values.cluster === true);
     try {
-      const report = await fuzz(engine, settings, interrupt.signal);
+      const report = await fuzz(engine, settings, abort);
       for (const { step, what, call } of report.findings) print(`step ${step}: ${what}\n  ${call}`);
       print(JSON.stringify(report));
       return report.findings.length === 0 ? 0 : 1;
@@ -70,9 +70,4 @@ async function main(): Promise<number> {
   }
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  print(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  process.exitCode = 2;
-}
+await runToEnd(main, 2);

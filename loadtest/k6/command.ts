@@ -9,12 +9,12 @@ import { fileURLToPath } from 'node:url';
 import { apiClient } from '#src/earning/import/client.ts';
 import { print, runCommand, typed } from '#src/platform/command.ts';
 import { machine } from '../machine.ts';
-import { cacheDir, checkout, makeRunFolder, removeFolder } from '../run-folder.ts';
+import { cacheDir, checkout, logTails, makeRunFolder, removeFolder } from '../run-folder.ts';
 import { findK6, type K6, runK6 } from './k6.ts';
 import { enrolMembers, memberPrefix } from './members.ts';
 import { help, type Options, optionsOf } from './options.ts';
 import { figuresOf } from './summary.ts';
-import { logTails, ownInstallation, runningApi, type Target } from './target.ts';
+import { ownInstallation, runningApi, type Target } from './target.ts';
 import { type Aftermath, exitCodeOf, type Run, reportLine, reportText } from './verdict.ts';
 
 const loadtestFolder = fileURLToPath(new URL('../', import.meta.url));

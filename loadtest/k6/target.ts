@@ -1,10 +1,9 @@
 /** Whom a load test calls: an installation of its own, or a service that runs already; and what can be asked of it after. */
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { largestSample } from '#src/earning/demo/metrics.ts';
 import { apiClient, readProgram } from '#src/earning/import/client.ts';
-import { logTail, run } from '#src/platform/local/processes.ts';
+import { run } from '#src/platform/local/processes.ts';
 import type { Surroundings } from '../contestant.ts';
 import { countBooked, openStand } from '../setup/stand.ts';
 import type { Access } from './options.ts';
@@ -105,13 +104,4 @@ export async function runningApi(access: Access): Promise<Target> {
     ],
     stop: async () => undefined,
   };
-}
-
-/** The ends of the logs of an installation, for a run that failed. */
-export async function logTails(folder: string): Promise<string[]> {
-  const logs = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.log'));
-  const tails = await Promise.all(
-    logs.map(async (name) => [name, (await logTail(join(folder, name))).split('\n').slice(-5).join('\n')]),
-  );
-  return tails.flatMap(([name, tail]) => (tail === '' ? [] : [`The end of ${name}:\n${tail}`]));
 }
