@@ -7,7 +7,7 @@ import { type MemberNumber, newOperation } from '#src/values.ts';
 const dueOfLive = `
   select number from (
     select l.member as number from lot l join member m on m.number = l.member
-      where m.program = $1 and l.points > 0 and l.expires_at > 0 and l.expires_at <= $2
+      where m.program = $1 and l.is_open and l.expires_at > 0 and l.expires_at <= $2
     union
     select h.member from hold h join member m on m.number = h.member
       where m.program = $1 and h.status = 'held' and h.expires_at <= $2) due
@@ -16,7 +16,7 @@ const dueOfLive = `
 /** A test program's clock may stand years ahead: by time all lots of live programs would be due, so its members lead. */
 const dueOfTest = `
   select m.number from member m where m.program = $1 and (
-    exists (select from lot l where l.member = m.number and l.points > 0 and l.expires_at > 0 and l.expires_at <= $2)
+    exists (select from lot l where l.member = m.number and l.is_open and l.expires_at > 0 and l.expires_at <= $2)
     or exists (select from hold h where h.member = m.number and h.status = 'held' and h.expires_at <= $2))
   limit $3`;
 

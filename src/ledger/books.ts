@@ -2,11 +2,10 @@
  * Writes a turn's postings to PostgreSQL inside the caller's database transaction. Rows go in by COPY, balances as one
  * aggregated row an account (measured: COPY 165,000 rows/s, multi-row VALUES 54,000, see research/ledger.md).
  */
-import { once } from 'node:events';
 import type pg from 'pg';
-import { from as copyFrom } from 'pg-copy-streams';
-import type { Posting } from './postings.ts';
+import type { BalanceDelta, LotDelta, Posting } from './postings.ts';
 import { balanceDeltas, debtDeltas, holdChanges, lotDeltas } from './postings.ts';
+import type { Statements } from './statements.ts';
 
 /** The postings of one shard, dense and in order. */
 export interface ShardBatch {
@@ -35,14 +34,9 @@ function instant(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Above any turn; a COPY has no timeout of its own. */
-const copyMs = 15_000;
-
-async function copy(tx: pg.ClientBase, target: string, rows: readonly Buffer[]): Promise<void> {
-  const stream = tx.query(copyFrom(`copy ${target} from stdin`));
-  const finished = once(stream, 'finish', { signal: AbortSignal.timeout(copyMs) });
-  stream.end(Buffer.concat(rows));
-  await finished;
+/** Numbers as PostgreSQL writes an array. `pg` looks for quotes in each of them, which was 13 % of a writer's time. */
+function list(numbers: readonly (number | bigint)[]): string {
+  return `{${numbers.join(',')}}`;
 }
 
 /** Whether PostgreSQL refused a turn because a reference of it stands in the books already. */
@@ -55,32 +49,40 @@ export function isReferenceUsed(error: unknown): boolean {
 }
 
 /**
- * Of a million turns hardly one holds a reference that was used, so all are inserted as if they were new: `on conflict`
- * would insert each row speculatively, 5.3 µs of PostgreSQL a row instead of 3.4 (and 218 bytes of its log instead of 170).
- * A turn that is refused for it (`isReferenceUsed`) is written again with `mayBeUsed`.
+ * Of a million turns hardly one holds a reference that was used, so all go in as if they were new: `on conflict` would
+ * insert each row speculatively, 5.3 µs of PostgreSQL a row instead of 3.4 (and 218 bytes of its log instead of 170).
+ * A turn that is refused for it (`isReferenceUsed`) is written again, with the answer of this.
  */
-async function insertReferences(
+export async function usedReferences(
   tx: pg.ClientBase,
-  postings: readonly Posting[],
-  mayBeUsed: boolean,
-): Promise<Map<string, string>> {
-  const keyed = postings.filter(({ record }) => record.referenceKey !== '');
-  if (keyed.length === 0) return new Map();
-  const keys = keyed.map(({ record }) => record.referenceKey);
-  const operations = keyed.map(({ record }) => record.operation);
-  const text =
-    'insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[])';
-  if (!mayBeUsed) {
-    await tx.query({ name: 'references', text, values: [keys, operations] });
-    return new Map();
-  }
-  await tx.query(`${text} on conflict do nothing`, [keys, operations]);
+  batches: readonly ShardBatch[],
+): Promise<ReadonlyMap<string, string>> {
+  const keyed = batches.flatMap(({ postings }) => postings.filter(hasReference));
+  const values = [
+    keyed.map(({ record }) => record.referenceKey),
+    keyed.map(({ record }) => record.operation),
+  ];
+  await tx.query(
+    'insert into reference (reference_key, operation) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing',
+    values,
+  );
   const found = await tx.query<{ operation: string; first: string }>(
     `select replace(k.operation::text, '-', '') as operation, replace(r.operation::text, '-', '') as first
      from unnest($1::uuid[], $2::uuid[]) as k(reference_key, operation) join reference r using (reference_key) where r.operation <> k.operation`,
-    [keys, operations],
+    values,
   );
   return new Map(found.rows.map((row) => [row.operation, row.first]));
+}
+
+function hasReference({ record }: Posting): boolean {
+  return record.referenceKey !== '';
+}
+
+function referenceRows({ postings }: ShardBatch): Buffer {
+  let rows = '';
+  for (const { record } of postings)
+    if (record.referenceKey !== '') rows += `${cell(record.referenceKey)}\t${record.operation}\n`;
+  return Buffer.from(rows);
 }
 
 function operationRows({ shard, postings }: ShardBatch, conflicts?: ReadonlyMap<string, string>): Buffer {
@@ -105,80 +107,84 @@ function entryRows({ shard, postings }: ShardBatch): Buffer {
   return Buffer.from(rows);
 }
 
-interface Rows {
-  readonly operations: Buffer;
-  readonly entries: Buffer;
+/** Makes something of a batch once, so that it can be made before PostgreSQL waits for it. */
+function once<T>(make: (batch: ShardBatch) => T): (batch: ShardBatch) => T {
+  const made = new WeakMap<readonly Posting[], T>();
+  return (batch) => {
+    const found = made.get(batch.postings) ?? make(batch);
+    made.set(batch.postings, found);
+    return found;
+  };
 }
 
-const prepared = new WeakMap<readonly Posting[], Rows>();
-
-/** A batch's rows in COPY's format. Made once, so that they can be made before PostgreSQL waits for them. */
-export function rowsOf(batch: ShardBatch): Rows {
-  let rows = prepared.get(batch.postings);
-  if (!rows) {
-    rows = { operations: operationRows(batch), entries: entryRows(batch) };
-    prepared.set(batch.postings, rows);
-  }
-  return rows;
-}
-
-async function upsertLots(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
-  const deltas = lotDeltas(postings).sort(
+const operationsOf = once((batch) => ({ references: referenceRows(batch), rows: operationRows(batch) }));
+const changesOf = once((batch) => ({
+  entries: entryRows(batch),
+  lots: lotDeltas(batch.postings).sort(
     (a, b) => a.member - b.member || a.currency - b.currency || a.lot - b.lot,
-  );
+  ),
+  balances: balanceDeltas(batch.shard, batch.postings),
+}));
+
+/** Makes a batch's rows and sums before they are written. */
+export function prepare(batch: ShardBatch): void {
+  operationsOf(batch);
+  changesOf(batch);
+}
+
+function upsertLots(tx: Statements, deltas: readonly LotDelta[]): void {
   if (deltas.length === 0) return;
-  await tx.query({
-    name: 'lots',
-    text: `insert into lot (member, currency, lot, points, party, expires_at, available_at)
+  tx.send(
+    `insert into lot (member, currency, lot, points, party, expires_at, available_at)
      select * from unnest($1::bigint[], $2::smallint[], $3::int[], $4::bigint[], $5::int[], $6::bigint[], $7::bigint[])
      on conflict (member, currency, lot) do update set points = lot.points + excluded.points`,
-    values: [
-      deltas.map((d) => d.member),
-      deltas.map((d) => d.currency),
-      deltas.map((d) => d.lot),
-      deltas.map((d) => d.points),
-      deltas.map((d) => d.party),
-      deltas.map((d) => d.expiresAt),
-      deltas.map((d) => d.availableAt),
+    [
+      list(deltas.map((d) => d.member)),
+      list(deltas.map((d) => d.currency)),
+      list(deltas.map((d) => d.lot)),
+      list(deltas.map((d) => d.points)),
+      list(deltas.map((d) => d.party)),
+      list(deltas.map((d) => d.expiresAt)),
+      list(deltas.map((d) => d.availableAt)),
     ],
-  });
+    'lots',
+  );
 }
 
-async function upsertBalances(tx: pg.ClientBase, batches: readonly ShardBatch[]): Promise<void> {
-  const deltas = batches.flatMap(({ shard, postings }) => balanceDeltas(shard, postings));
+function upsertBalances(tx: Statements, deltas: readonly BalanceDelta[]): void {
   if (deltas.length === 0) return;
-  await tx.query({
-    name: 'balances',
-    text: `insert into account_balance (shard, program, currency, account, party, points)
+  tx.send(
+    `insert into account_balance (shard, program, currency, account, party, points)
      select * from unnest($1::smallint[], $2::int[], $3::smallint[], $4::account[], $5::int[], $6::numeric[])
      on conflict (shard, program, currency, account, party) do update set points = account_balance.points + excluded.points`,
-    values: [
-      deltas.map((d) => d.shard),
-      deltas.map((d) => d.program),
-      deltas.map((d) => d.currency),
+    [
+      list(deltas.map((d) => d.shard)),
+      list(deltas.map((d) => d.program)),
+      list(deltas.map((d) => d.currency)),
       deltas.map((d) => d.account),
-      deltas.map((d) => d.party),
-      deltas.map((d) => d.points),
+      list(deltas.map((d) => d.party)),
+      list(deltas.map((d) => d.points)),
     ],
-  });
+    'balances',
+  );
 }
 
-async function upsertDebts(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
+function upsertDebts(tx: Statements, postings: readonly Posting[]): void {
   const deltas = debtDeltas(postings);
   if (deltas.length === 0) return;
-  await tx.query(
+  tx.send(
     `insert into debt (member, currency, points) select * from unnest($1::bigint[], $2::smallint[], $3::bigint[])
      on conflict (member, currency) do update set points = debt.points + excluded.points`,
     [deltas.map((d) => d.member), deltas.map((d) => d.currency), deltas.map((d) => d.points)],
   );
 }
 
-async function writeHolds(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
+function writeHolds(tx: Statements, postings: readonly Posting[]): void {
   const changes = postings.flatMap(holdChanges);
   const opened = changes.filter((change) => change.status === 'held');
   const resolved = changes.filter((change) => change.status !== 'held');
   if (opened.length > 0) {
-    await tx.query(
+    tx.send(
       `insert into hold (hold, member, status, expires_at, lots)
        select hold, member, 'held', expires_at, lots from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::json[]) as h(hold, member, expires_at, lots)`,
       [
@@ -191,7 +197,7 @@ async function writeHolds(tx: pg.ClientBase, postings: readonly Posting[]): Prom
   }
   if (resolved.length > 0) {
     // A hold resolves once; what a stale Redis resolved a second time leaves the first resolution as it is.
-    await tx.query(
+    tx.send(
       `update hold set status = r.status, resolved_by = r.by from unnest($1::uuid[], $2::text[], $3::uuid[]) as r(hold, status, by)
        where hold.hold = r.hold and hold.status = 'held'`,
       [
@@ -203,22 +209,22 @@ async function writeHolds(tx: pg.ClientBase, postings: readonly Posting[]): Prom
   }
 }
 
-async function writeConsequences(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
+function writeConsequences(tx: Statements, postings: readonly Posting[]): void {
   const pairs = postings.flatMap(({ record }) =>
     record.origins.map((origin) => [origin, record.operation] as const),
   );
   if (pairs.length === 0) return;
-  await tx.query(
+  tx.send(
     'insert into consequence (origin, operation) select * from unnest($1::uuid[], $2::uuid[]) on conflict do nothing',
     [pairs.map(([origin]) => origin), pairs.map(([, operation]) => operation)],
   );
 }
 
-async function writeStatuses(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
+function writeStatuses(tx: Statements, postings: readonly Posting[]): void {
   for (const { record, effect } of postings) {
     // A quarantined record may not say which status.
     if (record.kind !== 'status' || effect.status === undefined) continue;
-    await tx.query(
+    tx.send(
       'update member set status = $2, frozen = $3, facts_version = $4, merged_into = $5 where number = $1',
       [record.member, effect.status, effect.frozen === 1, effect.facts, effect.into ? effect.into : null],
     );
@@ -231,17 +237,17 @@ const transferStates = {
   transfer_return: 'returned',
 } as const;
 
-async function writeTransfers(tx: pg.ClientBase, postings: readonly Posting[]): Promise<void> {
+function writeTransfers(tx: Statements, postings: readonly Posting[]): void {
   for (const { record } of postings) {
     if (record.kind === 'transfer') {
       const { transfer } = JSON.parse(record.request) as { transfer?: { to?: number } };
-      await tx.query(
+      tx.send(
         `insert into transfer (transfer, program, from_member, to_member, state) values ($1, $2, $3, $4, 'debited') on conflict do nothing`,
         [record.operation, record.program, record.member, transfer?.to ?? record.member],
       );
     } else if (record.kind in transferStates) {
       const state = transferStates[record.kind as keyof typeof transferStates];
-      await tx.query('update transfer set state = $2, credit = $3, changed_at = now() where transfer = $1', [
+      tx.send('update transfer set state = $2, credit = $3, changed_at = now() where transfer = $1', [
         record.origins[0],
         state,
         record.operation,
@@ -251,35 +257,42 @@ async function writeTransfers(tx: pg.ClientBase, postings: readonly Posting[]): 
 }
 
 /**
- * Writes everything but positions and blocks. Answers the references that were used twice; unless they may be, such a
- * reference makes PostgreSQL refuse the turn (`isReferenceUsed`).
+ * Sends everything but positions and blocks. `used` names, for each operation whose reference was used by another one, that
+ * one; without it a reference that was used makes PostgreSQL refuse the turn (`isReferenceUsed`).
  */
-export async function writePostings(
-  tx: pg.ClientBase,
+export function sendPostings(
+  tx: Statements,
   batches: readonly ShardBatch[],
-  { mayBeUsed }: { readonly mayBeUsed: boolean },
-): Promise<Conflict[]> {
-  const postings = batches.flatMap((batch) => batch.postings);
-  const conflicts = await insertReferences(tx, postings, mayBeUsed);
-  await copy(
-    tx,
-    'operation (operation, shard, epoch, seq, program, client, kind, member, origin, order_reference, reference_key, fingerprint, at, occurred_at, conflict_with, request, effect)',
-    batches.map((batch) => (conflicts.size > 0 ? operationRows(batch, conflicts) : rowsOf(batch).operations)),
-  );
-  const entries = batches.map((batch) => rowsOf(batch).entries);
-  if (entries.some(({ length }) => length > 0)) {
-    await copy(
-      tx,
-      'entry (operation, points, member, program, account, lot, party, currency, line, shard, hold)',
-      entries,
+  used?: ReadonlyMap<string, string>,
+): void {
+  if (!used)
+    tx.copy(
+      'reference (reference_key, operation)',
+      batches.map((batch) => operationsOf(batch).references),
     );
-  }
-  await upsertLots(tx, postings);
-  await upsertDebts(tx, postings);
-  await writeHolds(tx, postings);
-  await writeConsequences(tx, postings);
-  await writeStatuses(tx, postings);
-  await writeTransfers(tx, postings);
-  await upsertBalances(tx, batches);
-  return [...conflicts].map(([operation, first]) => ({ operation, first }));
+  tx.copy(
+    'operation (operation, shard, epoch, seq, program, client, kind, member, origin, order_reference, reference_key, fingerprint, at, occurred_at, conflict_with, request, effect)',
+    batches.map((batch) => (used?.size ? operationRows(batch, used) : operationsOf(batch).rows)),
+  );
+  // PostgreSQL has something to do while the rest is made.
+  tx.flush();
+  const changes = batches.map(changesOf);
+  tx.copy(
+    'entry (operation, points, member, program, account, lot, party, currency, line, shard, hold)',
+    changes.map(({ entries }) => entries),
+  );
+  upsertLots(
+    tx,
+    changes.flatMap(({ lots }) => lots),
+  );
+  const postings = batches.flatMap((batch) => batch.postings);
+  upsertDebts(tx, postings);
+  writeHolds(tx, postings);
+  writeConsequences(tx, postings);
+  writeStatuses(tx, postings);
+  writeTransfers(tx, postings);
+  upsertBalances(
+    tx,
+    changes.flatMap(({ balances }) => balances),
+  );
 }

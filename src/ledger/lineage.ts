@@ -12,20 +12,14 @@
  *   behind    the journal begins after the books end: PostgreSQL is older than the kept minutes, and only a person can say
  *             whether its copy is to be gone on with
  */
+
 import { parseStreamId } from '#src/journal.ts';
 import { keys } from '#src/wallet/keys.ts';
 import type { Fence, RecoveryStores } from './fence.ts';
+import { writeIsolating } from './isolating.ts';
 import { type Opening, openingOf, readEntry } from './journal-entry.ts';
 import type { ShardProgress } from './writer.ts';
-import {
-  announce,
-  BrokenLineage,
-  readTurns,
-  recordsPerTurnMax,
-  streamSeqMax,
-  writeIsolating,
-  writeTurn,
-} from './writer.ts';
+import { announce, BrokenLineage, readTurns, recordsPerTurnMax, streamSeqMax, writeTurn } from './writer.ts';
 
 export type Lineage = 'complete' | 'lost' | 'diverged' | 'behind';
 

@@ -4,20 +4,13 @@
  * exactly the one that it was read from, and is dropped for any other. Faults in it are nobody's until they are read again.
  */
 import type { ShardProgress, ShardTurn } from './writer.ts';
+import { progressAfter } from './writer.ts';
 
 export interface ReadAhead {
   /** Begins to read what follows these turns. */
   begin(turns: readonly ShardTurn[]): void;
   /** What was read ahead from the positions where these shards stand now. */
   take(due: readonly ShardProgress[]): Promise<ShardTurn[]>;
-}
-
-/** Where a shard stands when a turn of it has been written. */
-function after({ progress, postings, hash }: ShardTurn): ShardProgress {
-  const last = postings.at(-1);
-  return last
-    ? { ...progress, seq: last.record.seq, hash, operation: last.record.operation }
-    : { ...progress };
 }
 
 function isSame(one: ShardProgress, other: ShardProgress): boolean {
@@ -38,7 +31,7 @@ export function createReadAhead(
 ): ReadAhead {
   let ahead: Promise<readonly ShardTurn[]> | undefined;
   async function readBehind(turns: readonly ShardTurn[]): Promise<readonly ShardTurn[]> {
-    const following = await read(turns.map(after));
+    const following = await read(turns.map(progressAfter));
     for (const turn of following) prepare(turn);
     return following;
   }

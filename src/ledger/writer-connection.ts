@@ -18,6 +18,7 @@ export async function openConnection(
     statement_timeout: statementMs,
     query_timeout: statementMs,
     keepAlive: true,
+    pipeline: true,
   });
   client.on('error', () => onBroken(client));
   await client.connect();

@@ -3,13 +3,15 @@
  * shards. The loop is one sequence of awaits, so nothing in it runs twice at once; only the heartbeat has its own timer,
  * because a long turn must not cost the lease.
  */
+
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { NewerRecord, UnreadableRecord } from '#src/journal.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
-import { rowsOf } from './books.ts';
+import { prepare } from './books.ts';
 import { type HeldShard, newlyHeld, noteReached } from './held-shard.ts';
+import { isDataFault, writeIsolating } from './isolating.ts';
 import type { Lease } from './lease.ts';
 import { acquire, heartbeatMs, leave, release, renew, surplus } from './lease.ts';
 import { moveStep, movesAsked } from './move.ts';
@@ -23,12 +25,10 @@ import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
   announce,
   BrokenLineage,
-  isDataFault,
   LostLease,
   readProgress,
   readTurns,
   recordsPerTurnMax,
-  writeIsolating,
   writeTurn,
 } from './writer.ts';
 import { openConnection } from './writer-connection.ts';
@@ -295,7 +295,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
   async function readFrom(from: readonly ShardProgress[], onBroken: typeof broken): Promise<ShardTurn[]> {
     return (await reach.byServer(from, (redis, group) => readTurns(redis, group, onBroken))).flat();
   }
-  const ahead = createReadAhead((from) => readFrom(from, () => undefined), rowsOf);
+  const ahead = createReadAhead((from) => readFrom(from, () => undefined), prepare);
 
   async function turn(client: pg.Client): Promise<Wrote> {
     const now = Date.now();

@@ -18,11 +18,12 @@ import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys, writtenChannel } from '#src/wallet/keys.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
 import type { Conflict, ShardBatch } from './books.ts';
-import { isReferenceUsed, writePostings } from './books.ts';
+import { isReferenceUsed, sendPostings, usedReferences } from './books.ts';
 import { blockHash } from './chain.ts';
 import { readEntry, type Stale } from './journal-entry.ts';
 import type { Posting } from './postings.ts';
-import { bare, postingOf, suspendedPosting, UnbalancedRecord, unwritablePosting } from './postings.ts';
+import { postingOf, suspendedPosting, UnbalancedRecord } from './postings.ts';
+import { type Statements, statementsOn } from './statements.ts';
 
 export const recordsPerTurnMax = 1_000;
 /** Largest sequence of a stream id, which is a 64-bit number. */
@@ -170,20 +171,18 @@ export async function readTurns(
 const lockPositions = `select p.shard, p.epoch, p.seq, l.term, l.owner from position p join lease l using (shard)
   where p.shard = any($1::int[]) order by p.shard for update of p`;
 
-async function lock(tx: pg.ClientBase, owner: string, turns: readonly ShardTurn[]): Promise<void> {
-  const locked = await tx.query<{
-    shard: number;
-    epoch: number;
-    seq: number;
-    term: number;
-    owner: string | null;
-  }>({
-    name: 'lock-positions',
-    text: lockPositions,
-    values: [turns.map((turn) => turn.shard)],
-  });
+interface LockedRow {
+  shard: number;
+  epoch: number;
+  seq: number;
+  term: number;
+  owner: string | null;
+}
+
+/** Throws where the positions that were locked are not those that the turns were read from, or not ours. */
+function checkLocked(locked: readonly LockedRow[], owner: string, turns: readonly ShardTurn[]): void {
   for (const { progress } of turns) {
-    const row = locked.rows.find((r) => r.shard === progress.shard);
+    const row = locked.find((r) => r.shard === progress.shard);
     if (row?.owner !== owner || row.term !== progress.term)
       throw new LostLease(`shard ${progress.shard} has another writer`);
     if (row.epoch !== progress.epoch || row.seq !== progress.seq) {
@@ -194,26 +193,25 @@ async function lock(tx: pg.ClientBase, owner: string, turns: readonly ShardTurn[
   }
 }
 
-async function writePositions(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
-  const filled = turns.filter((turn) => turn.postings.length > 0);
-  await tx.query({
-    name: 'positions',
-    text: `update position p set seq = n.seq, hash = n.hash, operation = n.operation, written_through_at = coalesce(to_timestamp(n.read_at / 1000.0), p.written_through_at)
+function sendPositions(tx: Statements, turns: readonly ShardTurn[]): void {
+  tx.send(
+    `update position p set seq = n.seq, hash = n.hash, operation = n.operation, written_through_at = coalesce(to_timestamp(n.read_at / 1000.0), p.written_through_at)
      from unnest($1::smallint[], $2::bigint[], $3::bytea[], $4::float8[], $5::uuid[]) as n(shard, seq, hash, read_at, operation) where p.shard = n.shard`,
-    values: [
+    [
       turns.map((t) => t.shard),
       turns.map((t) => t.progress.seq + t.postings.length),
       turns.map((t) => t.hash),
       turns.map((t) => t.readAt ?? null),
       turns.map((t) => t.postings.at(-1)?.record.operation ?? t.progress.operation),
     ],
-  });
+    'positions',
+  );
+  const filled = turns.filter((turn) => turn.postings.length > 0);
   if (filled.length === 0) return;
-  await tx.query({
-    name: 'blocks',
-    text: `insert into block (shard, epoch, first_seq, last_seq, previous_hash, hash)
+  tx.send(
+    `insert into block (shard, epoch, first_seq, last_seq, previous_hash, hash)
      select * from unnest($1::smallint[], $2::int[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])`,
-    values: [
+    [
       filled.map((t) => t.shard),
       filled.map((t) => t.progress.epoch),
       filled.map((t) => t.progress.seq + 1),
@@ -221,36 +219,36 @@ async function writePositions(tx: pg.ClientBase, turns: readonly ShardTurn[]): P
       filled.map((t) => t.progress.hash),
       filled.map((t) => t.hash),
     ],
-  });
+    'blocks',
+  );
 }
 
-async function writeQuarantine(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
-  for (const { shard, quarantined } of turns) {
-    for (const { record, reason } of quarantined) {
-      await tx.query(
-        'insert into quarantine (shard, epoch, seq, member, reason, record) values ($1, $2, $3, $4, $5, $6)',
-        [shard, record.epoch, record.seq, record.member, reason, JSON.stringify(record)],
-      );
-    }
-  }
+function sendQuarantine(tx: Statements, { shard, quarantined, decidedStale }: ShardTurn): void {
+  for (const { record, reason } of quarantined)
+    tx.send(
+      'insert into quarantine (shard, epoch, seq, member, reason, record) values ($1, $2, $3, $4, $5, $6)',
+      [shard, record.epoch, record.seq, record.member, reason, JSON.stringify(record)],
+    );
+  for (const { record, stale } of decidedStale)
+    tx.send(
+      'insert into decided_stale (operation, shard, member, answered_epoch, answered_seq, shortfall) values ($1, $2, $3, $4, $5, $6)',
+      [
+        record.operation,
+        shard,
+        record.member,
+        stale.answered.epoch,
+        stale.answered.seq,
+        JSON.stringify(stale.shortfall),
+      ],
+    );
 }
 
-async function writeDecidedStale(tx: pg.ClientBase, turns: readonly ShardTurn[]): Promise<void> {
-  for (const { shard, decidedStale } of turns) {
-    for (const { record, stale } of decidedStale) {
-      await tx.query(
-        'insert into decided_stale (operation, shard, member, answered_epoch, answered_seq, shortfall) values ($1, $2, $3, $4, $5, $6)',
-        [
-          record.operation,
-          shard,
-          record.member,
-          stale.answered.epoch,
-          stale.answered.seq,
-          JSON.stringify(stale.shortfall),
-        ],
-      );
-    }
-  }
+/** Where a shard stands when a turn of it has been written. */
+export function progressAfter({ progress, postings, hash }: ShardTurn): ShardProgress {
+  const last = postings.at(-1);
+  return last
+    ? { ...progress, seq: last.record.seq, hash, operation: last.record.operation }
+    : { ...progress };
 }
 
 async function writeOnce(
@@ -260,25 +258,29 @@ async function writeOnce(
   references: { readonly mayBeUsed: boolean },
 ): Promise<Conflict[]> {
   const filled = turns.filter((turn) => turn.postings.length > 0);
-  let conflicts: Conflict[] = [];
-  await connection.query('begin');
+  const tx = statementsOn(connection);
+  let used: ReadonlyMap<string, string> | undefined;
   try {
-    await lock(connection, owner, turns);
-    if (filled.length > 0) conflicts = await writePostings(connection, filled, references);
-    await writeQuarantine(connection, filled);
-    await writeDecidedStale(connection, filled);
-    await writePositions(connection, turns);
+    tx.send('begin');
+    const locked = tx.send<LockedRow>(lockPositions, [turns.map((turn) => turn.shard)], 'lock-positions');
+    if (references.mayBeUsed) {
+      tx.flush();
+      used = await usedReferences(connection, filled);
+    }
+    sendPostings(tx, filled, used);
+    for (const turn of filled) sendQuarantine(tx, turn);
+    sendPositions(tx, turns);
+    tx.flush();
+    checkLocked((await locked).rows, owner, turns);
+    await tx.answered();
     await connection.query('commit');
   } catch (error) {
+    tx.flush();
     await connection.query('rollback').catch(() => {});
     throw error;
   }
-  for (const { progress, postings, hash } of filled) {
-    progress.seq += postings.length;
-    progress.hash = hash;
-    progress.operation = postings.at(-1)!.record.operation;
-  }
-  return conflicts;
+  for (const turn of filled) Object.assign(turn.progress, progressAfter(turn));
+  return [...(used ?? [])].map(([operation, first]) => ({ operation, first }));
 }
 
 /** Writes a turn in one database transaction on the writer's own connection, and moves the progress on. */
@@ -292,64 +294,6 @@ export async function writeTurn(
   } catch (error) {
     if (!isReferenceUsed(error)) throw error;
     return writeOnce(connection, owner, turns, { mayBeUsed: true });
-  }
-}
-
-/** Classes 22 and 23, but not a repeated key: that is our own repeat, never a request's content. */
-const dataFault = /^(22|23(?!505))/;
-
-/** Data that PostgreSQL refuses, as opposed to a PostgreSQL that is away. */
-export function isDataFault(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && 'code' in error && dataFault.test(String(error.code));
-}
-
-function part(turn: ShardTurn, postings: readonly Posting[], readAt: number | undefined): ShardTurn {
-  const hash = blockHash(
-    turn.progress.hash,
-    postings.map((posting) => posting.record),
-  );
-  const own = new Set(postings.map((posting) => posting.record.seq));
-  const quarantined = turn.quarantined.filter(({ record }) => own.has(record.seq));
-  const decidedStale = turn.decidedStale.filter(({ record }) => own.has(record.seq));
-  return { ...turn, postings, quarantined, decidedStale, hash, readAt };
-}
-
-/** Books a single record that cannot be stored: with its legs where they are not the fault, else by its number alone. */
-async function quarantine(
-  turn: ShardTurn,
-  reason: string,
-  write: (turn: ShardTurn) => Promise<unknown>,
-): Promise<void> {
-  const { record } = turn.postings[0]!;
-  const quarantined = [{ record, reason }];
-  const withLegs = part(turn, [postingOf({ ...record, ...bare(record) })], turn.readAt);
-  try {
-    await write({ ...withLegs, quarantined });
-  } catch (error) {
-    if (!isDataFault(error)) throw error;
-    await write({ ...part(turn, [unwritablePosting(record)], turn.readAt), quarantined });
-  }
-}
-
-/**
- * Writes a shard's turn although a record in it cannot be stored: halves it until that record stands alone and puts it
- * into quarantine under its number, so that no request content can stop a shard. Other errors are thrown.
- */
-export async function writeIsolating(
-  turn: ShardTurn,
-  write: (turn: ShardTurn) => Promise<unknown>,
-): Promise<void> {
-  try {
-    await write(turn);
-  } catch (error) {
-    if (!isDataFault(error) || turn.postings.length === 0) throw error;
-    if (turn.postings.length === 1) {
-      await quarantine(turn, `PostgreSQL cannot store it: ${error.message}`, write);
-      return;
-    }
-    const middle = turn.postings.length >> 1;
-    await writeIsolating(part(turn, turn.postings.slice(0, middle), undefined), write);
-    await writeIsolating(part(turn, turn.postings.slice(middle), turn.readAt), write);
   }
 }
 
