@@ -4,6 +4,7 @@
  * than the work. PostgreSQL refuses everything after the first that fails, so nothing but COMMIT has to wait.
  */
 import pg from 'pg';
+import { rowsBegin, rowsEnd } from './binary-rows.ts';
 
 export interface Statements {
   /** Sends a statement; with a name it is prepared once. */
@@ -12,7 +13,7 @@ export interface Statements {
     values?: readonly unknown[],
     name?: string,
   ): Promise<pg.QueryResult<Row>>;
-  /** Sends rows in COPY's text format. */
+  /** Sends rows in COPY's binary format (`binary-rows.ts`). */
   copy(target: string, rows: readonly Buffer[]): void;
   /** Lets everything that was sent since the last flush leave, in one system call. */
   flush(): void;
@@ -73,7 +74,7 @@ export function statementsOn(client: pg.ClientBase): Statements {
     copy(target, rows) {
       const filled = rows.filter(({ length }) => length > 0);
       if (filled.length === 0) return;
-      const query = copyQuery(`copy ${target} from stdin`, filled);
+      const query = copyQuery(`copy ${target} from stdin (format binary)`, [rowsBegin, ...filled, rowsEnd]);
       void expect(
         () =>
           new Promise<void>((resolve, reject) => {
