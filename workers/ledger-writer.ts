@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
 import { ensureInstallation } from '#src/ledger/installation.ts';
+import { pointsMoved } from '#src/ledger/postings.ts';
 import { type ShardState, shardStates } from '#src/ledger/writer-options.ts';
 import { startWriter } from '#src/ledger/writer-process.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
@@ -43,11 +44,8 @@ const writer = startWriter({
   events: {
     written(postings, seconds) {
       metrics.ledgerRecordsWritten.inc(postings.length);
-      for (const { record, entries } of postings) {
-        // Entries sum to zero, so the positive ones are what moved.
-        const points = entries.reduce((sum, entry) => sum + Math.max(0, entry.points), 0);
-        if (points > 0) metrics.points.inc({ program: record.program, kind: record.kind }, points);
-      }
+      for (const { program, kind, points } of pointsMoved(postings))
+        metrics.points.inc({ program, kind }, points);
       metrics.ledgerBatchDuration.observe(seconds);
     },
     lag(shard, records, seconds) {

@@ -127,6 +127,16 @@ function entryRows({ shard, postings }: ShardBatch): Buffer {
   });
 }
 
+/** Whether a record changes more than lots and balances. Most do not, and are looked at once for all tables that it could be. */
+function changesMore({ record, effect, entries }: Posting): boolean {
+  return (
+    record.kind !== 'accrual' ||
+    record.origins.length > 0 ||
+    effect.holds !== undefined ||
+    entries.some(({ account }) => account === 'debt')
+  );
+}
+
 /** Makes something of a batch once, so that it can be made before PostgreSQL waits for it. */
 function once<T>(make: (batch: ShardBatch) => T): (batch: ShardBatch) => T {
   const made = new WeakMap<readonly Posting[], T>();
@@ -144,6 +154,7 @@ const changesOf = once((batch) => ({
     (a, b) => a.member - b.member || a.currency - b.currency || a.lot - b.lot,
   ),
   balances: balanceDeltas(batch.shard, batch.postings),
+  others: batch.postings.filter(changesMore),
 }));
 
 /** Makes a batch's rows and sums before they are written. */
@@ -301,12 +312,12 @@ export function sendPostings(
     tx,
     changes.flatMap(({ lots }) => lots),
   );
-  const postings = batches.flatMap((batch) => batch.postings);
-  upsertDebts(tx, postings);
-  writeHolds(tx, postings);
-  writeConsequences(tx, postings);
-  writeStatuses(tx, postings);
-  writeTransfers(tx, postings);
+  const others = changes.flatMap((change) => change.others);
+  upsertDebts(tx, others);
+  writeHolds(tx, others);
+  writeConsequences(tx, others);
+  writeStatuses(tx, others);
+  writeTransfers(tx, others);
   upsertBalances(
     tx,
     changes.flatMap(({ balances }) => balances),

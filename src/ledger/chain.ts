@@ -25,11 +25,9 @@ export type ChainedRecord = Pick<
 
 /** Hash of a block of records that follows a block with hash `previous`. */
 export function blockHash(previous: Uint8Array, records: readonly ChainedRecord[]): Buffer {
-  const digest = createHash('sha256').update(previous);
+  let text = '';
   for (const r of records) {
-    digest.update(
-      `${r.epoch}-${r.seq}\t${r.kind}\t${r.program}\t${r.client}\t${r.member}\t${r.operation}\t${r.order}\t${r.referenceKey}\t${r.fingerprint}\t${r.at}\t${r.occurredAt}\t${r.request}\t${r.effectText}\n`,
-    );
+    text += `${r.epoch}-${r.seq}\t${r.kind}\t${r.program}\t${r.client}\t${r.member}\t${r.operation}\t${r.order}\t${r.referenceKey}\t${r.fingerprint}\t${r.at}\t${r.occurredAt}\t${r.request}\t${r.effectText}\n`;
   }
-  return digest.digest();
+  return createHash('sha256').update(previous).update(text).digest();
 }

@@ -5,7 +5,7 @@
  */
 import type { Effect, HeldLeg, JournalRecord, Leg, WalletLeg } from '#src/journal.ts';
 import { parseEffect } from '#src/journal.ts';
-import type { MemberNumber } from '#src/values.ts';
+import type { MemberNumber, OperationKind } from '#src/values.ts';
 import type { Account } from './accounts.ts';
 
 export interface EntryRow {
@@ -62,6 +62,13 @@ function isObjectText(request: string): boolean {
   return request.startsWith('{') && request.endsWith('}');
 }
 
+/** Sums of legs by currency. */
+function sumsOf(legs: readonly Leg[]): Map<number, number> {
+  const sums = new Map<number, number>();
+  for (const leg of legs) sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  return sums;
+}
+
 /** The entries of a record. Throws UnbalancedRecord with the reason when the legs cannot be booked. */
 export function postingOf(record: JournalRecord): Posting {
   let effect: Effect;
@@ -74,12 +81,8 @@ export function postingOf(record: JournalRecord): Posting {
       `effect or request cannot be read: ${why.replaceAll(/\s+/g, ' ').slice(0, reasonMax)}`,
     );
   }
-  const sums = new Map<number, number>();
-  for (const leg of effect.legs) {
-    if (leg[2] === 0) throw new UnbalancedRecord('a leg of 0 points');
-    sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
-  }
-  for (const [currency, sum] of sums) {
+  for (const leg of effect.legs) if (leg[2] === 0) throw new UnbalancedRecord('a leg of 0 points');
+  for (const [currency, sum] of sumsOf(effect.legs)) {
     if (sum !== 0) throw new UnbalancedRecord(`legs in currency ${currency} sum to ${sum}, not 0`);
   }
   return { record, effect, entries: effect.legs.map(entryOf) };
@@ -109,10 +112,8 @@ export function suspendedPosting(record: JournalRecord): Posting {
   } catch {
     return { record: quarantined, effect: empty, entries: [] };
   }
-  const sums = new Map<number, number>();
   const legs = effect.legs.filter((leg) => leg[2] !== 0);
-  for (const leg of legs) sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
-  for (const [currency, sum] of sums) if (sum !== 0) legs.push(['suspense', currency, -sum, 0]);
+  for (const [currency, sum] of sumsOf(legs)) if (sum !== 0) legs.push(['suspense', currency, -sum, 0]);
   const balanced = { ...effect, legs };
   return {
     record: { ...record, request: objectOrEmpty(record.request), effectText: JSON.stringify(balanced) },
@@ -154,6 +155,28 @@ export function lotDeltas(postings: readonly Posting[]): LotDelta[] {
     }
   }
   return [...deltas.values()];
+}
+
+export interface PointsMoved {
+  readonly program: number;
+  readonly kind: OperationKind;
+  points: number;
+}
+
+/** What was moved over a batch, one row a program and kind. Entries sum to zero, so the positive ones are what moved. */
+export function pointsMoved(postings: readonly Posting[]): PointsMoved[] {
+  const sums = new Map<string, PointsMoved>();
+  for (const { record, entries } of postings) {
+    let points = 0;
+    for (const entry of entries) points += Math.max(0, entry.points);
+    if (points === 0) continue;
+    const { program, kind } = record;
+    const key = `${program}.${kind}`;
+    const sum = sums.get(key);
+    if (sum) sum.points += points;
+    else sums.set(key, { program, kind, points });
+  }
+  return [...sums.values()];
 }
 
 export interface DebtDelta {
