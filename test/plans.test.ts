@@ -50,7 +50,10 @@ function listen(): void {
     const values = typeof first === 'string' ? second : (first?.values ?? second);
     const key = text.replaceAll(/\s+/g, ' ').trim();
     // The first time may have been with nothing to look for.
-    if (/^(select|with|insert|update|delete)\b/i.test(key) && (Array.isArray(values) || values === undefined))
+    if (
+      /^(select|with|insert|update|delete|merge)\b/i.test(key) &&
+      (Array.isArray(values) || values === undefined)
+    )
       asked.set(key, { text, values: values ?? [] });
     return (query as (...rest: unknown[]) => unknown).apply(this, args);
   } as typeof query;
@@ -239,7 +242,7 @@ test('the statements of the hot path, of the writer and of every job were seen',
     'join position p on p.shard',
     'from position p, (select $1::uuid',
     'insert into reference',
-    'insert into lot',
+    'merge into lot',
     'from lot l join member m',
     'conflict_with is not null',
     "state in ('debited', 'refused')",
