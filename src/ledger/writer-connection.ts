@@ -25,3 +25,8 @@ export async function openConnection(
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
   return { client, pid: rows[0]!.pid };
 }
+
+/** Ends a connection whose state is unknown. A pipelining one that is asked to end waits for its answers first. */
+export function giveUp(client: pg.Client): void {
+  client.connection.stream.destroy();
+}

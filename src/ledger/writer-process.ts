@@ -31,7 +31,7 @@ import {
   recordsPerTurnMax,
   writeTurn,
 } from './writer.ts';
-import { openConnection } from './writer-connection.ts';
+import { giveUp, openConnection } from './writer-connection.ts';
 import { createWriterNodes, isTimeout } from './writer-nodes.ts';
 import type { ShardState, WriterOptions } from './writer-options.ts';
 
@@ -90,7 +90,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
   function abandonConnection(): void {
     const client = connection;
     connection = undefined;
-    client?.end().catch(() => {});
+    if (client) giveUp(client);
   }
 
   /** A record of a newer version stands in the shard's journal: it waits for a writer that knows it. */
