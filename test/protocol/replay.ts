@@ -127,6 +127,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     const owner = randomUUID();
     const connection = new pg.Client({
       connectionString: stores.databaseUrl,
+      pipeline: true,
       application_name: variant.lease.writerName(owner),
     });
     await connection.connect();
