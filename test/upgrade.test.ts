@@ -29,8 +29,8 @@ async function buildLater(): Promise<string> {
   const changes = [
     {
       file: 'src/wallet/scripts/accrue.lua',
-      guard: /return \{ legs = legs \}/,
-      instead: `return { legs = legs, extra = ',"decidedBy":"later"' }`,
+      guard: /return legs\n/,
+      instead: `return legs, ',"decidedBy":"later"'\n`,
     },
     { file: 'src/app.ts', guard: /const version = '[^']+'/, instead: "const version = 'later'" },
   ];

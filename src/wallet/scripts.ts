@@ -18,25 +18,26 @@ import {
   openHoldsMax,
   rememberedRefusalsMax,
 } from './limits.ts';
+import { linked } from './script-text.ts';
 
-const wallet = ['prelude', 'member', 'run'] as const;
-const parts = {
-  accrue: [...wallet, 'accrue'],
-  spend: [...wallet, 'spend'],
-  hold: [...wallet, 'hold'],
-  settle: [...wallet, 'settle'],
-  undo: [...wallet, 'undo'],
-  receive: [...wallet, 'receive'],
-  status: [...wallet, 'status'],
-  correct: [...wallet, 'correct'],
-  expire: [...wallet, 'expire'],
-  balance: ['prelude', 'member', 'balance'],
-  load: ['prelude', 'load'],
-  evict: ['prelude', 'evict'],
-  trim: ['prelude', 'trim'],
+/** The parts that stand in front of a script's own, as far as it names what they define. */
+const shared = {
+  accrue: ['prelude', 'member', 'run'],
+  spend: ['prelude', 'member', 'run'],
+  hold: ['prelude', 'member', 'run'],
+  settle: ['prelude', 'member', 'run'],
+  undo: ['prelude', 'member', 'run'],
+  receive: ['prelude', 'member', 'run'],
+  status: ['prelude', 'member', 'run'],
+  correct: ['prelude', 'member', 'run'],
+  expire: ['prelude', 'member', 'run'],
+  balance: ['prelude', 'member'],
+  load: ['prelude'],
+  evict: ['prelude'],
+  trim: ['prelude'],
 } as const;
 
-export type ScriptName = keyof typeof parts;
+export type ScriptName = keyof typeof shared;
 /** Scripts that move points: they take items and append records. */
 export type MovementScript =
   | 'accrue'
@@ -48,13 +49,10 @@ export type MovementScript =
   | 'status'
   | 'correct'
   | 'expire';
-export const scriptNames = Object.keys(parts) as ScriptName[];
+export const scriptNames = Object.keys(shared) as ScriptName[];
 
-const sources = new Map<string, string>();
-for (const name of new Set(Object.values(parts).flat())) {
-  // Comments and indentation are for readers; Redis keeps 16 copies of each text.
-  const source = readFileSync(new URL(`scripts/${name}.lua`, import.meta.url), 'utf8');
-  sources.set(name, source.replace(/^\s*--.*\n/gm, '').replace(/^\s+/gm, ''));
+function sourceOf(part: string): string {
+  return readFileSync(new URL(`scripts/${part}.lua`, import.meta.url), 'utf8');
 }
 
 /** The epoch of a shard: which scripts are valid, and from which epoch on a member in Redis may be trusted. */
@@ -76,13 +74,21 @@ function literalsOf({
   return { prefix: shardPrefix(shard), epoch: String(epoch), coldBelow: String(coldBelow), replicationId };
 }
 
-/** Stands in front of every script of this version. */
-const literals =
-  `local PREFIX,EPOCH,COLD_BELOW,NEXT_ID='@{prefix}',@{epoch},@{coldBelow},'@{epoch}-*'\n` +
-  `local HISTORY='master_replid:@{replicationId}'\n` +
-  `local RECORD='${fieldNamed('record')}'\n` +
-  `local CLOCK_SKEW_MS,WINDOW_MS,LOTS_MAX,HOLDS_MAX,REFUSALS_MAX=` +
-  `${clockSkewMsMax},'${idempotencyWindowMs}',${lotsMax},${openHoldsMax},${rememberedRefusalsMax}\n`;
+/** The constants that the scripts of this version name and do not define themselves. */
+const literals = {
+  PREFIX: `'@{prefix}'`,
+  JOURNAL: `'@{prefix}journal'`,
+  EPOCH: '@{epoch}',
+  COLD_BELOW: '@{coldBelow}',
+  NEXT_ID: `'@{epoch}-*'`,
+  HISTORY: `'master_replid:@{replicationId}'`,
+  RECORD: `'${fieldNamed('record')}'`,
+  CLOCK_SKEW_MS: String(clockSkewMsMax),
+  WINDOW_MS: String(idempotencyWindowMs),
+  LOTS_MAX: String(lotsMax),
+  HOLDS_MAX: String(openHoldsMax),
+  REFUSALS_MAX: String(rememberedRefusalsMax),
+} as const;
 
 /** The scripts of one version of this service, before shard and epoch are put in. */
 export interface ScriptVersion {
@@ -101,7 +107,7 @@ function versionOf(templates: Readonly<Record<string, string>>): ScriptVersion {
 /** The scripts of this version. */
 export const ownScripts: ScriptVersion = versionOf(
   Object.fromEntries(
-    scriptNames.map((name) => [name, literals + parts[name].map((part) => sources.get(part)).join('')]),
+    scriptNames.map((name) => [name, linked(sourceOf(name), shared[name].map(sourceOf), literals)]),
   ),
 );
 

@@ -97,7 +97,8 @@ export interface Wallet {
   shardOf(member: MemberNumber): number;
 }
 
-type Result = (string | number)[];
+/** An item's result (`run.lua`): one text where it was done, otherwise a word and what belongs to it. */
+type Result = string | (string | number)[];
 
 interface Waiting {
   /** When the caller looked its reference up; a call in an epoch opened since might repeat what Redis forgot. */
@@ -286,21 +287,26 @@ export function createWallet({
     return warm(loader.operation(operation, shard));
   }
 
+  /** `position at kind effect`, spaces between them; the kind is empty where it is the asked one. */
+  function doneOf(shard: number, asked: OperationKind, result: string): Outcome {
+    const [streamId, at, kind] = result.split(' ', 3) as [string, string, OperationKind | ''];
+    return {
+      status: 'done',
+      kind: kind === '' ? asked : kind,
+      position: { shard, ...parseStreamId(streamId) },
+      effect: result.slice(streamId.length + at.length + kind.length + 3),
+      at: Number(at),
+    };
+  }
+
   function outcomeOf(
     shard: number,
     asked: OperationKind,
     result: Result,
   ): Outcome | 'cold' | 'cold_operation' {
+    if (typeof result === 'string') return doneOf(shard, asked, result);
     const word = result[0] as string;
     switch (word) {
-      case 'done':
-        return {
-          status: 'done',
-          kind: (result[4] as OperationKind | undefined) ?? asked,
-          position: { shard, ...parseStreamId(String(result[1])) },
-          effect: String(result[2]),
-          at: Number(result[3]),
-        };
       case 'replayed':
         return { status: 'replayed', operation: result[1] as OperationHex, streamId: String(result[2]) };
       case 'reference_reused':

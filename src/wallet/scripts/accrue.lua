@@ -4,22 +4,33 @@
 -- record  accrual (or adjustment upwards): wallet +, issuance or the given account -
 local POINTS_MAX = 9007199254740991
 
-local function decide(m, item)
+-- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson does.
+local AWARD = '^[%[,]%[(%d+),(%d+),(%d+),(%d+),(%d+)%]'
+
+local function decide(m, json, at)
   local code, details = barred(m, false)
   if code then return nil, code, details end
-  local legs, awards = {}, item.input.awards
-  for i = 1, #awards do
-    local award = awards[i]
-    local w = wallet_of(m, award[1])
-    local sum, lots = award[2], w[4]
-    for j = 1, #lots do sum = sum + lots[j][2] end
+  local legs, place = {}, #'{"awards":['
+  local account = string.sub(json, -2) ~= ']}' and string.match(json, '"account":"(%l+)"}$') or 'issuance'
+  local _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
+  while last do
+    local w, sum = wallet_of(m, currency + 0), points + 0
+    local lots = w[4]
+    for i = 1, #lots do sum = sum + lots[i][2] end
     if sum > POINTS_MAX then return nil, 'balance_limit' end
+    local lot = credit(w, legs, points + 0, expires + 0, available + 0, party + 0, at)
+    -- What joins an available lot counts from when that did.
+    if lot[4] ~= available + 0 then available = text(lot[4]) end
     -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
-    credit(w, legs, award[2], award[3], award[4], award[5], item.at)
-    plain_leg(legs, item.input.account or 'issuance', award[1], -award[2], award[5])
-    repay_debt(w, legs, item.at)
+    legs[#legs + 1] = '["wallet",' .. currency .. ',' .. points .. ',' .. text(lot[1]) .. ',' .. party .. ',' .. expires .. ','
+      .. available .. (points == '0' and ']' or '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. party .. ']')
+    if w[2] > 0 then repay_debt(w, legs, at) end
+    place = last + 1
+    _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
   end
-  return { legs = legs }
+  -- An award that could not be read ends the call before anything of it is written.
+  if not string.find(json, '^%[?%]', place) then error('no awards: ' .. json) end
+  return legs
 end
 
 return run(decide)

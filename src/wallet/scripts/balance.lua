@@ -8,17 +8,17 @@ local results = { 'ok' }
 for base = 3, #ARGV, 2 do
   local m = load_member(ARGV[base])
   if m then
-    local at = math.max(tonumber(ARGV[base + 1]), m.at)
-    settle_due(m, at)
+    local at = math.max(tonumber(ARGV[base + 1]), m[LAST_AT])
+    if may_be_due(m, at) then settle_due(m, at) end
     local lots = {}
-    for _, w in ipairs(m.wallets) do
+    for _, w in ipairs(m[WALLETS]) do
       for _, lot in ipairs(w[4]) do
         lots[#lots + 1] = '[' .. w[1] .. ',' .. text(lot[1]) .. ',' .. text(lot[2]) .. ',' .. text(lot[3]) .. ','
           .. text(lot[4]) .. ',' .. lot[5] .. ']'
       end
     end
-    results[#results + 1] = { 'read', balances_text(m, at), '[' .. table.concat(lots, ',') .. ']', m.seq, m.epoch,
-      text(at), m.status, m.facts }
+    results[#results + 1] = { 'read', '[' .. balances_text(m, at) .. ']', '[' .. table.concat(lots, ',') .. ']', m[SEQ], m[EPOCH_AT],
+      text(at), m[STATUS], m[FACTS_VERSION] }
   else
     results[#results + 1] = { 'cold' }
   end

@@ -42,8 +42,8 @@ local function apply_wallet(m, leg, before, legs)
   elseif points > 0 then insert_lot(w, { leg[4], points, leg[6], leg[7], leg[5] }) end
 end
 
-local function decide(m, item)
-  local input, legs, before = item.input, {}, {}
+local function decide(m, json, at)
+  local input, legs, before = cjson.decode(json), {}, {}
   if not fits(m, input) then return nil, 'plan_outdated' end
   for _, row in ipairs(input.lots) do before[row[1] .. '.' .. text(row[2])] = row[3] end
   for _, leg in ipairs(input.legs) do
@@ -59,9 +59,9 @@ local function decide(m, item)
       end
     end
   end
-  for _, hold in ipairs(input.holds) do table.remove(m.holds, hold_index(m, hold)) end
-  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
-  return { legs = legs, extra = ',"holds":' .. (#input.holds > 0 and cjson.encode(input.holds) or '[]') }
+  for _, hold in ipairs(input.holds) do table.remove(m[HOLDS], hold_index(m, hold)) end
+  for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
+  return legs, ',"holds":' .. (#input.holds > 0 and cjson.encode(input.holds) or '[]')
 end
 
 return run(decide)

@@ -6,15 +6,15 @@
 local function book(base)
   local m = load_member(ARGV[base + MEMBER])
   if not m then return { 'cold' } end
-  local at = math.max(tonumber(ARGV[base + AT]), m.at)
+  local at = math.max(tonumber(ARGV[base + AT]), m[LAST_AT])
   local legs, ended = settle_due(m, at)
   if #legs == 0 then return { 'refused', 'nothing_due', '{}' } end
   local effect = effect_text(m, at, legs, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
-  local id, seq = append(base, 'expiry', ARGV[base + OPERATION], at, effect)
+  local id, seq = append(base, 'expiry', ARGV[base + OPERATION], text(at), effect)
   if not id then return { seq } end
-  m.epoch, m.seq, m.at = EPOCH, seq, at
-  save_member(ARGV[base + MEMBER], m)
-  return { 'done', id, effect, at }
+  m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
+  save_member(PREFIX .. 'm:' .. ARGV[base + MEMBER], m)
+  return id .. ' ' .. text(at) .. '  ' .. effect
 end
 
 return run(nil, book)

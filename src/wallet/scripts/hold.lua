@@ -3,24 +3,25 @@
 --         seconds behind, a short hold could have ended before it began
 -- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points, balance_limit
 -- record  hold: wallet -, held +
-local function decide(m, item)
+local function decide(m, json, at, operation)
+  local input = cjson.decode(json)
   local code, details = barred(m, true)
-  if not code then code, details = short(m, item.input.parts, item.at) end
-  if not code and #m.holds >= HOLDS_MAX then code = 'balance_limit' end
+  if not code then code, details = short(m, input.parts, at) end
+  if not code and #m[HOLDS] >= HOLDS_MAX then code = 'balance_limit' end
   if code then return nil, code, details end
   local legs, parts = {}, {}
-  for _, part in ipairs(item.input.parts) do
+  for _, part in ipairs(input.parts) do
     local w = wallet_of(m, part[1])
-    take(w, part[2], usable(item.at), function(lot, points)
+    take(w, part[2], usable(at), function(lot, points)
       local held = { part[1], lot[1], points, lot[3], lot[4], lot[5] }
       wallet_leg(legs, w, lot, -points)
-      held_leg(legs, held, points, item.operation)
+      held_leg(legs, held, points, operation)
       parts[#parts + 1] = held
     end)
   end
-  local ends = item.at + item.input.expiresInMs
-  m.holds[#m.holds + 1] = { item.operation, ends, parts }
-  return { legs = legs, extra = ',"expiresAt":' .. text(ends) }
+  local ends = at + input.expiresInMs
+  m[HOLDS][#m[HOLDS] + 1] = { operation, ends, parts }
+  return legs, ',"expiresAt":' .. text(ends)
 end
 
 return run(decide)

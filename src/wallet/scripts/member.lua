@@ -7,23 +7,25 @@
 -- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}.
 
 local NO_EXPIRY = 9e15
+local EPOCH_AT, SEQ, LAST_AT, STATUS, FACTS_VERSION, FROZEN, MERGED, WALLETS, HOLDS, REFUSALS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
-local function load_member(number)
-  local packed = redis.call('GET', PREFIX .. 'm:' .. number)
+-- A member from what stands under its key; nil where that is nothing, or of before a cold recovery.
+local function unpacked(packed)
   if not packed then return nil end
-  local epoch, seq, at, status, facts, frozen, merged, wallets, holds, refusals = cmsgpack.unpack(packed)
-  if epoch < COLD_BELOW then return nil end
-  return { epoch = epoch, seq = seq, at = at, status = status, facts = facts, frozen = frozen, merged = merged,
-    wallets = wallets, holds = holds, refusals = refusals }
+  local m = { cmsgpack.unpack(packed) }
+  return m[EPOCH_AT] >= COLD_BELOW and m or nil
 end
 
-local function save_member(number, m)
-  redis.call('SET', PREFIX .. 'm:' .. number,
-    cmsgpack.pack(m.epoch, m.seq, m.at, m.status, m.facts, m.frozen, m.merged, m.wallets, m.holds, m.refusals))
+local function load_member(number)
+  return unpacked(call('GET', PREFIX .. 'm:' .. number))
+end
+
+local function save_member(key, m)
+  call('SET', key, cmsgpack.pack(unpack(m)))
 end
 
 local function wallet_of(m, currency)
-  local wallets = m.wallets
+  local wallets = m[WALLETS]
   for i = 1, #wallets do
     if wallets[i][1] == currency then return wallets[i] end
   end
@@ -34,17 +36,17 @@ end
 
 -- Legs are collected as JSON text; every leg is {account, currency, points, …} and a record's legs sum to zero.
 local function wallet_leg(legs, w, lot, points)
-  legs[#legs + 1] = string.format('["wallet",%d,%d,%d,%d,%d,%d]', w[1], points, lot[1], lot[5], lot[3], lot[4])
+  legs[#legs + 1] = format('["wallet",%d,%d,%d,%d,%d,%d]', w[1], points, lot[1], lot[5], lot[3], lot[4])
 end
 
 local function held_leg(legs, part, points, hold)
-  legs[#legs + 1] = string.format('["held",%d,%d,%d,"%s",%d,%d,%d]', part[1], points, part[2], hold, part[6], part[4],
+  legs[#legs + 1] = format('["held",%d,%d,%d,"%s",%d,%d,%d]', part[1], points, part[2], hold, part[6], part[4],
     part[5])
 end
 
 local function plain_leg(legs, account, currency, points, party)
   if points ~= 0 then
-    legs[#legs + 1] = string.format('["%s",%d,%d,%d]', account, currency, points, party or 0)
+    legs[#legs + 1] = format('["%s",%d,%d,%d]', account, currency, points, party or 0)
   end
 end
 
@@ -68,6 +70,7 @@ end
 -- Joins the two neighbours of one funder that expire closest together; the later expiry wins, and points never count
 -- earlier than they would have. Where no two neighbours have one funder the first two are joined under the later one's.
 -- The terms of a lot never change, so a joined lot that has to wait longer is a new one.
+-- Rare.
 local function merge_neighbours(w, legs, at)
   local lots, best, gap = w[4], 1, math.huge
   for i = 1, #lots - 1 do
@@ -91,21 +94,21 @@ local function merge_neighbours(w, legs, at)
   into[2] = into[2] + from[2]
 end
 
--- Adds points to the lot with the same terms, or opens a new one.
+-- Adds points to the lot with the same terms, or opens a new one. Returns the lot: its leg is the caller's.
 local function credit(w, legs, points, expires, available, party, at)
   local lots = w[4]
   for i = 1, #lots do
     local lot = lots[i]
     if lot[3] == expires and lot[5] == party and (lot[4] == available or (lot[4] <= at and available <= at)) then
       lot[2] = lot[2] + points
-      return wallet_leg(legs, w, lot, points)
+      return lot
     end
   end
   if #lots >= LOTS_MAX then merge_neighbours(w, legs, at) end
   local lot = { w[3], points, expires, available, party }
   w[3] = w[3] + 1
   insert_lot(w, lot)
-  wallet_leg(legs, w, lot, points)
+  return lot
 end
 
 -- Puts points back into the lot they came from, which is opened again with its original terms when it was empty.
@@ -163,10 +166,9 @@ local function repay_debt(w, legs, at)
 end
 
 local function hold_index(m, operation)
-  for i, hold in ipairs(m.holds) do
+  for i, hold in ipairs(m[HOLDS]) do
     if hold[1] == operation then return i end
   end
-  return nil
 end
 
 -- Gives every part of a hold back to the lots it came from.
@@ -177,20 +179,34 @@ local function release_parts(m, hold, legs, at)
   end
 end
 
+-- Whether there can be anything to settle: a hold that ended, an expired lot, or debt. Lots stand in order of expiry: where
+-- the first has not expired, none has.
+local function may_be_due(m, at)
+  local holds, wallets = m[HOLDS], m[WALLETS]
+  for i = 1, #holds do
+    if holds[i][2] <= at then return true end
+  end
+  for i = 1, #wallets do
+    local first = wallets[i][4][1]
+    if wallets[i][2] > 0 or (first and first[3] > 0 and first[3] <= at) then return true end
+  end
+  return false
+end
+
 -- Settles in memory what time has decided: holds that ended, lots that expired, debt that matured points pay off.
 -- Returns the legs, and the holds that ended.
+-- Rare.
 local function settle_due(m, at)
   local legs, ended = {}, {}
-  for i = #m.holds, 1, -1 do
-    local hold = m.holds[i]
+  for i = #m[HOLDS], 1, -1 do
+    local hold = m[HOLDS][i]
     if hold[2] <= at then
       release_parts(m, hold, legs, at)
       ended[#ended + 1] = hold[1]
-      table.remove(m.holds, i)
+      table.remove(m[HOLDS], i)
     end
   end
-  for _, w in ipairs(m.wallets) do
-    -- Lots stand in order of expiry: where the first has not expired, none has.
+  for _, w in ipairs(m[WALLETS]) do
     local first = w[4][1]
     if first and first[3] > 0 and first[3] <= at then
       local kept = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end,
@@ -202,9 +218,9 @@ local function settle_due(m, at)
   return legs, ended
 end
 
--- [[currency, available, pending, held, debt], …]: what a reply shows as balances.
+-- [currency, available, pending, held, debt], …: what a reply shows as balances.
 local function balances_text(m, at)
-  local rows, wallets, holds = {}, m.wallets, m.holds
+  local rows, wallets, holds = '', m[WALLETS], m[HOLDS]
   for i = 1, #wallets do
     local w = wallets[i]
     local lots, available, pending, held = w[4], 0, 0, 0
@@ -217,7 +233,7 @@ local function balances_text(m, at)
         if part[1] == w[1] then held = held + part[3] end
       end
     end
-    rows[i] = string.format('[%d,%d,%d,%d,%d]', w[1], available, pending, held, w[2])
+    rows = format('%s%s[%d,%d,%d,%d,%d]', rows, i > 1 and ',' or '', w[1], available, pending, held, w[2])
   end
-  return '[' .. table.concat(rows, ',') .. ']'
+  return rows
 end

@@ -16,12 +16,13 @@
 local FIELDS = 9
 local KIND, MEMBER, OPERATION, REFERENCE, FINGERPRINT, AT, FACTS, INPUT, KEPT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
-local JOURNAL = PREFIX .. 'journal'
+local call = redis.call
+local format = string.format
 
 -- Whole numbers as text. tostring() would round above 10^14; '%d' is exact to 2^63 here and cheaper than '%.0f'.
 local function text(number)
   if number == 0 then return '0' end
-  return string.format('%d', number)
+  return format('%d', number)
 end
 
 -- Whether the data have another history than the ones the epoch was opened on. A master that was demoted, took over an older
@@ -32,14 +33,14 @@ local function is_other_history()
 end
 
 -- What forbids a whole call: another history, the caller's clock against Redis TIME (a wrong one would expire points for
--- good), the deadline.
+-- good), the deadline. Where nothing does, nil and the time in Redis.
 local function forbidden()
   if is_other_history() then return 'fenced' end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   if math.abs(now - ARGV[1]) > CLOCK_SKEW_MS then return 'clock_skew' end
   if now > tonumber(ARGV[2]) then return 'expired' end
-  return nil
+  return nil, now
 end
 
 -- For scripts and branches that write without appending: the journal's last id must be of this epoch.
@@ -50,33 +51,35 @@ local function fenced()
 end
 
 -- Appends a record; the marked line of every operation. Returns its stream id and sequence, or nil and the word to answer.
+-- `at` is text here.
 -- A record is one field of fourteen columns with tabs between them (journal.ts); no column can hold a tab. One field,
 -- because the writer's client decodes each field's name and value apart: thirteen fields cost it a third more CPU a record.
 -- What time has decided (`expiry`) is nobody's request: it has no origin, order or reference, and it happened now.
 local function append(base, kind, operation, at, effect)
-  local named, kept = ARGV[base + REFERENCE] .. '\t' .. ARGV[base + FINGERPRINT], ARGV[base + KEPT]
+  local reference, fingerprint, kept = ARGV[base + REFERENCE], ARGV[base + FINGERPRINT], ARGV[base + KEPT]
   if kind == 'expiry' then
-    named, kept = '\t', string.match(kept, '^%d+') .. '\t0\t\t\t' .. text(at) .. '\t\t{}'
+    reference, fingerprint, kept = '', '', string.match(kept, '^%d+') .. '\t0\t\t\t' .. at .. '\t\t{}'
   end
-  local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. named .. '\t' .. text(at) .. '\t'
-    .. kept .. '\t' .. effect
+  local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. reference .. '\t' .. fingerprint
+    .. '\t' .. at .. '\t' .. kept .. '\t' .. effect
   local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, RECORD, record)
   if type(id) == 'string' then return id, tonumber(string.sub(id, #NEXT_ID)) end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'
 end
 
--- What an idempotency entry says about an item: a replay, or a reuse of the reference for something else.
+-- What an idempotency entry says about an item: a replay, or a reuse of the reference for something else; nil where it says
+-- nothing. An entry from before a cold recovery may name an operation that was lost. The caller has asked the books since, so
+-- where they did not know the reference, nothing stands under it.
+-- Rare.
 local function recall(entry, fingerprint)
   if string.sub(entry, 1, 1) == '!' then
     if string.sub(entry, 2, 17) ~= fingerprint then return { 'reference_reused', '' } end
     local code, details = string.match(entry, '^([%l_]+) (.*)$', 18)
     return { 'refused', code, details, 'replayed' }
   end
+  if tonumber(string.match(entry, '^(%d+)%-', 49)) < COLD_BELOW then return nil end
   local word = string.sub(entry, 33, 48) == fingerprint and 'replayed' or 'reference_reused'
   return { word, string.sub(entry, 1, 32), string.sub(entry, 49) }
 end
 
-local function remember(base, entry)
-  redis.call('SET', PREFIX .. 'i:' .. ARGV[base + REFERENCE], entry, 'PX', WINDOW_MS)
-end

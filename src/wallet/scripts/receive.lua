@@ -5,17 +5,18 @@
 --         go to `unclaimed`; refused = true resolves the transfer as one that must not arrive
 -- record  transfer_credit or transfer_return: clearing -, wallet +; or transfer_refusal (no legs), which resolves the
 --         transfer for ever: only from that record is it ever returned
-local function decide(m, item)
-  local input, legs = item.input, {}
-  local refusable = not input.back and (input.refused or m.status == 'closed' or m.status == 'merged')
-  if refusable then return { legs = legs, kind = 'transfer_refusal' } end
-  local lost = input.back and m.status == 'closed'
+local function decide(m, json, at)
+  local input, legs = cjson.decode(json), {}
+  local refusable = not input.back and (input.refused or m[STATUS] == 'closed' or m[STATUS] == 'merged')
+  if refusable then return legs, nil, 'transfer_refusal' end
+  local lost = input.back and m[STATUS] == 'closed'
   for _, lot in ipairs(input.lots) do
     plain_leg(legs, 'clearing', lot[1], -lot[2])
     if lost then
       plain_leg(legs, 'unclaimed', lot[1], lot[2])
     else
-      credit(wallet_of(m, lot[1]), legs, lot[2], lot[3], lot[4], lot[5], item.at)
+      local w = wallet_of(m, lot[1])
+      wallet_leg(legs, w, credit(w, legs, lot[2], lot[3], lot[4], lot[5], at), lot[2])
     end
   end
   for _, debt in ipairs(input.debts) do
@@ -24,8 +25,8 @@ local function decide(m, item)
     plain_leg(legs, 'debt', debt[1], -debt[2])
     plain_leg(legs, 'clearing', debt[1], debt[2])
   end
-  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
-  return { legs = legs }
+  for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
+  return legs
 end
 
 return run(decide)

@@ -16,18 +16,18 @@ local function wanted(hold, parts)
   return asked
 end
 
-local function decide(m, item)
-  local input = item.input
-  for _, hold in ipairs(item.ended) do
+local function decide(m, json, at, _, ended)
+  local input = cjson.decode(json)
+  for _, hold in ipairs(ended or {}) do
     if hold == input.hold then return nil, 'hold_expired' end
   end
   local index = hold_index(m, input.hold)
   if not index then return nil, 'hold_not_open' end
-  local hold, legs = m.holds[index], {}
-  table.remove(m.holds, index)
+  local hold, legs = m[HOLDS][index], {}
+  table.remove(m[HOLDS], index)
   if input.mode == 'release' then
-    release_parts(m, hold, legs, item.at)
-    return { legs = legs }
+    release_parts(m, hold, legs, at)
+    return legs
   end
   local left = wanted(hold, input.parts)
   if not left then return nil, 'capture_exceeds_hold' end
@@ -37,11 +37,11 @@ local function decide(m, item)
     held_leg(legs, part, -part[3], hold[1])
     plain_leg(legs, 'redemption', part[1], captured)
     if captured < part[3] then
-      put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6], item.at)
+      put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6], at)
     end
   end
-  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
-  return { legs = legs }
+  for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
+  return legs
 end
 
 return run(decide)

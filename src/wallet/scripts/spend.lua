@@ -4,7 +4,7 @@
 -- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points
 -- record  redemption, adjustment downwards or transfer: wallet -, account +
 local function everything(m, legs, account)
-  for _, w in ipairs(m.wallets) do
+  for _, w in ipairs(m[WALLETS]) do
     local before = 0
     for _, lot in ipairs(w[4]) do before = before + lot[2] end
     take(w, before, function() return true end, function(lot, part) wallet_leg(legs, w, lot, -part) end)
@@ -14,21 +14,21 @@ local function everything(m, legs, account)
   end
 end
 
-local function decide(m, item)
-  local input, legs = item.input, {}
+local function decide(m, json, at)
+  local input, legs = cjson.decode(json), {}
   if input.all then
     everything(m, legs, input.account)
-    return { legs = legs }
+    return legs
   end
   local code, details = barred(m, true)
-  if not code then code, details = short(m, input.parts, item.at) end
+  if not code then code, details = short(m, input.parts, at) end
   if code then return nil, code, details end
   for _, part in ipairs(input.parts) do
     local w = wallet_of(m, part[1])
-    take(w, part[2], usable(item.at), function(lot, points) wallet_leg(legs, w, lot, -points) end)
+    take(w, part[2], usable(at), function(lot, points) wallet_leg(legs, w, lot, -points) end)
     plain_leg(legs, input.account, part[1], part[2], input.party)
   end
-  return { legs = legs }
+  return legs
 end
 
 return run(decide)

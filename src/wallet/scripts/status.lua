@@ -10,26 +10,26 @@ local REACHABLE = {
   merged = { merged = true },
 }
 
-local function decide(m, item)
-  local input, legs = item.input, {}
-  local status = input.status or m.status
-  if not REACHABLE[m.status][status] then
-    return nil, 'status_not_reachable', '{"memberStatus":"' .. m.status .. '"}'
+local function decide(m, json, at)
+  local input, legs = cjson.decode(json), {}
+  local status = input.status or m[STATUS]
+  if not REACHABLE[m[STATUS]][status] then
+    return nil, 'status_not_reachable', '{"memberStatus":"' .. m[STATUS] .. '"}'
   end
   local released = {}
   if status == 'closed' then
-    for _, hold in ipairs(m.holds) do
-      release_parts(m, hold, legs, item.at)
+    for _, hold in ipairs(m[HOLDS]) do
+      release_parts(m, hold, legs, at)
       released[#released + 1] = hold[1]
     end
-    m.holds = {}
+    m[HOLDS] = {}
   end
-  m.status = status
-  if input.into then m.merged = input.into end
-  if input.frozen ~= nil then m.frozen = input.frozen and 1 or 0 end
-  m.facts = m.facts + 1
-  return { legs = legs, extra = ',"status":"' .. status .. '","frozen":' .. m.frozen .. ',"facts":' .. text(m.facts)
-    .. ',"into":' .. text(m.merged) .. ',"holds":' .. (#released > 0 and cjson.encode(released) or '[]') }
+  m[STATUS] = status
+  if input.into then m[MERGED] = input.into end
+  if input.frozen ~= nil then m[FROZEN] = input.frozen and 1 or 0 end
+  m[FACTS_VERSION] = m[FACTS_VERSION] + 1
+  return legs, ',"status":"' .. status .. '","frozen":' .. m[FROZEN] .. ',"facts":' .. text(m[FACTS_VERSION])
+    .. ',"into":' .. text(m[MERGED]) .. ',"holds":' .. (#released > 0 and cjson.encode(released) or '[]')
 end
 
 return run(decide)

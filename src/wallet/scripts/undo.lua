@@ -29,20 +29,20 @@ local function lower(state, currency, points, undone)
   return points == 0
 end
 
-local function take_back(m, item, legs, shortfall, part, points)
+local function take_back(m, input, at, legs, shortfall, part, points)
   local w = wallet_of(m, part[1])
   local function taken(lot, share) wallet_leg(legs, w, lot, -share) end
   local rest = points
-  if not item.input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
-  rest = take(w, rest, usable(item.at), taken)
+  if not input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
+  rest = take(w, rest, usable(at), taken)
   if rest > 0 then
-    if item.input.debt then
+    if input.debt then
       w[2] = w[2] + rest
       plain_leg(legs, 'debt', part[1], -rest)
     end
     shortfall[part[1]] = (shortfall[part[1]] or 0) + rest
   end
-  plain_leg(legs, 'issuance', part[1], points - (item.input.debt and 0 or rest), part[6])
+  plain_leg(legs, 'issuance', part[1], points - (input.debt and 0 or rest), part[6])
 end
 
 local function open_all(list, states)
@@ -56,8 +56,9 @@ local function open_all(list, states)
   end
 end
 
-local function decide(m, item)
-  local input, legs, states, shortfall = item.input, {}, {}, {}
+local function decide(m, json, at)
+  local input = cjson.decode(json)
+  local legs, states, shortfall = {}, {}, {}
   local code, details = open_all(input.accruals, states)
   if not code then code, details = open_all(input.redemptions, states) end
   if code then return nil, code, details end
@@ -67,9 +68,9 @@ local function decide(m, item)
       local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
         plain_leg(legs, 'redemption', part[1], -points)
         if input.moved then
-          credit(w, legs, points, part[4], part[5], part[6], item.at)
+          wallet_leg(legs, w, credit(w, legs, points, part[4], part[5], part[6], at), points)
         else
-          put_back(w, legs, points, part[2], part[4], part[5], part[6], item.at)
+          put_back(w, legs, points, part[2], part[4], part[5], part[6], at)
         end
       end)
       if not fits then return nil, 'refund_exceeds_redemption' end
@@ -79,13 +80,13 @@ local function decide(m, item)
   for _, row in ipairs(input.accruals) do
     for _, wish in ipairs(row[4]) do
       local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
-        take_back(m, item, legs, shortfall, part, points)
+        take_back(m, input, at, legs, shortfall, part, points)
       end)
       if not fits then return nil, 'reversal_exceeds_accrual' end
     end
     states[row[1]].note = row[3]
   end
-  for _, w in ipairs(m.wallets) do repay_debt(w, legs, item.at) end
+  for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
   local missing = {}
   for currency, points in pairs(shortfall) do missing[#missing + 1] = '[' .. currency .. ',' .. text(points) .. ']' end
   local function save(seq)
@@ -94,7 +95,7 @@ local function decide(m, item)
         cmsgpack.pack(EPOCH, seq, state.version + 1, state.note, state.parts))
     end
   end
-  return { legs = legs, extra = ',"shortfall":[' .. table.concat(missing, ',') .. ']', save = save }
+  return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']', nil, save
 end
 
 return run(decide)
