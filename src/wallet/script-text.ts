@@ -9,7 +9,7 @@
 interface Definition {
   readonly names: readonly string[];
   readonly text: string;
-  /** Few items come there (`-- Rare.` stands above it); what only such a function names is made inside it. */
+  /** Few items come there (`-- Rare.` stands above it); what only such functions name is made inside them. */
   readonly isRare: boolean;
 }
 
@@ -71,19 +71,18 @@ function neededBy(text: string, library: readonly Definition[]): Definition[] {
   return needed;
 }
 
-/** Moves into each rare function what it alone names. */
-function nested(text: string, definitions: readonly Definition[]): Definition[] {
+/** Moves what only rare functions name into each of them. */
+function nested(body: string, definitions: readonly Definition[]): Definition[] {
   let left = [...definitions];
-  for (const rare of definitions.filter(({ isRare }) => isRare).toReversed()) {
-    const inside: string[] = [];
-    for (const definition of left.slice(0, left.indexOf(rare)).toReversed()) {
-      const others = left.filter((other) => other !== definition && other !== rare);
-      if (definition.isRare || isNamed(definition, [text, ...others.map((other) => other.text)])) continue;
-      inside.unshift(definition.text);
-      left = left.filter((other) => other !== definition);
-    }
-    const whole = { ...rare, text: rare.text.replace('\n', `\n${inside.join('')}`) };
-    left = left.map((definition) => (definition === rare ? whole : definition));
+  for (const definition of definitions.filter(({ isRare }) => !isRare).toReversed()) {
+    const others = left.filter((other) => other !== definition);
+    const naming = others.filter(({ text }) => isNamed(definition, [text]));
+    if (isNamed(definition, [body]) || naming.some(({ isRare }) => !isRare)) continue;
+    left = others.map((other) =>
+      naming.includes(other)
+        ? { ...other, text: other.text.replace('\n', () => `\n${definition.text}`) }
+        : other,
+    );
   }
   return left;
 }

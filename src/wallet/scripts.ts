@@ -84,7 +84,7 @@ const literals = {
   HISTORY: `'master_replid:@{replicationId}'`,
   RECORD: `'${fieldNamed('record')}'`,
   CLOCK_SKEW_MS: String(clockSkewMsMax),
-  WINDOW_MS: String(idempotencyWindowMs),
+  WINDOW_MS: `'${idempotencyWindowMs}'`,
   LOTS_MAX: String(lotsMax),
   HOLDS_MAX: String(openHoldsMax),
   REFUSALS_MAX: String(rememberedRefusalsMax),

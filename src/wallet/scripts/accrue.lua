@@ -14,13 +14,13 @@ local function decide(m, json, at)
   local account = string.sub(json, -2) ~= ']}' and string.match(json, '"account":"(%l+)"}$') or 'issuance'
   local _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
   while last do
-    local w, sum = wallet_of(m, currency + 0), points + 0
-    local lots = w[4]
+    local w, earned, starts = wallet_of(m, currency + 0), points + 0, available + 0
+    local lots, sum = w[4], earned
     for i = 1, #lots do sum = sum + lots[i][2] end
     if sum > POINTS_MAX then return nil, 'balance_limit' end
-    local lot = credit(w, legs, points + 0, expires + 0, available + 0, party + 0, at)
+    local lot = credit(w, legs, earned, expires + 0, starts, party + 0, at)
     -- What joins an available lot counts from when that did.
-    if lot[4] ~= available + 0 then available = text(lot[4]) end
+    if lot[4] ~= starts then available = text(lot[4]) end
     -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
     legs[#legs + 1] = '["wallet",' .. currency .. ',' .. points .. ',' .. text(lot[1]) .. ',' .. party .. ',' .. expires .. ','
       .. available .. (points == '0' and ']' or '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. party .. ']')

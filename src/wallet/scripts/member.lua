@@ -158,6 +158,7 @@ local function available_of(w, at)
   return sum
 end
 
+-- Rare.
 local function repay_debt(w, legs, at)
   if w[2] == 0 then return end
   local rest = take(w, w[2], usable(at), function(lot, part) wallet_leg(legs, w, lot, -part) end)
@@ -213,7 +214,7 @@ local function settle_due(m, at)
         function(lot, part) wallet_leg(legs, w, lot, -part) end)
       plain_leg(legs, 'breakage', w[1], NO_EXPIRY - kept)
     end
-    repay_debt(w, legs, at)
+    if w[2] > 0 then repay_debt(w, legs, at) end
   end
   return legs, ended
 end

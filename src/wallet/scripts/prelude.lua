@@ -33,14 +33,14 @@ local function is_other_history()
 end
 
 -- What forbids a whole call: another history, the caller's clock against Redis TIME (a wrong one would expire points for
--- good), the deadline. Where nothing does, nil and the time in Redis.
+-- good), the deadline.
 local function forbidden()
   if is_other_history() then return 'fenced' end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   if math.abs(now - ARGV[1]) > CLOCK_SKEW_MS then return 'clock_skew' end
   if now > tonumber(ARGV[2]) then return 'expired' end
-  return nil, now
+  return nil
 end
 
 -- For scripts and branches that write without appending: the journal's last id must be of this epoch.
@@ -63,7 +63,7 @@ local function append(base, kind, operation, at, effect)
   local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. reference .. '\t' .. fingerprint
     .. '\t' .. at .. '\t' .. kept .. '\t' .. effect
   local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, RECORD, record)
-  if type(id) == 'string' then return id, tonumber(string.sub(id, #NEXT_ID)) end
+  if type(id) == 'string' then return id, string.sub(id, #NEXT_ID) + 0 end
   if type(id) == 'table' and id.err and string.find(id.err, 'OOM', 1, true) then return nil, 'journal_full' end
   return nil, 'fenced'
 end

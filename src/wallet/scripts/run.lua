@@ -12,7 +12,7 @@
 
 -- The state that `decide` has touched is dropped: only the list of remembered refusals changes.
 -- Rare.
-local function refuse(base, forget_at, code, details)
+local function refuse(base, code, details)
   details = details or '{}'
   local remembered = { insufficient_points = true, spending_frozen = true, member_not_active = true, hold_expired = true,
     refund_exceeds_redemption = true, reversal_exceeds_accrual = true, balance_limit = true }
@@ -28,7 +28,7 @@ local function refuse(base, forget_at, code, details)
     state[REFUSALS][#state[REFUSALS] + 1] = reference
     save_member(PREFIX .. 'm:' .. member, state)
     local entry = '!' .. ARGV[base + FINGERPRINT] .. code .. ' ' .. details
-    call('SET', PREFIX .. 'i:' .. reference, entry, 'PXAT', forget_at)
+    call('SET', PREFIX .. 'i:' .. reference, entry, 'PX', WINDOW_MS)
   end
   return { 'refused', code, details }
 end
@@ -37,23 +37,20 @@ local function effect_text(m, at, legs, extra)
   return '{"legs":[' .. (legs[2] and table.concat(legs, ',') or legs[1] or '') .. '],"balances":[' .. balances_text(m, at) .. ']' .. (extra or '') .. '}'
 end
 
-local function perform(base, forget_at, decide)
+local function perform(base, decide)
   local reference, operation, member = ARGV[base + REFERENCE], ARGV[base + OPERATION], PREFIX .. 'm:' .. ARGV[base + MEMBER]
-  local key, packed
-  if reference == '' then
-    packed = call('GET', member)
-  else
+  local key
+  if reference ~= '' then
     key = PREFIX .. 'i:' .. reference
-    local found = call('MGET', key, member)
-    local known = found[1] and recall(found[1], ARGV[base + FINGERPRINT])
+    local entry = call('GET', key)
+    local known = entry and recall(entry, ARGV[base + FINGERPRINT])
     if known then return known end
-    packed = found[2]
   end
-  local m = unpacked(packed)
+  local m = unpacked(call('GET', member))
   if not m then return { 'cold' } end
   local facts, at_text = ARGV[base + FACTS], ARGV[base + AT]
-  if facts ~= '' and tonumber(facts) ~= m[FACTS_VERSION] then return { 'stale_facts', m[FACTS_VERSION] } end
-  local at = tonumber(at_text)
+  if facts ~= '' and facts + 0 ~= m[FACTS_VERSION] then return { 'stale_facts', m[FACTS_VERSION] } end
+  local at = at_text + 0
   if at < m[LAST_AT] then at, at_text = m[LAST_AT], text(m[LAST_AT]) end
   local before, due, ended
   if may_be_due(m, at) then
@@ -64,7 +61,7 @@ local function perform(base, forget_at, decide)
   if not legs then
     local code, details = extra, kind
     if code == 'cold_operation' then return { code, details } end
-    return refuse(base, forget_at, code, details)
+    return refuse(base, code, details)
   end
   local effect = effect_text(m, at, legs, extra)
   if before then
@@ -76,18 +73,18 @@ local function perform(base, forget_at, decide)
   m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
   save_member(member, m)
   if save then save(seq) end
-  if key then call('SET', key, operation .. ARGV[base + FINGERPRINT] .. id, 'PXAT', forget_at) end
+  if key then call('SET', key, operation .. ARGV[base + FINGERPRINT] .. id, 'PX', WINDOW_MS) end
   return id .. ' ' .. at_text .. ' ' .. (kind or '') .. ' ' .. effect
 end
 
 -- `apply(base)` does one item; without it, `perform`.
 local function run(decide, apply)
   apply = apply or perform
-  local word, now = forbidden()
+  local word = forbidden()
   if word then return { word } end
-  local forget_at, results = text(now + WINDOW_MS), { 'ok' }
+  local results = { 'ok' }
   for base = 3, #ARGV, FIELDS do
-    local result = apply(base, forget_at, decide)
+    local result = apply(base, decide)
     if base == 3 and result[1] == 'fenced' then return { 'fenced' } end
     results[#results + 1] = result
   end
