@@ -4,7 +4,8 @@
 -- record  accrual (or adjustment upwards): wallet +, issuance or the given account -
 local POINTS_MAX = 9007199254740991
 
--- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson does.
+-- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson
+-- does.
 local AWARD = '^[%[,]%[(%d+),(%d+),(%d+),(%d+),(%d+)%]'
 
 local function decide(m, json, at)

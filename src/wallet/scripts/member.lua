@@ -234,7 +234,8 @@ local function balances_text(m, at)
         if part[1] == w[1] then held = held + part[3] end
       end
     end
-    rows = format('%s%s[%d,%d,%d,%d,%d]', rows, i > 1 and ',' or '', w[1], available, pending, held, w[2])
+    local row = format('[%d,%d,%d,%d,%d]', w[1], available, pending, held, w[2])
+    rows = i == 1 and row or rows .. ',' .. row
   end
   return rows
 end

@@ -1,6 +1,6 @@
--- First part of every script. In front of it `scripts.ts` puts one line of literals:
---   PREFIX ('{s07}:'), EPOCH, COLD_BELOW, NEXT_ID ('<epoch>-*'), HISTORY ('master_replid:<id>'), RECORD (the field of a
---   record) and the bounds of limits.ts.
+-- First part of every script. A script is given what it names of its parts (`script-text.ts`), and `scripts.ts` the values of
+--   PREFIX ('{s07}:'), EPOCH, COLD_BELOW, NEXT_ID ('<epoch>-*'), HISTORY ('master_replid:<id>'), JOURNAL (its key),
+--   RECORD (the field of a record) and the bounds of limits.ts.
 --
 -- A call carries ARGV[1] = the caller's clock (ms), ARGV[2] = the deadline (ms) and up to sixty-four items of nine
 -- arguments each: kind, member, operation, reference key, fingerprint, time, version of the facts, the input as JSON, and
@@ -56,11 +56,12 @@ end
 -- because the writer's client decodes each field's name and value apart: thirteen fields cost it a third more CPU a record.
 -- What time has decided (`expiry`) is nobody's request: it has no origin, order or reference, and it happened now.
 local function append(base, kind, operation, at, effect)
-  local reference, fingerprint, kept = ARGV[base + REFERENCE], ARGV[base + FINGERPRINT], ARGV[base + KEPT]
+  local args = ARGV
+  local reference, fingerprint, kept = args[base + REFERENCE], args[base + FINGERPRINT], args[base + KEPT]
   if kind == 'expiry' then
     reference, fingerprint, kept = '', '', string.match(kept, '^%d+') .. '\t0\t\t\t' .. at .. '\t\t{}'
   end
-  local record = kind .. '\t' .. ARGV[base + MEMBER] .. '\t' .. operation .. '\t' .. reference .. '\t' .. fingerprint
+  local record = kind .. '\t' .. args[base + MEMBER] .. '\t' .. operation .. '\t' .. reference .. '\t' .. fingerprint
     .. '\t' .. at .. '\t' .. kept .. '\t' .. effect
   local id = redis.pcall('XADD', JOURNAL, 'NOMKSTREAM', NEXT_ID, RECORD, record)
   if type(id) == 'string' then return id, string.sub(id, #NEXT_ID) + 0 end
