@@ -1,6 +1,6 @@
 /**
  * PURE. Puts a script's text together from its own part and the parts that it shares with others. Redis runs a script's whole
- * text at every call: every function in it is made anew, and so is every capture of a local by a function. That was 45 % of
+ * text at every call: every function in it is made anew, and so is every capture of a local by a function. That was a third of
  * what a call costs beside its items. So a script is given only the definitions that it names, the value of a constant stands
  * wherever it is named, and what only a rare path needs is made on that path.
  */

@@ -17,8 +17,8 @@ for base = 3, #ARGV, 2 do
           .. text(lot[4]) .. ',' .. lot[5] .. ']'
       end
     end
-    results[#results + 1] = { 'read', '[' .. balances_text(m, at) .. ']', '[' .. table.concat(lots, ',') .. ']', m[SEQ], m[EPOCH_AT],
-      text(at), m[STATUS], m[FACTS_VERSION] }
+    results[#results + 1] = { 'read', '[' .. balances_text(m, at) .. ']', '[' .. table.concat(lots, ',') .. ']', m[SEQ],
+      m[EPOCH_AT], text(at), m[STATUS], m[FACTS_VERSION] }
   else
     results[#results + 1] = { 'cold' }
   end

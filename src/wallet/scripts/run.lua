@@ -1,6 +1,6 @@
 -- Third part of every script that moves points: the loop over a call's items. An item's results are
---   'position at kind effect'             applied; the record is in the journal; no kind where it is the asked one. One text,
---                                         because an array costs Redis and the caller's client twice as much
+--   'position at kind effect'             applied; the record is in the journal; no kind where it is the asked one. One
+--                                         text: an array costs Redis and the caller's client twice as much
 --   {'replayed', operation, position}     the reference was used for the same request
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
