@@ -7,6 +7,7 @@
 -- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}.
 
 local NO_EXPIRY = 9e15
+-- What stands where in a member: the epoch and sequence of its last record, that record's time, and so on.
 local EPOCH_AT, SEQ, LAST_AT, STATUS, FACTS_VERSION, FROZEN, MERGED, WALLETS, HOLDS, REFUSALS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 -- A member from what stands under its key; nil where that is nothing, or of before a cold recovery.
@@ -164,12 +165,6 @@ local function repay_debt(w, legs, at)
   local rest = take(w, w[2], usable(at), function(lot, part) wallet_leg(legs, w, lot, -part) end)
   plain_leg(legs, 'debt', w[1], w[2] - rest)
   w[2] = rest
-end
-
-local function hold_index(m, operation)
-  for i, hold in ipairs(m[HOLDS]) do
-    if hold[1] == operation then return i end
-  end
 end
 
 -- Gives every part of a hold back to the lots it came from.

@@ -106,6 +106,12 @@ local function barred(m, spending)
   return nil
 end
 
+local function hold_index(m, operation)
+  for i, hold in ipairs(m[HOLDS]) do
+    if hold[1] == operation then return i end
+  end
+end
+
 -- Checks that each part {currency, points} can be taken; returns nothing, or the code and its details.
 local function short(m, parts, at)
   for _, part in ipairs(parts) do
