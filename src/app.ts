@@ -173,7 +173,6 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   );
   const { shardCount } = config;
   const { acknowledged, journalFull } = standing;
-  const decided = (kind: string, outcome: string) => telemetry.metrics.operations.inc({ kind, outcome });
   const wallet = createWallet({
     nodes,
     epochs,
@@ -181,7 +180,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     written,
     shardCount,
     acknowledged,
-    decided,
+    decided: telemetry.decided,
     journalFull,
   });
   const lookup = createLookup(pool);

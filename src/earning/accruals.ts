@@ -112,20 +112,24 @@ async function enrolled(
   return (await known) ?? context.enrolMember(program, ref);
 }
 
-/** Runs one accrual; `body` has been parsed. */
-export async function accrue(
+/** What an accrual asks for: an answer as soon as the journal has it, unless it wants the books. */
+export function durabilityOfAccrual(body: Pick<AccrualBody, 'durability'>): Durability {
+  return durabilityOf(body, 'journal');
+}
+
+/** Runs one accrual; `body` has been parsed. Throws at once what needs nobody's answer. */
+export function accrue(
   context: EarningContext,
   call: Pick<Call, 'caller' | 'waitMs' | 'idempotencyKey'>,
   body: AccrualBody,
-): Promise<{ moved: Moved; durability: Durability }> {
+): Promise<Moved> {
   const { caller } = call;
   const { program } = caller;
-  const { member, durability: asked, metadata, enrol, ...subject } = body;
+  const { member, durability: _, metadata, enrol, ...subject } = body;
   check(caller, body);
   const reference = referenceOf(call, body);
-  const durability = durabilityOf({ durability: asked }, 'journal');
   const canonical = { ...subject, reference };
-  const moved = await perform(context.operations, {
+  return perform(context.operations, {
     caller,
     script: 'accrue',
     kind: 'accrual',
@@ -134,7 +138,7 @@ export async function accrue(
     body: canonical,
     metadata,
     occurredAt: body.occurredAt,
-    durability,
+    durability: durabilityOfAccrual(body),
     waitMs: call.waitMs,
     member() {
       const known = context.resolveMember(program, member);
@@ -161,7 +165,6 @@ export async function accrue(
       };
     },
   });
-  return { moved, durability };
 }
 
 /** The reply to `POST /v1/accruals`. */

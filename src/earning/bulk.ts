@@ -8,7 +8,7 @@ import { bodyPointer, faultsOf } from '#src/http/faults.ts';
 import type { Call, Reply } from '#src/http/route.ts';
 import type { Durability } from '#src/wallet/operations.ts';
 import type { Moved } from '#src/wallet/perform.ts';
-import { accrualReplyOf, accrue, type EarningContext } from './accruals.ts';
+import { accrualReplyOf, accrue, durabilityOfAccrual, type EarningContext } from './accruals.ts';
 import { type AccrualBody, accrualSchema, type bulkSchema } from './schemas.ts';
 
 interface ItemResult {
@@ -55,7 +55,8 @@ export async function accrueBulk(
   async function run(index: number, accrual: AccrualBody): Promise<void> {
     try {
       const item = { caller, waitMs: 0, idempotencyKey: undefined };
-      performed.push({ index, ...(await accrue(context, item, accrual)) });
+      const moved = await accrue(context, item, accrual);
+      performed.push({ index, moved, durability: durabilityOfAccrual(accrual) });
     } catch (error) {
       results[index] = refused(index, error);
     }

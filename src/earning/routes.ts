@@ -2,7 +2,14 @@ import { programNow } from '#src/earning/program.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
 import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
-import { accrualReplyOf, accrue, awardView, type EarningContext, judge } from './accruals.ts';
+import {
+  accrualReplyOf,
+  accrue,
+  awardView,
+  durabilityOfAccrual,
+  type EarningContext,
+  judge,
+} from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
 import { reverse } from './reversals.ts';
 import {
@@ -50,8 +57,8 @@ export function earningRoutes(context: EarningContext): Route[] {
       replies: { 201: accrualReply, 202: accrualReply },
       errors: movementErrors,
       async handle(call) {
-        const { moved, durability } = await accrue(context, call, call.body);
-        return accrualReplyOf(call.caller.program, moved, durability);
+        const moved = await accrue(context, call, call.body);
+        return accrualReplyOf(call.caller.program, moved, durabilityOfAccrual(call.body));
       },
     }),
     route({

@@ -14,6 +14,12 @@ export const bodyBytesMaxDefault = 128 * 1024;
 /** A body announced as larger than this is not worth taking off the wire; its connection is closed instead. */
 export const discardBytesMax = 64 * 1024 * 1024;
 const depthMax = 32;
+
+/** A request whose body `readJson` reads. */
+export interface BodyRequest extends IncomingMessage {
+  /** The body was taken at once. Its stream learns of its end by `read()`, which the reply calls. */
+  isBodyTaken: boolean;
+}
 const unstorableFaultsMax = 8;
 
 function tooLarge(bytesMax: number): Problem {
@@ -147,13 +153,20 @@ function parseJson(text: string): unknown {
   return value;
 }
 
-/** Reads a request's body as JSON. Every way in which it can be wrong is a Problem. */
-export async function readJson(request: IncomingMessage, bytesMax: number): Promise<unknown> {
+/**
+ * Reads a request's body as JSON. Every way in which it can be wrong is a Problem.
+ *
+ * A receipt comes in one packet with its headers, but Node's parser hands the body over only after the handler was called.
+ * One microtask later it is there and is taken at once: a flowing stream with its listeners costs 2 µs a request more.
+ */
+export async function readJson(request: BodyRequest, bytesMax: number): Promise<unknown> {
   const announced = announcedBytes(request);
   if (announced === 0) throw new Problem('body_malformed', 'The body is empty.');
   checkMediaType(request);
   if (announced !== undefined && announced > bytesMax) throw tooLarge(bytesMax);
-  const bytes = await collect(request, bytesMax);
+  await undefined;
+  request.isBodyTaken = announced !== undefined && request.readableLength === announced;
+  const bytes = request.isBodyTaken ? (request.read() as Buffer) : await collect(request, bytesMax);
   if (bytes.length === 0) throw new Problem('body_malformed', 'The body is empty.');
   if (!isUtf8(bytes)) throw new Problem('body_malformed', 'The body is not UTF-8.');
   return parseJson(bytes.toString('utf8'));

@@ -7,7 +7,6 @@
  * keys go on working; `staleMs` says for how long they have not been read, for the readiness check.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
@@ -22,7 +21,7 @@ const refreshTimeoutMs = 2000;
 const overlapMs = 10_000;
 /** So often everything is read again, which also finds rows that were deleted by hand: once a minute. */
 const fullRefreshEvery = 150;
-/** Authorization headers whose key is known without hashing. */
+/** Authorization headers whose key is known without hashing. Only those of real keys; when there are so many, all are forgotten. */
 const recentMax = 10_000;
 const tokenLengthMax = 256;
 
@@ -147,7 +146,7 @@ function callerOf(known: KnownKey, programs: Programs): Caller {
 /** Reads all keys and keeps them current until `stop`. */
 export async function watchKeys({ pool, programs, log, fixedTokensAllowed }: KeysOptions): Promise<Keys> {
   const known = knownKeys();
-  const recent = new LRUCache<string, KnownKey>({ max: recentMax });
+  const recent = new Map<string, KnownKey>();
   let readAt = 0;
   let refreshes = 0;
   let isStopped = false;
@@ -191,6 +190,7 @@ export async function watchKeys({ pool, programs, log, fixedTokensAllowed }: Key
       const found = isOurs && token.length <= tokenLengthMax ? known.find(token) : undefined;
       if (found === undefined) throw new Problem('key_unknown');
       const caller = callerOf(found, programs);
+      if (recent.size >= recentMax) recent.clear();
       if (authorization !== undefined) recent.set(authorization, found);
       return caller;
     },

@@ -1,8 +1,7 @@
 /** From an HTTP request to the checked input of a route. Whatever is wrong with it is thrown as a Problem. */
-import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type Fault, validationProblem } from '#src/errors.ts';
-import { bodyBytesMaxDefault, readJson } from './body.ts';
+import { type BodyRequest, bodyBytesMaxDefault, readJson } from './body.ts';
 import { bodyPointer, faultsOf, type PointerOf, queryPointer } from './faults.ts';
 import { faultProblem } from './problem.ts';
 import type { Call, Caller, Route } from './route.ts';
@@ -93,7 +92,7 @@ function queryOf(url: string): Record<string, string> {
 export async function callOf(
   checks: Checks,
   caller: Caller,
-  request: IncomingMessage & { readonly params: Readonly<Record<string, string>> },
+  request: BodyRequest & { readonly params: Readonly<Record<string, string>> },
   requestId: string,
 ): Promise<Call> {
   const { headers, params } = request;

@@ -19,7 +19,7 @@ import express, {
 } from 'express';
 import { Problem } from '#src/errors.ts';
 import type { RequestMeter, Telemetry } from '#src/platform/telemetry.ts';
-import { announcedBytes, discardBytesMax } from './body.ts';
+import { announcedBytes, type BodyRequest, discardBytesMax } from './body.ts';
 import type { Page } from './page.ts';
 import { faultProblem, problemOf, renderProblem } from './problem.ts';
 import { type Checks, callOf, checksOf } from './request.ts';
@@ -58,7 +58,7 @@ interface Outcome {
   readonly problem?: Problem;
 }
 
-interface Inbound extends IncomingMessage {
+interface Inbound extends BodyRequest {
   readonly params: Readonly<Record<string, string>>;
   readonly startedAt: number;
 }
@@ -76,6 +76,7 @@ function messageClasses(app: Express): {
 } {
   class InboundRequest extends IncomingMessage {
     readonly startedAt = performance.now();
+    isBodyTaken = false;
   }
   class OutboundResponse<Of extends IncomingMessage> extends ServerResponse<Of> {}
   const own = { app: { configurable: true, enumerable: true, writable: true, value: app } };
@@ -152,6 +153,7 @@ async function respond(
     outcome = outcomeOfError(error, requestId);
     write(server, request, response, requestId, outcome);
   }
+  if (request.isBodyTaken) request.read();
   const { status, problem } = outcome;
   const { startedAt } = request;
   if (problem === undefined) meter.end({ status, startedAt, requestId });

@@ -51,6 +51,29 @@ export function createLogger(level: string, processName: string): Logger {
   });
 }
 
+/**
+ * Decided operations by kind and outcome, counted in plain numbers that the metric takes over when it is read: prom-client
+ * puts the labels of every single increment together as text. Both words come from closed lists.
+ */
+function createDecisions() {
+  const byKind = new Map<string, Map<string, number>>();
+  return {
+    note(kind: string, outcome: string): void {
+      let byOutcome = byKind.get(kind);
+      if (!byOutcome) {
+        byOutcome = new Map();
+        byKind.set(kind, byOutcome);
+      }
+      byOutcome.set(outcome, (byOutcome.get(outcome) ?? 0) + 1);
+    },
+    moveTo(counter: Counter<'kind' | 'outcome'>): void {
+      for (const [kind, byOutcome] of byKind)
+        for (const [outcome, count] of byOutcome) counter.inc({ kind, outcome }, count);
+      byKind.clear();
+    },
+  };
+}
+
 /** Requests without a reply: a plain number, because the hot path changes it twice a request. */
 interface Load {
   inFlight: number;
@@ -87,13 +110,16 @@ function httpMetrics(registers: Registry[], load: Load) {
   };
 }
 
-function pointMetrics(registers: Registry[]) {
+function pointMetrics(registers: Registry[], decisions: ReturnType<typeof createDecisions>) {
   return {
     operations: new Counter({
       name: 'loyalty_operations_total',
       help: 'Operations decided, by kind and outcome.',
       labelNames: ['kind', 'outcome'],
       registers,
+      collect() {
+        decisions.moveTo(this);
+      },
     }),
     points: new Counter({
       name: 'loyalty_points_total',
@@ -264,6 +290,8 @@ export interface Telemetry {
   readonly registry: Registry;
   readonly metrics: Metrics;
   requestMeter(method: string, route: string): RequestMeter;
+  /** Counts an operation that was decided: `done`, `replayed`, or the word of the refusal. */
+  decided(kind: string, outcome: string): void;
   /** Requests without a reply, over all routes. */
   requestsInFlight(): number;
 }
@@ -323,9 +351,10 @@ export function createTelemetry(options: {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   const load: Load = { inFlight: 0 };
+  const decisions = createDecisions();
   const metrics = {
     ...httpMetrics(registers, load),
-    ...pointMetrics(registers),
+    ...pointMetrics(registers, decisions),
     ...ledgerMetrics(registers),
     ...auditMetrics(registers),
   };
@@ -341,6 +370,7 @@ export function createTelemetry(options: {
     registry,
     metrics,
     requestMeter: requestMeters(log, metrics, load),
+    decided: decisions.note,
     requestsInFlight: () => load.inFlight,
   };
 }

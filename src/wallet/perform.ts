@@ -191,17 +191,16 @@ async function problemOf(
   return refusalProblem(outcome, (number) => currencyByNumber.get(number)?.code ?? String(number));
 }
 
-async function finish(
+/** Without a wait for the books the end is known at once: a promise here would cost every accrual three turns. */
+function finish(
   operations: Operations,
   movement: Movement,
   recorded: Recorded,
   replayed: boolean,
-): Promise<Moved> {
-  return {
-    recorded,
-    replayed,
-    reached: await operations.reach(recorded, movement.durability, movement.waitMs),
-  };
+): Soon<Moved> {
+  const reached = operations.reach(recorded, movement.durability, movement.waitMs);
+  if (isSoon(reached)) return reached.then((level) => ({ recorded, replayed, reached: level }));
+  return { recorded, replayed, reached };
 }
 
 /** The reply to a movement: `status`, or 202 where `ledger` was asked for and the wait ended first. */

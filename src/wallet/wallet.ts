@@ -18,6 +18,7 @@ import { keys } from './keys.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader } from './load.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
+import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
 import type { Waited, Written } from './written.ts';
 
@@ -104,7 +105,7 @@ interface Waiting {
   /** When the caller looked its reference up; a call in an epoch opened since might repeat what Redis forgot. */
   readonly lookedUpAt: EpochMs;
   readonly judgedAt: EpochMs;
-  readonly args: (string | number)[];
+  readonly args: ScriptArguments;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -155,17 +156,11 @@ export function createWallet({
     if (!known) throw new Problem('shard_recovering');
     const redis = nodes.of(lane.shard);
     const generation = generationOf(redis);
-    const args = batch.flatMap((waiting) => waiting.args);
     let answer: [string, ...Result[]];
     try {
-      answer = (await redis.evalsha(
-        known.scripts[lane.script].sha,
-        1,
-        keys.journal(lane.shard),
-        now,
-        now + deadlineMs,
-        ...args,
-      )) as [string, ...Result[]];
+      const { sha } = known.scripts[lane.script];
+      const call = callScript(redis, sha, keys.journal(lane.shard), [now, now + deadlineMs], batch);
+      answer = (await call) as [string, ...Result[]];
     } catch (error) {
       void epochs.refresh().catch(() => {});
       nodes.reread();
@@ -235,7 +230,7 @@ export function createWallet({
     script: Lane['script'],
     lookedUpAt: EpochMs,
     judgedAt: EpochMs,
-    args: (string | number)[],
+    args: ScriptArguments,
   ): Promise<Result> {
     const key = `${script}.${shard}`;
     let lane = lanes.get(key);
@@ -253,9 +248,9 @@ export function createWallet({
   }
 
   /** The nine arguments of an item, in the order of `prelude.lua`; the last one holds what only the record needs. */
-  function argsOf(movement: Movement): (string | number)[] {
+  function argsOf(movement: Movement): ScriptArguments {
     const { program, client, origins, order, occurredAt, isAwaited, request } = movement;
-    return [
+    return scriptArguments([
       movement.kind,
       movement.member,
       movement.operation,
@@ -265,7 +260,7 @@ export function createWallet({
       movement.factsVersion ?? '',
       movement.input,
       `${program}\t${client}\t${origins.join(',')}\t${order}\t${occurredAt}\t${isAwaited ? 1 : ''}\t${request}`,
-    ];
+    ]);
   }
 
   async function warm(load: Promise<Loaded>): Promise<'loaded' | 'not_found'> {
@@ -360,8 +355,9 @@ export function createWallet({
 
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
     const shard = shardOfMember(member, shardCount);
+    const args = scriptArguments([member, at]);
     for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
-      const result = await submit(shard, 'balance', Number.POSITIVE_INFINITY, Date.now(), [member, at]);
+      const result = await submit(shard, 'balance', Number.POSITIVE_INFINITY, Date.now(), args);
       if (result[0] === 'read') {
         return {
           balances: JSON.parse(String(result[1])) as BalanceRow[],
