@@ -1,7 +1,8 @@
 /**
  * Statements of one database transaction that are sent one behind the other. None waits for the answer to the one before:
  * twelve answers waited for were twelve times that both processes had to be woken up, which on two busy cores took longer
- * than the work. PostgreSQL refuses everything after the first that fails, so nothing but COMMIT has to wait.
+ * than the work. PostgreSQL refuses everything after the first that fails, so between BEGIN and COMMIT nothing has to
+ * wait.
  */
 import pg from 'pg';
 import { rowsBegin, rowsEnd } from './binary-rows.ts';

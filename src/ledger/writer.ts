@@ -18,7 +18,7 @@ import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import { keys, writtenChannel } from '#src/wallet/keys.ts';
 import { isRedirection } from '#src/wallet/problems.ts';
 import type { Conflict, ShardBatch } from './books.ts';
-import { isReferenceUsed, sendPostings, usedReferences } from './books.ts';
+import { isReferenceUsed, prepare, sendPostings, usedReferences } from './books.ts';
 import { blockHash } from './chain.ts';
 import { readEntry, type Stale } from './journal-entry.ts';
 import type { Posting } from './postings.ts';
@@ -261,17 +261,17 @@ async function writeOnce(
   const tx = statementsOn(connection);
   let used: ReadonlyMap<string, string> | undefined;
   try {
-    tx.send('begin');
+    const begun = tx.send('begin');
     const locked = tx.send<LockedRow>(lockPositions, [turns.map((turn) => turn.shard)], 'lock-positions');
-    if (references.mayBeUsed) {
-      tx.flush();
-      used = await usedReferences(connection, filled);
-    }
+    tx.flush();
+    for (const turn of filled) prepare(turn);
+    // Without a BEGIN that stands, each statement behind it would be a database transaction of its own.
+    await begun;
+    checkLocked((await locked).rows, owner, turns);
+    if (references.mayBeUsed) used = await usedReferences(connection, filled);
     sendPostings(tx, filled, used);
     for (const turn of filled) sendQuarantine(tx, turn);
     sendPositions(tx, turns);
-    tx.flush();
-    checkLocked((await locked).rows, owner, turns);
     await tx.answered();
     await connection.query('commit');
   } catch (error) {
