@@ -1,5 +1,6 @@
 -- Adds awarded points to a member's lots and pays off debt with them.
--- input   {awards = [[currency, points, expiresAt, availableAt, party], …]}; may be empty: a receipt that earns nothing
+-- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?}, in this order and without blanks; there
+--         may be no award: a receipt that earns nothing
 -- refuses member_merging, member_merged, member_not_active, balance_limit
 -- record  accrual (or adjustment upwards): wallet +, issuance or the given account -
 local POINTS_MAX = 9007199254740991
@@ -12,7 +13,10 @@ local function decide(m, json, at)
   local code, details = barred(m, false)
   if code then return nil, code, details end
   local legs, place = {}, #'{"awards":['
-  local account = string.sub(json, -2) ~= ']}' and string.match(json, '"account":"(%l+)"}$') or 'issuance'
+  local account = 'issuance'
+  if string.sub(json, -2) ~= ']}' then
+    account = string.match(json, '"account":"([%l_]+)"}$') or error('no account: ' .. json)
+  end
   local _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
   while last do
     local w, earned, starts = wallet_of(m, currency + 0), points + 0, available + 0
