@@ -23,8 +23,8 @@ import { clearState, noteState, type StandingState } from './shard-state.ts';
 import { trimJournal } from './trim.ts';
 import type { ShardProgress, ShardTurn } from './writer.ts';
 import {
-  announce,
   BrokenLineage,
+  createAnnouncer,
   LostLease,
   readProgress,
   readTurns,
@@ -61,6 +61,8 @@ export function startWriter(options: WriterOptions): WriterProcess {
   let trimmedAt = 0;
   let positionsAt = 0;
   let steppedAt = Date.now();
+  // Whoever waits reads the position again soon; the books have it either way.
+  const announcer = createAnnouncer(nodes, (err) => log.warn({ err }, 'positions not announced'));
   const scripts = createScriptWatch(pool, reach, log);
 
   async function connect(): Promise<pg.Client> {
@@ -254,10 +256,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
     const startedAt = performance.now();
     const postings = turns.flatMap((turn) => turn.postings);
     for (const conflict of await writeTurn(client, owner, turns)) events.conflict(conflict);
-    // Whoever waits reads the position again soon; the books have it either way.
-    await announce(nodes, turns).catch((error: unknown) =>
-      log.warn({ err: error }, 'positions not announced'),
-    );
+    await announcer.announce(turns);
     if (postings.length > 0) events.written(postings, (performance.now() - startedAt) / 1_000);
     for (const turn of turns) {
       for (const { record, reason } of turn.quarantined) events.quarantined(record.member, reason);
@@ -391,6 +390,7 @@ export function startWriter(options: WriterOptions): WriterProcess {
       await drain(Date.now() + timeoutMs).catch((error: unknown) =>
         log.error({ err: error }, 'drain failed'),
       );
+      await announcer.ended();
       await release(pool, owner, [...shards.keys()]).catch(() => {});
       await leave(pool, owner).catch(() => {});
       await connection?.end().catch(() => {});
