@@ -59,7 +59,7 @@ export const purchaseSchema = z
     });
   });
 
-const flightSchema = z.strictObject({
+export const flightSchema = z.strictObject({
   carrier: textOf(3),
   operatingCarrier: textOf(3).optional(),
   flightNumber: textOf(8),
@@ -72,12 +72,15 @@ const flightSchema = z.strictObject({
   fare: moneySchema.optional(),
 });
 
+export const activitySchema = z.strictObject({
+  type: textOf(64),
+  attributes: z.record(textOf(64), z.string().max(256)).optional(),
+});
+
 const subjects = {
   purchase: purchaseSchema.optional(),
   flight: flightSchema.optional(),
-  activity: z
-    .strictObject({ type: textOf(64), attributes: z.record(textOf(64), z.string().max(256)).optional() })
-    .optional(),
+  activity: activitySchema.optional(),
   grant: z
     .strictObject({ currency: currencyField.optional(), points: pointsField, product: textOf(64) })
     .optional(),
