@@ -18,14 +18,17 @@ const timeField = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'is a ti
 export const roundingField = z.enum(['floor', 'half_up', 'half_even', 'ceil']);
 export type Rounding = z.infer<typeof roundingField>;
 
+export type Fraction = readonly [numerator: number, denominator: number];
+
 /** A factor without floats: a whole number, a decimal text such as "1.5", or a fraction such as "4/3". */
 export const factorField = z
   .union([
     z.int().min(0).max(1_000),
     z.string().regex(/^\d{1,4}(\.\d{1,6}|\/[1-9]\d{0,5})?$/, 'is a number such as 3, "1.5" or "4/3"'),
+    // As it is stored of a version.
+    z.tuple([z.int().min(0).max(9_999_999_999), z.int().min(1).max(1_000_000)]).readonly(),
   ])
-  .transform((value) => fractionOf(String(value)));
-export type Fraction = readonly [numerator: number, denominator: number];
+  .transform((value): Fraction => (typeof value === 'object' ? value : fractionOf(String(value))));
 
 function fractionOf(value: string): Fraction {
   const [whole = '', denominator] = value.split('/');
@@ -92,16 +95,7 @@ export const selectionFields = {
     .optional(),
 };
 
-export const periodField = z.enum([
-  'receipt',
-  'order',
-  'ticket',
-  'day',
-  'week',
-  'month',
-  'year',
-  'lifetime',
-]);
+export const periodField = z.enum(['receipt', 'order', 'ticket', 'day', 'week', 'month', 'year', 'lifetime']);
 export type Period = z.infer<typeof periodField>;
 
 /** At most so many points of one rule for one member in a period; `trim` gives what is left, `refuse` all or nothing. */
