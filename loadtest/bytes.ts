@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
-import { createProgram } from '#src/earning/program.ts';
+import { createProgram } from '#src/earning/versions.ts';
 import { createKey } from '#src/http/keys.ts';
 import { type MemberNumber, parseMemberId, shardOfMember } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
@@ -64,11 +64,17 @@ async function programWithLots(databaseUrl: string): Promise<string> {
     const { number } = await createProgram(pool, {
       name: `lots-${Date.now()}`,
       mode: 'live',
-      timeZone: 'UTC',
-      definition: {
-        version: 1,
-        currencies: [{ number: 1, code: 'points' }],
-        rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100, expiresAfterDays }],
+      file: {
+        timeZone: 'UTC',
+        currencies: [{ code: 'points' }],
+        rules: [
+          {
+            name: 'spend',
+            currency: 'points',
+            earn: { by: 'amount', points: 1, perMinorUnits: 100 },
+            expiry: { kind: 'days', days: expiresAfterDays },
+          },
+        ],
       },
     });
     const key = await createKey(pool, { program: number, client: 'tills', role: 'pos', actor: 'bench' });

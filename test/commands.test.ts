@@ -19,19 +19,20 @@ const environment = { ...process.env, DATABASE_URL: databaseUrl, REDIS_URL: redi
 const program = commandOf('earning/program-command.ts', environment);
 const keys = commandOf('http/keys-command.ts', environment);
 
-async function definitionFile(definition: unknown): Promise<string> {
-  const path = join(folder, `${Math.random().toString(36).slice(2)}.json`);
-  await writeFile(path, typeof definition === 'string' ? definition : JSON.stringify(definition));
+async function programFile(content: string | object): Promise<string> {
+  const path = join(folder, `${Math.random().toString(36).slice(2)}.yaml`);
+  await writeFile(path, typeof content === 'string' ? content : JSON.stringify(content));
   return path;
 }
 
-const currencies = [{ number: 1, code: 'miles' }];
-const rules = [{ name: 'fare', currency: 'miles', points: 5, perMinorUnits: 100 }];
+const timeZone = 'Asia/Tokyo';
+const currencies = [{ code: 'miles' }];
+const rule = { name: 'spend', currency: 'miles', earn: { by: 'amount', points: 5, perMinorUnits: 100 } };
 
 describe('npm run program -- create', () => {
   test('founds a program that is served as soon as it has a key', async () => {
-    const file = await definitionFile({ currencies, rules });
-    const created = await program('create', 'airline', '--definition', file, '--time-zone', 'Asia/Tokyo');
+    const file = await programFile({ timeZone, currencies, rules: [rule] });
+    const created = await program('create', 'airline', '--file', file);
     expect([created.code, created.complaint]).toEqual([0, '']);
     const made = await keys(
       'create',
@@ -46,46 +47,45 @@ describe('npm run program -- create', () => {
     const { token } = JSON.parse(made.out) as { token: string };
     await waitFor('the API knows the new program and its key', async () => {
       const shown = await engine.http('GET', '/v1/program', undefined, { key: token });
-      return shown.status === 200 && shown.body.name === 'airline' && shown.body.timeZone === 'Asia/Tokyo';
+      return shown.status === 200 && shown.body.name === 'airline' && shown.body.timeZone === timeZone;
     });
-    expect((await program('list')).out).toContain('airline  live  Asia/Tokyo  miles\n');
-    expect(JSON.parse((await program('export', 'airline')).out)).toMatchObject({ currencies, rules });
-    const again = await program('create', 'airline', '--definition', file);
+    expect((await program('list')).out).toContain('airline  live  Asia/Tokyo  miles  version 1\n');
+    const again = await program('create', 'airline', '--file', file);
     expect([again.code, again.complaint]).toEqual([2, expect.stringContaining('there is a program airline')]);
   });
 
-  test.each([
+  test.each<[string, string | object, string]>([
     [
       'a rule for a currency that is not there',
-      { currencies, rules: [{ ...rules[0], currency: 'coins' }] },
-      'rules[0].currency',
+      { timeZone, currencies, rules: [{ ...rule, currency: 'coins' }] },
+      '/rules/0/currency coins is not in currencies',
     ],
     [
-      'two currencies of one number',
-      { currencies: [...currencies, { number: 1, code: 'coins' }], rules },
-      'currencies[1].number',
+      'two currencies of one name',
+      { timeZone, currencies: [...currencies, ...currencies] },
+      '/currencies/1/code miles is used twice',
     ],
     [
       'a funder that is not there',
-      { currencies, rules: [{ ...rules[0], funder: 'bank' }] },
-      'rules[0].funder',
+      { timeZone, currencies, rules: [{ ...rule, funder: 'bank' }] },
+      '/rules/0/funder bank is not in funders',
     ],
-    ['no JSON', '{', 'is not JSON'],
-  ])('refuses %s and creates nothing', async (_, definition, named) => {
-    const ended = await program('create', 'broken', '--definition', await definitionFile(definition));
-    expect([ended.code, ended.complaint]).toEqual([2, expect.stringContaining(named)]);
+    ['an unknown time zone', { timeZone: 'Mars/Base', currencies }, 'is not an IANA time zone'],
+    ['half a file', '{', ':1:'],
+  ])('refuses %s and creates nothing', async (_, content, named) => {
+    const ended = await program('create', 'broken', '--file', await programFile(content));
+    expect([ended.code, ended.complaint]).toEqual([1, expect.stringContaining(named)]);
     expect((await program('list')).out).not.toContain('broken');
   });
 
   test.each([
-    [
-      'an unknown time zone',
-      ['create', 'x', '--time-zone', 'Mars/Base', '--definition', 'none'],
-      'IANA zone',
-    ],
-    ['a missing file', ['create', 'x', '--definition', '/no/such/file'], 'cannot be read'],
-    ['a name with blanks', ['create', 'my program', '--definition', 'none'], 'small letters'],
+    ['no file', ['create', 'x'], '--file'],
+    ['a missing file', ['create', 'x', '--file', '/no/such/file'], 'cannot be read'],
+    ['a name with blanks', ['create', 'my program', '--file', 'none'], 'small letters'],
     ['an unknown verb', ['destroy', 'x'], 'unknown command destroy'],
+    ['a program that is not there', ['export', 'x'], 'there is no program x'],
+    ['a version that is none', ['export', 'airline', '--version', 'two'], '--version needs a number'],
+    ['a file without a program', ['apply', 'x.yaml'], '--program needs'],
   ])('refuses %s with a hint', async (_, args, named) => {
     const ended = await program(...args);
     expect([ended.code, ended.complaint]).toEqual([2, expect.stringContaining(named)]);

@@ -1,20 +1,16 @@
 /** What a till sends and gets: accruals, quotes, bulk, reversals. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { pointsMax } from '#src/values.ts';
-import { reference, startEngine } from './harness.ts';
+import { amountRule, inDays, reference, startEngine } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 const rules = [
-  { name: 'base', currency: 'points', points: 1, perMinorUnits: 100 },
-  { name: 'miles', currency: 'miles', points: 5, perMinorUnits: 1_000, expiresAfterDays: 365 },
-  { name: 'status', currency: 'credits', points: 1, perMinorUnits: 10_000 },
+  amountRule('base', 'points', [1, 100]),
+  amountRule('miles', 'miles', [5, 1_000], { expiry: inDays(365) }),
+  amountRule('status', 'credits', [1, 10_000]),
 ];
-const currencies = [
-  { number: 1, code: 'points' },
-  { number: 2, code: 'miles' },
-  { number: 3, code: 'credits', spendable: false },
-];
+const currencies = [{ code: 'points' }, { code: 'miles' }, { code: 'credits', spendable: false }];
 const shop = await engine.shop({
   timeZone: 'Europe/Paris',
   definition: { rules, currencies, moneyCurrencies: ['EUR', 'CHF'] },

@@ -28,7 +28,16 @@ import { openStores, type Stores, type StoresOptions } from './house/stores.ts';
 import { waitFor } from './house/waiting.ts';
 
 export { type Answer, type Http, noteCode } from './house/client.ts';
-export { type Figures, reference, type Shop, type ShopOptions, type ShopRole, uuidV7 } from './house/shop.ts';
+export {
+  amountRule,
+  type Figures,
+  inDays,
+  reference,
+  type Shop,
+  type ShopOptions,
+  type ShopRole,
+  uuidV7,
+} from './house/shop.ts';
 export { waitFor } from './house/waiting.ts';
 
 export interface EngineOptions extends StoresOptions {

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { DateTime } from 'luxon';
 import { afterAll, expect, test } from 'vitest';
 import { createEviction } from '#src/jobs/eviction.ts';
-import { type Answer, reference, type Shop, startEngine } from './harness.ts';
+import { type Answer, amountRule, inDays, reference, type Shop, startEngine } from './harness.ts';
 import * as model from './house/wallet-model.ts';
 
 const engine = await startEngine();
@@ -16,9 +16,7 @@ const timeZone = 'Asia/Kolkata';
 const perMinorUnits = 100;
 /** Three terms of points, chosen by the currency of nothing but a grant or the rule: see `Step`. */
 const definition = {
-  rules: [
-    { name: 'spend', currency: 'points', points: 1, perMinorUnits, pendingDays: 2, expiresAfterDays: 20 },
-  ],
+  rules: [amountRule('spend', 'points', [1, perMinorUnits], { pending: inDays(2), expiry: inDays(20) })],
 };
 
 type Step =

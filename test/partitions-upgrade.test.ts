@@ -1,41 +1,15 @@
 /** A ledger from before there were months: it becomes the partition `past`, loses nothing, and can be archived as a whole. */
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, expect, test } from 'vitest';
 import { attachMonth, detachMonth } from '#src/ledger/archive.ts';
 import { stretches } from '#src/ledger/partitions.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { reference, startEngine } from './harness.ts';
-import { checkout } from './house/folders.ts';
+import { databaseBefore } from './house/database-before.ts';
 
 const engine = await startEngine({ shardCount: 2 });
 afterAll(() => engine.end());
-const { stores, pool } = engine;
-const folder = join(checkout, 'prisma/migrations');
-
-/** A database of its own, at the schema of before the partitions, with an operation of the old form. */
-async function olderDatabase(name: string): Promise<{ url: string; client: pg.Client }> {
-  await pool.query(`create database ${name}`);
-  const url = new URL(stores.databaseUrl);
-  url.pathname = `/${name}`;
-  const client = new pg.Client({ connectionString: url.href });
-  await client.connect();
-  const names = (await readdir(folder)).filter((each) => /^\d/.test(each) && each < '20261122100000').sort();
-  await client.query(`create table _prisma_migrations (id varchar(36) primary key, checksum varchar(64) not null,
-    finished_at timestamptz, migration_name varchar(255) not null, logs text, rolled_back_at timestamptz,
-    started_at timestamptz not null default now(), applied_steps_count integer not null default 0)`);
-  for (const each of names) {
-    const sql = await readFile(join(folder, each, 'migration.sql'), 'utf8');
-    await client.query(sql);
-    await client.query(
-      `insert into _prisma_migrations (id, checksum, migration_name, finished_at)
-       values (gen_random_uuid()::text, encode(sha256(convert_to($1, 'UTF8')), 'hex'), $2, now())`,
-      [sql, each],
-    );
-  }
-  return { url: url.href, client };
-}
+const { stores } = engine;
 
 async function book(client: pg.Client, seq: number, at: string): Promise<string> {
   const hex = Date.parse(at).toString(16).padStart(12, '0');
@@ -54,7 +28,7 @@ async function book(client: pg.Client, seq: number, at: string): Promise<string>
 }
 
 test('the migration names every entry by its operation and keeps old and new in their places', async () => {
-  const { url, client } = await olderDatabase('older_ledger');
+  const { url, client } = await databaseBefore('20261122100000', stores, 'older_ledger');
   try {
     const ids = [
       await book(client, 1, '2024-05-06T00:00:00Z'),
@@ -86,7 +60,7 @@ test('the migration names every entry by its operation and keeps old and new in 
 });
 
 test('entries without an operation stop the migration, which then has changed nothing', async () => {
-  const { url, client } = await olderDatabase('damaged_ledger');
+  const { url, client } = await databaseBefore('20261122100000', stores, 'damaged_ledger');
   try {
     await book(client, 1, '2026-01-02T00:00:00Z');
     await client.query('alter table operation disable trigger user');

@@ -1,7 +1,7 @@
 /** Several programs in one installation, live or test, that never see each other. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { bookDue } from '#src/jobs/due.ts';
-import { type Answer, reference, startEngine } from './harness.ts';
+import { type Answer, amountRule, inDays, reference, startEngine } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -121,7 +121,7 @@ test('a program says who it is and who you are in it', async () => {
 
 describe('the test clock', () => {
   const definition = {
-    rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100, expiresAfterDays: 10 }],
+    rules: [amountRule('spend', 'points', [1, 100], { expiry: inDays(10) })],
   };
 
   test('moves bounds, scripts, holds and what is due together, for its program alone', async () => {

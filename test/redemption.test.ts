@@ -1,19 +1,11 @@
 /** What a checkout sends and gets: quotes, redemptions, holds, refunds, returns. */
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Answer, reference, startEngine } from './harness.ts';
+import { type Answer, amountRule, reference, startEngine } from './harness.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
-const currencies = [
-  { number: 1, code: 'points' },
-  { number: 2, code: 'coins' },
-];
-const rules = ['points', 'coins'].map((currency) => ({
-  name: currency,
-  currency,
-  points: 1,
-  perMinorUnits: 100,
-}));
+const currencies = [{ code: 'points' }, { code: 'coins' }];
+const rules = ['points', 'coins'].map((currency) => amountRule(currency, currency, [1, 100]));
 const shop = await engine.shop({ definition: { currencies, rules } });
 const nobody = 'hold_00000000000070008000000000000000';
 

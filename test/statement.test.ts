@@ -1,7 +1,7 @@
 /** Reading back what happened: a member's statement, and single operations. */
 import { DateTime } from 'luxon';
 import { afterAll, expect, test } from 'vitest';
-import { reference, startEngine, uuidV7 } from './harness.ts';
+import { amountRule, inDays, reference, startEngine, uuidV7 } from './harness.ts';
 import type { Answer } from './house/client.ts';
 
 const engine = await startEngine({ shardCount: 3 });
@@ -10,20 +10,10 @@ const shop = await engine.shop({
   mode: 'test',
   timeZone: 'Europe/Berlin',
   definition: {
-    currencies: [
-      { number: 1, code: 'points' },
-      { number: 2, code: 'miles' },
-    ],
+    currencies: [{ code: 'points' }, { code: 'miles' }],
     rules: [
-      { name: 'spend', currency: 'points', points: 1, perMinorUnits: 100 },
-      {
-        name: 'fly',
-        currency: 'miles',
-        points: 2,
-        perMinorUnits: 100,
-        pendingDays: 10,
-        expiresAfterDays: 30,
-      },
+      amountRule('spend', 'points', [1, 100]),
+      amountRule('fly', 'miles', [2, 100], { pending: inDays(10), expiry: inDays(30) }),
     ],
   },
 });

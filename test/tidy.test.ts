@@ -35,6 +35,8 @@ const shared = ['src/values.ts', 'src/errors.ts', 'src/journal.ts'];
 /** How a call looks and who makes it; every domain's routes speak of these. */
 const calls = ['src/http/route.ts', 'src/http/faults.ts', 'src/http/problem.ts'];
 const programs = ['src/earning/program.ts', 'src/earning/rules.ts'];
+/** What is stored of programs. */
+const programStore = ['src/earning/registry.ts', 'src/earning/versions.ts'];
 /** Where the shards are. */
 const redisNodes = ['src/platform/redis-nodes.ts', 'src/platform/redis-topology.ts'];
 const memberRef = 'src/members/member-ref.ts';
@@ -53,8 +55,22 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   platform: [],
   'platform/local': ['src/platform/', 'src/config.ts'],
   wallet: ['src/platform/redis.ts', ...redisNodes, 'src/platform/clock.ts', ...programs, ...calls, memberRef],
-  earning: ['src/wallet/', 'src/earning/rules/', 'src/earning/file/', ...calls, memberRef],
-  'earning/file': ['src/earning/', 'src/members/profile.ts', 'src/platform/postgres.ts', 'src/config.ts'],
+  earning: [
+    'src/wallet/',
+    'src/earning/rules/',
+    'src/earning/file/',
+    'src/platform/postgres.ts',
+    ...calls,
+    memberRef,
+  ],
+  'earning/file': [
+    'src/earning/',
+    'src/members/profile.ts',
+    'src/http/faults.ts',
+    'src/platform/postgres.ts',
+    'src/platform/command.ts',
+    'src/config.ts',
+  ],
   'earning/rules': ['src/earning/file/'],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
@@ -62,7 +78,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   redemption: ['src/wallet/', 'src/earning/', 'src/ledger/postings.ts', ...calls, memberRef],
   members: ['src/wallet/', 'src/platform/postgres.ts', 'src/config.ts', ...programs, ...calls],
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
-  http: ['src/platform/', 'src/config.ts', ...programs],
+  http: ['src/platform/', 'src/config.ts', 'src/earning/file/', ...programs, ...programStore],
   'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
   jobs: [
     'src/app.ts',
@@ -328,6 +344,7 @@ describe('one place for each thing', () => {
       'tsconfig.json',
       'src',
       'prisma',
+      'programs',
       'workers',
       'loadtest',
       'test',

@@ -1,17 +1,19 @@
 /** Refunds, reversals, returns, transfers and the ends of members, told as tables (the language is in scenario.ts). */
 import { afterAll, describe, test } from 'vitest';
-import { startEngine } from './harness.ts';
+import { amountRule, inDays, startEngine } from './harness.ts';
 import { playScenario } from './scenario.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 
-const rule = { name: 'spend', currency: 'points', points: 1, perMinorUnits: 100 };
 const plain = {};
-const expiring = { timeZone: 'America/New_York', definition: { rules: [{ ...rule, expiresAfterDays: 30 }] } };
+const expiring = {
+  timeZone: 'America/New_York',
+  definition: { rules: [amountRule('spend', 'points', [1, 100], { expiry: inDays(30) })] },
+};
 const withoutDebt = { definition: { debtAllowed: false } };
 /** Points for each whole 10.00, so that pieces round. */
-const coarse = { definition: { rules: [{ ...rule, points: 3, perMinorUnits: 1_000 }] } };
+const coarse = { definition: { rules: [amountRule('spend', 'points', [3, 1_000])] } };
 
 function scenario(name: string, program: Parameters<typeof playScenario>[1], table: string): void {
   test(name, () => playScenario(engine, program, table));

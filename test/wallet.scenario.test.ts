@@ -1,19 +1,19 @@
 /** What happens to wallets, told as tables (the language is in scenario.ts). */
 import { afterAll, describe, test } from 'vitest';
-import { startEngine } from './harness.ts';
+import { amountRule, inDays, startEngine } from './harness.ts';
 import { playScenario } from './scenario.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
 
-const rule = { name: 'spend', currency: 'points', points: 1, perMinorUnits: 100 };
+const spend = (more: Parameters<typeof amountRule>[3]) => [amountRule('spend', 'points', [1, 100], more)];
 /** Points count at once and for ever. */
 const plain = {};
 /** Points are valid through the end of the 30th day after the receipt. */
-const expiring = { timeZone: 'Europe/Berlin', definition: { rules: [{ ...rule, expiresAfterDays: 30 }] } };
+const expiring = { timeZone: 'Europe/Berlin', definition: { rules: spend({ expiry: inDays(30) }) } };
 /** Points count from the 14th day after the receipt. */
-const pending = { definition: { rules: [{ ...rule, pendingDays: 14 }] } };
-const pendingAndExpiring = { definition: { rules: [{ ...rule, pendingDays: 14, expiresAfterDays: 30 }] } };
+const pending = { definition: { rules: spend({ pending: inDays(14) }) } };
+const pendingAndExpiring = { definition: { rules: spend({ pending: inDays(14), expiry: inDays(30) }) } };
 
 function scenario(name: string, program: Parameters<typeof playScenario>[1], table: string): void {
   test(name, () => playScenario(engine, program, table));

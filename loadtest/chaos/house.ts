@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
-import { createProgram } from '#src/earning/program.ts';
+import { createProgram } from '#src/earning/versions.ts';
 import { createKey } from '#src/http/keys.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { startLocalPostgres } from '#src/platform/local/postgres.ts';
@@ -85,10 +85,17 @@ async function settle(databaseUrl: string): Promise<Tenant> {
     const { number } = await createProgram(pool, {
       name: 'chaos',
       mode: 'live',
-      timeZone: 'Europe/Vienna',
-      definition: {
-        currencies: [{ number: 1, code: 'points' }],
-        rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100, expiresAfterDays: 400 }],
+      file: {
+        timeZone: 'Europe/Vienna',
+        currencies: [{ code: 'points' }],
+        rules: [
+          {
+            name: 'spend',
+            currency: 'points',
+            earn: { by: 'amount', points: 1, perMinorUnits: 100 },
+            expiry: { kind: 'days', days: 400 },
+          },
+        ],
       },
     });
     const draft = { program: number, client: 'chaos', role: 'admin' as const, actor: 'chaos' };

@@ -1,8 +1,8 @@
 /** A service of the fuzzer's own: stores, API, writer and upkeep as processes, and two programs with a key of every role. */
 import { join } from 'node:path';
 import type pg from 'pg';
-import { createProgram } from '#src/earning/program.ts';
-import { demoDefinition } from '#src/earning/samples/demo.ts';
+import { demoFile } from '#src/earning/samples/demo.ts';
+import { createProgram } from '#src/earning/versions.ts';
 import { createKey } from '#src/http/keys.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { startLocalRedis } from '#src/platform/local/redis.ts';
@@ -36,8 +36,7 @@ async function found(pool: pg.Pool): Promise<string[]> {
     const program = await createProgram(pool, {
       name: `fuzz-${mode}`,
       mode,
-      timeZone: 'Europe/Berlin',
-      definition: demoDefinition,
+      file: { ...demoFile, timeZone: 'Europe/Berlin' },
     });
     for (const role of roles) {
       const draft = {

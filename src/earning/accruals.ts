@@ -17,7 +17,7 @@ import {
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Durability, Operations, Recorded } from '#src/wallet/operations.ts';
 import { type Moved, movementReply, perform } from '#src/wallet/perform.ts';
-import type { Program } from './program.ts';
+import { type Program, type ProgramVersion, versionAt, versionNumbered } from './program.ts';
 import { type Award, type Evaluation, eligibleTotal, evaluate, partyOf } from './rules.ts';
 import type { AccrualBody } from './schemas.ts';
 
@@ -30,8 +30,13 @@ export interface EarningContext {
 
 type Subject = Pick<AccrualBody, 'purchase' | 'flight' | 'activity' | 'grant'>;
 
-/** PURE. What a subject earns under a program's rules. */
-export function judge(program: Program, subject: Subject, occurredAt: number): Evaluation {
+/** PURE. What a subject earns under the rules of a version. */
+export function judge(
+  program: Program,
+  { definition }: ProgramVersion,
+  subject: Subject,
+  occurredAt: number,
+): Evaluation {
   if (subject.grant) {
     const currency = subject.grant.currency ?? program.mainCurrency.code;
     const award = {
@@ -51,7 +56,7 @@ export function judge(program: Program, subject: Subject, occurredAt: number): E
   }
   // Rules on flights and activities come with the program file; until then nothing is earned for them.
   if (!subject.purchase) return { awards: [], rules: [] };
-  return evaluate(program, eligibleTotal(subject.purchase), occurredAt);
+  return evaluate(program, definition, eligibleTotal(subject.purchase), occurredAt);
 }
 
 /** An award as a caller sees it. */
@@ -71,7 +76,7 @@ export function awardView(
 /** Refuses what the key or the program never allows. */
 function check(caller: Caller, body: AccrualBody): void {
   checkStore(caller, body.purchase?.store);
-  const { moneyCurrencies } = caller.program.definition;
+  const { moneyCurrencies } = versionAt(caller.program, body.occurredAt).definition;
   if (body.purchase && moneyCurrencies && !moneyCurrencies.includes(body.purchase.currency)) {
     throw new Problem('money_currency_not_accepted', undefined, {
       errors: [{ pointer: '/purchase/currency', detail: 'the program does not accept receipts in it' }],
@@ -146,7 +151,8 @@ export function accrue(
     },
     decide() {
       checkOccurredAt(caller, body.occurredAt);
-      const { awards } = judge(program, subject, body.occurredAt);
+      const version = versionAt(program, body.occurredAt);
+      const { awards } = judge(program, version, subject, body.occurredAt);
       const points = awards.reduce((sum, award) => sum + award.points, 0);
       checkPointsLimit(caller, points);
       return {
@@ -161,7 +167,7 @@ export function accrue(
             partyOf(program.definition, award.funder),
           ]),
         },
-        keep: { awards, programVersion: program.definition.version },
+        keep: { awards, programVersion: version.version },
       };
     },
   });
@@ -177,9 +183,10 @@ export function explainAccrual(program: Program, recorded: Recorded): Record<str
   if (recorded.kind !== 'accrual') return undefined;
   const body = recorded.request.body as Subject | undefined;
   if (!body) return undefined;
+  const version = versionNumbered(program, recorded.request.programVersion, recorded.occurredAt);
   return {
-    programVersion: Number(recorded.request.programVersion ?? 1),
+    programVersion: version.version,
     judgedAt: new Date(recorded.occurredAt).toISOString(),
-    rules: judge(program, body, recorded.occurredAt).rules,
+    rules: judge(program, version, body, recorded.occurredAt).rules,
   };
 }

@@ -1,33 +1,56 @@
 /**
- * `npm run program`: founds a program and shows what is stored of one. Running processes serve a new program within a
- * second; its first key comes from `npm run keys`.
+ * `npm run program`: checks program files, founds programs from them and brings programs up to date. Running processes have
+ * what was applied within half a second; a new program's first key comes from `npm run keys`.
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { DateTime } from 'luxon';
 import type pg from 'pg';
-import { z } from 'zod';
 import { loadConfig } from '#src/config.ts';
-import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
+import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createProgram, definitionSchema, loadPrograms, type Program } from './program.ts';
+import type { EpochMs } from '#src/values.ts';
+import { changesBetween, changesText } from './file/diff.ts';
+import { type FileFault, type Reading, readProgramFile } from './file/read.ts';
+import type { ProgramFile } from './file/schema.ts';
+import { type Program, presentVersion } from './program.ts';
+import { loadPrograms } from './registry.ts';
+import { applyVersion, createProgram, fileOfVersion, listVersions, readVersion } from './versions.ts';
 
-const help = `Programs of the points engine.
+const help = `Programs of the points engine, described by files. The folder programs/ has three to start from.
 
-  npm run program -- create NAME --definition FILE [--time-zone ZONE] [--mode live|test]
-  npm run program -- list
-  npm run program -- export NAME
+  npm run program -- validate FILE
+  npm run program -- create NAME --file FILE [--mode live|test]
+  npm run program -- diff FILE --program NAME [--version N] [--json]
+  npm run program -- apply FILE --program NAME [--effective TIME] [--title TEXT]
+  npm run program -- export NAME [--version N]
+  npm run program -- list [NAME]
 
-  --definition FILE   JSON with currencies, rules and funders; "export" prints one to start from
-  --time-zone ZONE    IANA time zone in which its days begin (default UTC); it cannot change later
-  --mode MODE         live (default), or test: its clock can be moved forward
+  validate   says what is wrong in a file, as FILE:LINE:COLUMN and a sentence; ends with 1 where something is
+  create     founds a program in the file's time zone, which cannot change later
+  diff       what a file would change: against the newest version, or against version N
+  apply      makes the file the next version; versions before it stay, and judge what occurred in their time
+  export     prints the file of the newest version, or of version N, byte for byte
+  list       the programs, or the versions of one
 
-The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data).
+  --mode MODE        live (default), or test: its clock can be moved forward
+  --effective TIME   when it begins: a day such as 2026-12-01, or a time such as 2026-12-01T18:00, in the program's zone;
+                     default: in a second
+  --title TEXT       what the version is about, instead of the file's own title
+  --version N        a version's number
+  --json             for programs
+
+FILE may be /dev/stdin. The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data).
 `;
 
 const options = {
-  definition: { type: 'string' },
-  'time-zone': { type: 'string', default: 'UTC' },
+  file: { type: 'string' },
   mode: { type: 'string', default: 'live' },
+  program: { type: 'string' },
+  effective: { type: 'string' },
+  title: { type: 'string' },
+  version: { type: 'string' },
+  json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
 
@@ -35,47 +58,138 @@ const parsed = (args: readonly string[]) =>
   typed(() => parseArgs({ args: [...args], options, allowPositionals: true }));
 type Flags = ReturnType<typeof parsed>['values'];
 
-function checkTimeZone(zone: string): void {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: zone });
-  } catch {
-    throw new UsageFault(`--time-zone needs an IANA zone such as Europe/Berlin, not ${zone}`);
-  }
+/** The file was read and is wrong; what it is was printed. */
+class WrongFile extends Error {}
+
+function complain(path: string, faults: readonly FileFault[], kind = ''): void {
+  for (const { line, column, pointer, detail } of faults)
+    process.stderr.write(
+      `${path}:${line}:${column}  ${kind}${pointer === '' ? '' : `${pointer} `}${detail}\n`,
+    );
 }
 
-async function definitionIn(path: string | undefined): Promise<z.input<typeof definitionSchema>> {
-  if (path === undefined) throw new UsageFault('create needs --definition FILE');
+interface Source {
+  readonly path: string;
+  readonly text: string;
+  readonly file: ProgramFile;
+  readonly locate: Reading['locate'];
+}
+
+/** The file as it was typed; prints what is wrong in it. */
+async function sourceAt(path: string): Promise<Source> {
   const text = await readFile(path, 'utf8').catch(() => {
     throw new UsageFault(`${path} cannot be read`);
   });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new UsageFault(`${path} is not JSON`);
-  }
-  const checked = definitionSchema.safeParse(value);
-  if (!checked.success) throw new UsageFault(`${path}:\n${z.prettifyError(checked.error)}`);
-  return checked.data;
+  const { file, faults, warnings, locate } = readProgramFile(text);
+  complain(path, faults);
+  complain(path, warnings, 'warning: ');
+  if (!file) throw new WrongFile();
+  return { path, text, file, locate };
+}
+
+async function programNamed(pool: pg.Pool, name: string | undefined): Promise<Program> {
+  if (name === undefined) throw new UsageFault('--program needs the name of a program');
+  const program = (await loadPrograms(pool)).all().find((known) => known.name === name);
+  if (!program) throw new UsageFault(`there is no program ${name}`);
+  return program;
+}
+
+function versionNumber({ version }: Flags): number | undefined {
+  if (version === undefined) return undefined;
+  if (!/^[1-9]\d{0,8}$/.test(version)) throw new UsageFault(`--version needs a number, not ${version}`);
+  return Number(version);
+}
+
+function instantOf(text: string | undefined, timeZone: string): EpochMs | undefined {
+  if (text === undefined) return undefined;
+  const at = DateTime.fromISO(text, { zone: timeZone });
+  if (!at.isValid)
+    throw new UsageFault(`--effective needs a day or time such as 2026-12-01T18:00, not ${text}`);
+  return at.toMillis();
+}
+
+function localText(at: EpochMs, timeZone: string): string {
+  return Number.isFinite(at) ? (DateTime.fromMillis(at, { zone: timeZone }).toISO() ?? '') : 'the beginning';
+}
+
+async function validate(path: string): Promise<void> {
+  const { file } = await sourceAt(path);
+  const { rules, promotions, redemption, examples } = file;
+  const counts = `${rules.length} rules, ${promotions.length} promotions, ${redemption.length} redemption rules`;
+  print(`${path} is right: ${counts}, ${examples.length} examples.`);
 }
 
 async function create(pool: pg.Pool, name: string, flags: Flags): Promise<void> {
   if (!/^[a-z][a-z0-9_-]{0,63}$/.test(name))
     throw new UsageFault('a program is named by 1 to 64 small letters, digits, - and _, a letter first');
-  const { mode, 'time-zone': timeZone } = flags;
+  const { mode } = flags;
   if (mode !== 'live' && mode !== 'test') throw new UsageFault('--mode needs live or test');
-  checkTimeZone(timeZone);
-  const definition = await definitionIn(flags.definition);
+  if (flags.file === undefined) throw new UsageFault('create needs --file FILE');
+  const { file, text } = await sourceAt(flags.file);
   const programs = (await loadPrograms(pool)).all();
   if (programs.some((program) => program.name === name)) throw new UsageFault(`there is a program ${name}`);
-  const program = await createProgram(pool, { name, mode, timeZone, definition });
-  print(`Program ${program.name} (${mode}, ${timeZone}) is there. Its first key:`);
+  const program = await createProgram(pool, { name, mode, file, source: text, actor: 'command' });
+  print(`Program ${program.name} (${mode}, ${program.timeZone}) is there. Its first key:`);
   print(`  npm run keys -- create --program ${program.name} --client office --role admin`);
 }
 
+async function diff(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
+  const program = await programNamed(pool, flags.program);
+  const version = versionNumber(flags) ?? program.versions.at(-1)!.version;
+  const before = await fileOfVersion(pool, program, version);
+  if (!before) throw new UsageFault(`there is no version ${version} of ${program.name}`);
+  const { file } = await sourceAt(path);
+  const changes = changesBetween(before, file);
+  print(
+    flags.json
+      ? JSON.stringify({ program: program.name, version, changes }, undefined, 2)
+      : changesText(changes),
+  );
+}
+
+async function apply(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
+  const program = await programNamed(pool, flags.program);
+  const effectiveFrom = instantOf(flags.effective, program.timeZone);
+  const { file: read, text, locate } = await sourceAt(path);
+  const file = flags.title === undefined ? read : { ...read, title: flags.title };
+  const applied = await applyVersion(pool, program, { file, source: text, effectiveFrom, actor: 'command' });
+  if (applied.status === 'refused') {
+    complain(path, applied.inFile.map(locate));
+    if (applied.inTime !== undefined) process.stderr.write(`--effective ${applied.inTime}\n`);
+    throw new WrongFile();
+  }
+  const { version, effectiveFrom: from } = applied.version;
+  if (applied.status === 'unchanged') print(`${path} is version ${version} of ${program.name} already.`);
+  else print(`Version ${version} of ${program.name} is in force from ${localText(from, program.timeZone)}.`);
+}
+
+async function exportFile(pool: pg.Pool, name: string, flags: Flags): Promise<void> {
+  const program = await programNamed(pool, name);
+  const version = versionNumber(flags) ?? program.versions.at(-1)!.version;
+  const stored = await readVersion(pool, program.number, version);
+  if (!stored) throw new UsageFault(`there is no version ${version} of ${name}`);
+  process.stdout.write(stored.source);
+}
+
+const versionsShownMax = 1_000;
+
+async function listOf(pool: pg.Pool, name: string): Promise<void> {
+  const program = await programNamed(pool, name);
+  const versions = await listVersions(pool, program.number, { limit: versionsShownMax });
+  const now = presentVersion(program).version;
+  const rows = versions.map(({ version, effectiveFrom, appliedBy, title }) => [
+    version === now ? `${version} in force` : String(version),
+    `from ${localText(effectiveFrom, program.timeZone)}`,
+    `by ${appliedBy}`,
+    title ?? '',
+  ]);
+  print(inColumns(rows));
+}
+
 function line(program: Program): string {
-  const currencies = program.definition.currencies.map((currency) => currency.code).join(', ');
-  return [program.name, program.mode, program.timeZone, currencies].join('  ');
+  const currencies = [...program.currencyByCode.keys()].join(', ');
+  const { version } = presentVersion(program);
+  return [program.name, program.mode, program.timeZone, currencies, `version ${version}`].join('  ');
 }
 
 async function list(pool: pg.Pool): Promise<void> {
@@ -84,29 +198,47 @@ async function list(pool: pg.Pool): Promise<void> {
   if (programs.length === 0) print('There is no program yet.');
 }
 
-async function show(pool: pg.Pool, name: string): Promise<void> {
-  const program = (await loadPrograms(pool)).all().find((known) => known.name === name);
-  if (!program) throw new UsageFault(`there is no program ${name}`);
-  print(JSON.stringify(program.definition, undefined, 2));
-}
+/** What is meant, by its verb; `subject` is a file or the name of a program. */
+const verbs: Readonly<
+  Record<string, ((pool: pg.Pool, subject: string, flags: Flags) => Promise<void>) | undefined>
+> = {
+  create,
+  diff,
+  apply,
+  export: exportFile,
+};
 
-async function main(args: readonly string[]): Promise<void> {
-  const { values, positionals } = parsed(args);
-  const [verb, name, ...rest] = positionals;
-  if (values.help || verb === undefined || verb === 'help') {
-    print(help);
-    return;
-  }
-  if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
-  if (!['create', 'list', 'export'].includes(verb)) throw new UsageFault(`unknown command ${verb}`);
-  if (verb !== 'list' && name === undefined) throw new UsageFault(`${verb} needs the name of a program`);
+async function onDatabase(verb: string, subject: string | undefined, flags: Flags): Promise<void> {
   const pool = createPool(loadConfig().databaseUrl, 1);
   try {
-    if (verb === 'create') await create(pool, name!, values);
-    else if (verb === 'export') await show(pool, name!);
-    else await list(pool);
+    if (verb !== 'list') await verbs[verb]!(pool, subject!, flags);
+    else await (subject === undefined ? list(pool) : listOf(pool, subject));
   } finally {
     await pool.end();
+  }
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parsed(args);
+  const [verb, subject, ...rest] = positionals;
+  if (values.help || verb === undefined || verb === 'help') {
+    print(help);
+    return 0;
+  }
+  if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
+  if (!['validate', 'list', ...Object.keys(verbs)].includes(verb))
+    throw new UsageFault(`unknown command ${verb}`);
+  if (verb !== 'list' && subject === undefined)
+    throw new UsageFault(
+      `${verb} needs ${verb === 'create' || verb === 'export' ? 'the name of a program' : 'a FILE'}`,
+    );
+  try {
+    if (verb === 'validate') await validate(subject!);
+    else await onDatabase(verb, subject, values);
+    return 0;
+  } catch (error) {
+    if (error instanceof WrongFile) return 1;
+    throw error;
   }
 }
 

@@ -20,7 +20,7 @@ import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
 import { awardView } from './accruals.ts';
-import type { Program } from './program.ts';
+import { type Program, presentVersion, versionAt } from './program.ts';
 import type { Award } from './rules.ts';
 import type { ReversalBody } from './schemas.ts';
 import { type OriginalState, takeBack, untouched } from './undoing.ts';
@@ -68,7 +68,7 @@ async function voidAccrual(context: EarningContext, call: Call<ReversalBody>): P
     member: () => context.resolveMember(caller.program, member),
     decide: () => ({
       input: { awards: [] },
-      keep: { awards: [], programVersion: caller.program.definition.version },
+      keep: { awards: [], programVersion: versionAt(caller.program, body.occurredAt).version },
     }),
   });
   return moved.recorded;
@@ -133,7 +133,7 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
         input: {
           accruals: [taken.undone],
           redemptions: [],
-          debt: program.definition.debtAllowed,
+          debt: presentVersion(program).definition.debtAllowed,
           moved: member.member !== accrual.member,
         },
         keep: { takenBack: taken.awards, undone: [undoneOf(taken.undone)] },

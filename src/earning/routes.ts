@@ -1,4 +1,4 @@
-import { programNow } from '#src/earning/program.ts';
+import { programNow, versionAt } from '#src/earning/program.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
 import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
@@ -76,7 +76,8 @@ export function earningRoutes(context: EarningContext): Route[] {
         const at = body.occurredAt ?? programNow(program);
         checkOccurredAt(caller, at);
         checkStore(caller, body.purchase?.store);
-        const { awards, rules } = judge(program, body, at);
+        const version = versionAt(program, at);
+        const { awards, rules } = judge(program, version, body, at);
         return {
           status: 200,
           body: {
@@ -84,7 +85,7 @@ export function earningRoutes(context: EarningContext): Route[] {
             mode: program.mode,
             awards: awards.map((award) => awardView(program, award)),
             explanation: {
-              programVersion: program.definition.version,
+              programVersion: version.version,
               judgedAt: new Date(at).toISOString(),
               rules,
             },

@@ -8,7 +8,8 @@
 import { DateTime } from 'luxon';
 import { Problem } from '#src/errors.ts';
 import type { EpochMs, Points } from '#src/values.ts';
-import type { Definition, EarningRule, Program } from './program.ts';
+import type { Earn } from './file/earning-schema.ts';
+import type { Definition, Program } from './program.ts';
 
 export interface PurchaseLine {
   readonly line: string | number;
@@ -49,6 +50,8 @@ export interface Evaluation {
   readonly rules: readonly RuleExplanation[];
 }
 
+type EarnByAmount = Extract<Earn, { by: 'amount' }>;
+
 const excludedMeans = new Set(['points', 'gift_card']);
 
 /** Minor units of the receipt that earn: its lines less what points and gift cards paid, never below zero. */
@@ -62,7 +65,7 @@ export function eligibleTotal(purchase: Purchase): bigint {
 }
 
 /** floor(base × points / perMinorUnits), exactly. */
-export function pointsFor(rule: Pick<EarningRule, 'points' | 'perMinorUnits'>, base: bigint): Points {
+export function pointsFor(rule: Pick<EarnByAmount, 'points' | 'perMinorUnits'>, base: bigint): Points {
   const points = Number((base / BigInt(rule.perMinorUnits)) * BigInt(rule.points));
   if (!Number.isSafeInteger(points))
     throw new Problem('balance_limit', 'the receipt would earn more points than can be counted');
@@ -78,21 +81,21 @@ export function expiryAfterDays(from: EpochMs, days: number, timeZone: string): 
 }
 
 function availableAfterDays(from: EpochMs, days: number, timeZone: string): EpochMs {
-  return days === 0
-    ? 0
-    : DateTime.fromMillis(from, { zone: timeZone }).startOf('day').plus({ days }).toMillis();
+  return DateTime.fromMillis(from, { zone: timeZone }).startOf('day').plus({ days }).toMillis();
 }
 
 /** What a base amount earns under every rule of a definition. */
 export function evaluate(
-  program: Pick<Program, 'definition' | 'timeZone'>,
+  { timeZone }: Pick<Program, 'timeZone'>,
+  definition: Definition,
   base: bigint,
   occurredAt: EpochMs,
 ): Evaluation {
   const awards: Award[] = [];
   const rules: RuleExplanation[] = [];
-  for (const rule of program.definition.rules) {
-    const points = pointsFor(rule, base);
+  for (const rule of definition.rules) {
+    if (rule.earn.by !== 'amount') continue;
+    const points = pointsFor(rule.earn, base);
     rules.push({
       rule: rule.name,
       outcome: points > 0 ? 'applied' : 'not_matched',
@@ -106,11 +109,9 @@ export function evaluate(
       points,
       rule: rule.name,
       funder: rule.funder,
-      availableAt: availableAfterDays(occurredAt, rule.pendingDays, program.timeZone),
-      expiresAt:
-        rule.expiresAfterDays === undefined
-          ? 0
-          : expiryAfterDays(occurredAt, rule.expiresAfterDays, program.timeZone),
+      availableAt:
+        rule.pending?.kind === 'days' ? availableAfterDays(occurredAt, rule.pending.days, timeZone) : 0,
+      expiresAt: rule.expiry?.kind === 'days' ? expiryAfterDays(occurredAt, rule.expiry.days, timeZone) : 0,
     });
   }
   return { awards, rules };
@@ -118,8 +119,9 @@ export function evaluate(
 
 /** A funder's number in the ledger. */
 export function partyOf(definition: Definition, funder: string): number {
-  const party = definition.funders.indexOf(funder);
-  if (party < 0)
+  const { funders } = definition.numbers;
+  const party = Object.hasOwn(funders, funder) ? funders[funder] : undefined;
+  if (party === undefined)
     throw new Problem('validation_failed', `the program has no funder ${funder}`, {
       errors: [{ pointer: '/funder', detail: 'unknown funder' }],
     });

@@ -5,7 +5,7 @@
 import type { OperationHex } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { keptAwards } from './accruals.ts';
-import type { Program } from './program.ts';
+import { type Program, versionNumbered } from './program.ts';
 import {
   parseReturned,
   type ReturnedLine,
@@ -58,11 +58,12 @@ export function takeBack(
   const before = parseReturned(state.note);
   const after = returnedAfter(purchase?.lines ?? [], before, lines);
   if (!after) return undefined;
+  const version = versionNumbered(program, accrual.request.programVersion, accrual.occurredAt);
   const keep = (award: Award, soFar: ReturnedSoFar): number => {
     if (soFar.all) return 0;
     if (!purchase) return award.points;
-    const rule = program.definition.rules.find((r) => r.name === award.rule);
-    return rule ? pointsFor(rule, remainingAmount(purchase, soFar)) : award.points;
+    const rule = version.definition.rules.find((each) => each.name === award.rule);
+    return rule?.earn.by === 'amount' ? pointsFor(rule.earn, remainingAmount(purchase, soFar)) : award.points;
   };
   const awards = takenBack(keptAwards(accrual), before, after, keep);
   return {

@@ -16,6 +16,7 @@ import { openapiPage } from './openapi.ts';
 import { programRoutes } from './program-routes.ts';
 import type { Route } from './route.ts';
 import { createServer } from './server.ts';
+import { versionRoutes } from './version-routes.ts';
 
 /** Every call of the API, in the order of the documents. */
 export function allRoutes(app: App, keys: Keys): Route[] {
@@ -34,6 +35,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
       },
     }),
     ...programRoutes(context),
+    ...versionRoutes(context),
     ...keyRoutes(context),
   ];
 }

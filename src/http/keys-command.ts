@@ -2,7 +2,8 @@
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
-import { loadPrograms, type Program } from '#src/earning/program.ts';
+import type { Program } from '#src/earning/program.ts';
+import { loadPrograms } from '#src/earning/registry.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';

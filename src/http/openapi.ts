@@ -39,7 +39,15 @@ const problemSchema = z
         '`no`: nothing was changed. `unknown`: repeat the call with the same reference to find out.',
     }),
     errors: z
-      .array(z.object({ pointer: z.string(), detail: z.string() }))
+      .array(
+        z.object({
+          pointer: z.string(),
+          detail: z.string(),
+          path: z.string().optional().meta({ description: 'In a program file: what the fault is about.' }),
+          line: z.int().optional(),
+          column: z.int().optional(),
+        }),
+      )
       .optional()
       .meta({
         description:

@@ -1,7 +1,15 @@
 /** `/v1/program` and the clock of a test program. */
 import type pg from 'pg';
 import { z } from 'zod';
-import { advanceClock, moveClock, type Program, type Programs, programNow } from '#src/earning/program.ts';
+import {
+  advanceClock,
+  moveClock,
+  type Program,
+  type Programs,
+  presentVersion,
+  programNow,
+  versionAt,
+} from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { type Route, roles, route } from './route.ts';
 
@@ -23,7 +31,8 @@ const programReply = z
     mode: z.enum(['live', 'test']),
     timeZone: z.string(),
     now: z.iso.datetime(),
-    version: z.int(),
+    version: z.int().meta({ description: 'The version in force now.' }),
+    nextVersion: z.object({ version: z.int(), effectiveFrom: z.iso.datetime() }).nullable(),
     currencies: z.array(z.object({ code: z.string(), spendable: z.boolean(), main: z.boolean() })),
     client: z.string(),
     role: z.enum(roles),
@@ -144,6 +153,14 @@ function clockRoutes(context: ProgramContext): Route[] {
   ];
 }
 
+/** What is applied and has not begun. Of two that begin at once the later one is meant. */
+function nextVersion(program: Program): { version: number; effectiveFrom: string } | null {
+  const now = programNow(program);
+  const begin = program.versions.find(({ effectiveFrom }) => effectiveFrom > now)?.effectiveFrom;
+  if (begin === undefined) return null;
+  return { version: versionAt(program, begin).version, effectiveFrom: new Date(begin).toISOString() };
+}
+
 /** The calls about the program itself. */
 export function programRoutes(context: ProgramContext): Route[] {
   return [
@@ -158,14 +175,14 @@ export function programRoutes(context: ProgramContext): Route[] {
       errors: [],
       async handle({ caller }) {
         const { program } = caller;
-        const currencies = program.definition.currencies.map(({ code, spendable }) => ({
+        const currencies = [...program.currencyByCode.values()].map(({ code, spendable }) => ({
           code,
           spendable,
           main: code === program.mainCurrency.code,
         }));
         const { name, mode, timeZone } = program;
         const now = new Date(programNow(program)).toISOString();
-        const { version } = program.definition;
+        const { version } = presentVersion(program);
         const { clientName, role, stores } = caller;
         return {
           status: 200,
@@ -176,6 +193,7 @@ export function programRoutes(context: ProgramContext): Route[] {
             timeZone,
             now,
             version,
+            nextVersion: nextVersion(program),
             currencies,
             client: clientName,
             role,

@@ -46,7 +46,7 @@ function entryView(
   program: Program,
   [account, currency, points, lot, hold, party]: EntryTuple,
 ): Record<string, unknown> {
-  const funder = party === null ? undefined : program.definition.funders[party];
+  const funder = party === null ? undefined : program.funderByNumber.get(party);
   const isFunded = account === 'wallet' || account === 'issuance' || account === 'adjustment';
   return {
     account,

@@ -7,7 +7,7 @@
  * starts again with what stands there now. So one of them creates the member, and nobody is ever half enrolled.
  */
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, presentVersion } from '#src/earning/program.ts';
 import { Problem, validationProblem } from '#src/errors.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { type Identifier, type Identity, normalized } from './identity.ts';
@@ -67,7 +67,7 @@ class Overtaken extends Error {}
 
 /** Types of identifiers that a program knows; `id` is always the caller's own. */
 export function knowsType(program: Program, type: string): boolean {
-  return type === ownIdType || program.definition.identifierTypes.includes(type);
+  return type === ownIdType || presentVersion(program).definition.identifierTypes.includes(type);
 }
 
 function keyedOf(identity: Identity, program: Program, identifier: Identifier, pointer: string): Keyed {

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { awardView } from '#src/earning/accruals.ts';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, presentVersion } from '#src/earning/program.ts';
 import { shortfallView, undoneOf } from '#src/earning/reversals.ts';
 import type { Award } from '#src/earning/rules.ts';
 import { type OriginalState, untouched } from '#src/earning/undoing.ts';
@@ -152,7 +152,7 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
         input: {
           accruals: decided.accruals,
           redemptions: decided.redemptions,
-          debt: program.definition.debtAllowed,
+          debt: presentVersion(program).definition.debtAllowed,
           moved: member.member !== owner.member,
         },
         keep: {

@@ -26,7 +26,7 @@ interface Figures {
 /** Balances after an operation, by currency code; every spendable currency is present, with zeros. */
 export function balancesAfter(program: Program, rows: readonly BalanceRow[]): Record<string, Figures> {
   const byCode: Record<string, Figures> = {};
-  for (const currency of program.definition.currencies) {
+  for (const currency of program.currencyByCode.values()) {
     if (currency.spendable) byCode[currency.code] = { available: 0, pending: 0, held: 0, debt: 0 };
   }
   for (const [number, available, pending, held, debt] of rows) {

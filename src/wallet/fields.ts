@@ -1,6 +1,6 @@
 /** The fields that movements share: their schemas, and the bounds on time, store and amount that a key sets. */
 import { z } from 'zod';
-import { programNow } from '#src/earning/program.ts';
+import { presentVersion, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller } from '#src/http/route.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
@@ -95,7 +95,7 @@ export function checkOccurredAt(caller: Caller, occurredAt: EpochMs, pointer = '
   const now = programNow(caller.program);
   const days = Math.min(
     caller.backdateDaysMax ?? Infinity,
-    caller.program.definition.backdateDaysMax ?? Infinity,
+    presentVersion(caller.program).definition.backdateDaysMax ?? Infinity,
   );
   const [isAhead, isTooOld] = [occurredAt > now + aheadMsMax, occurredAt < now - days * dayMs];
   // A refusal is for good; by a wrong clock it would refuse receipts of now, and repeats of what was done.

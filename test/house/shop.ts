@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import type { z } from 'zod';
-import { createProgram, type definitionSchema, type Program } from '#src/earning/program.ts';
+import type { ProgramFileInput } from '#src/earning/file/schema.ts';
+import type { Program } from '#src/earning/program.ts';
+import { createProgram } from '#src/earning/versions.ts';
 import { createKey, type KeyDraft } from '#src/http/keys.ts';
 import type { Mode } from '#src/values.ts';
 import { changedChannel } from '#src/wallet/keys.ts';
@@ -16,7 +17,8 @@ export type ShopRole = (typeof shopRoles)[number];
 export interface ShopOptions {
   readonly mode?: Mode;
   readonly timeZone?: string;
-  readonly definition?: Partial<z.input<typeof definitionSchema>>;
+  /** What its file says otherwise than one point a unit. */
+  readonly definition?: Partial<ProgramFileInput>;
 }
 
 export type RoleCall = (
@@ -67,10 +69,24 @@ export function uuidV7(now = Date.now()): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-7${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-export const onePointAUnit = {
-  currencies: [{ number: 1, code: 'points' }],
-  rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100 }],
-} satisfies z.input<typeof definitionSchema>;
+/** A rule on receipts as a whole; `more` is whatever else a rule may say. */
+export function amountRule(
+  name: string,
+  currency: string,
+  [points, perMinorUnits]: readonly [points: number, perMinorUnits: number],
+  more: Partial<RuleInput> = {},
+): RuleInput {
+  return { name, currency, earn: { by: 'amount', points, perMinorUnits }, ...more };
+}
+type RuleInput = NonNullable<ProgramFileInput['rules']>[number];
+
+export const inDays = (days: number) => ({ kind: 'days' as const, days });
+
+export const onePointAUnit: ProgramFileInput = {
+  timeZone: 'UTC',
+  currencies: [{ code: 'points' }],
+  rules: [amountRule('spend', 'points', [1, 100])],
+};
 
 export interface ShopSurroundings {
   readonly pool: pg.Pool;
@@ -95,8 +111,7 @@ export async function openShop(around: ShopSurroundings, options: ShopOptions = 
   const program = await createProgram(pool, {
     name: `shop-${randomBytes(5).toString('hex')}`,
     mode,
-    timeZone,
-    definition: { ...onePointAUnit, ...definition },
+    file: { ...onePointAUnit, ...definition, timeZone },
   });
 
   async function key(draft: Omit<KeyDraft, 'program' | 'actor'>): Promise<string> {

@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import pg from 'pg';
-import { createProgram } from '#src/earning/program.ts';
+import { createProgram } from '#src/earning/versions.ts';
 import { ensureInstallation } from '#src/ledger/installation.ts';
 import { recover } from '#src/ledger/recovery.ts';
 import type { ShardProgress, ShardTurn } from '#src/ledger/writer.ts';
@@ -68,8 +68,7 @@ async function enrol(pool: pg.Pool): Promise<{ program: number; members: MemberN
   const program = await createProgram(pool, {
     name: 'replay',
     mode: 'live',
-    timeZone: 'UTC',
-    definition: onePointAUnit,
+    file: onePointAUnit,
   });
   const rows = await pool.query<{ number: MemberNumber }>(
     'insert into member (program, joined_at) values ($1, now()), ($1, now()) returning number',

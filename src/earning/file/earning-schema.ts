@@ -45,7 +45,10 @@ export const earnSchema = z.discriminatedUnion('by', [
     classes: z
       .array(
         z.strictObject({
-          codes: z.array(z.string().regex(/^[A-Z]$/)).min(1).max(26),
+          codes: z
+            .array(z.string().regex(/^[A-Z]$/))
+            .min(1)
+            .max(26),
           percent: z.int().min(0).max(1_000),
           minimumMiles: z.int().min(1).max(100_000).optional(),
         }),
@@ -111,7 +114,10 @@ export const promotionSchema = z.strictObject({
   purchaseNumber: z.int().min(1).max(1_000_000).optional(),
   /** Given with the purchase by which the member's spending in the period reaches the amount. */
   spendReached: z
-    .strictObject({ minorUnits: minorUnitsField, period: z.enum(['day', 'week', 'month', 'year', 'lifetime']) })
+    .strictObject({
+      minorUnits: minorUnitsField,
+      period: z.enum(['day', 'week', 'month', 'year', 'lifetime']),
+    })
     .optional(),
   multiply: multiplySchema.optional(),
   earn: earnSchema.optional(),
@@ -120,7 +126,10 @@ export const promotionSchema = z.strictObject({
     .strictObject({
       points: pointsField,
       /** Time of day at which it begins. */
-      at: z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/).default('00:00'),
+      at: z
+        .string()
+        .regex(/^([01]\d|2[0-3]):[0-5]\d$/)
+        .default('00:00'),
       /** The members are spread over so many minutes, in cohorts. */
       spreadMinutes: z.int().min(0).max(1_380).default(0),
     })

@@ -7,7 +7,13 @@
  */
 import { z } from 'zod';
 import { expirySchema, moneyCurrencyField, nameField } from './basics-schema.ts';
-import { budgetSchema, groupSchema, promotionSchema, promotionsMaxField, ruleSchema } from './earning-schema.ts';
+import {
+  budgetSchema,
+  groupSchema,
+  promotionSchema,
+  promotionsMaxField,
+  ruleSchema,
+} from './earning-schema.ts';
 import { exampleSchema } from './example-schema.ts';
 import { moneySchema, redemptionRuleSchema } from './redemption-schema.ts';
 

@@ -1,11 +1,10 @@
 /** The sample program of a bare machine: one point for each whole 100 minor units, no expiry, no pending, debt allowed. */
-import type { z } from 'zod';
-import type { definitionSchema } from '../program.ts';
+import type { ProgramFileInput } from '../file/schema.ts';
 
-export const demoDefinition: z.input<typeof definitionSchema> = {
-  version: 1,
-  currencies: [{ number: 1, code: 'points' }],
-  rules: [{ name: 'spend', currency: 'points', points: 1, perMinorUnits: 100 }],
+export const demoFile: ProgramFileInput = {
+  timeZone: 'UTC',
+  currencies: [{ code: 'points' }],
+  rules: [{ name: 'spend', currency: 'points', earn: { by: 'amount', points: 1, perMinorUnits: 100 } }],
 };
 
 export const demoKeys = {

@@ -2,8 +2,9 @@
 import { createKey } from '#src/http/keys.ts';
 import type { Role } from '#src/http/route.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { createProgram, loadPrograms } from '../program.ts';
-import { demoDefinition, demoKeys } from './demo.ts';
+import { loadPrograms } from '../registry.ts';
+import { createProgram } from '../versions.ts';
+import { demoFile, demoKeys } from './demo.ts';
 
 const clients: Readonly<Record<keyof typeof demoKeys, string>> = {
   pos: 'tills',
@@ -20,12 +21,7 @@ export async function seedDemo(databaseUrl: string, _dataDir: string): Promise<v
     const demo =
       programs.find((program) => program.name === 'demo') ??
       (programs.length === 0
-        ? await createProgram(pool, {
-            name: 'demo',
-            mode: 'live',
-            timeZone: 'UTC',
-            definition: demoDefinition,
-          })
+        ? await createProgram(pool, { name: 'demo', mode: 'live', file: demoFile, actor: 'seed' })
         : undefined);
     if (!demo) return;
     for (const [role, token] of Object.entries(demoKeys)) {
