@@ -41,6 +41,7 @@ const table = {
   refund_exceeds_redemption: { status: 409, title: 'More would be refunded than was redeemed' },
   reversal_exceeds_accrual: { status: 409, title: 'More would be taken back than was accrued' },
   reference_in_progress: { status: 409, title: 'The reference is being worked on', retryAfterSeconds: 1 },
+  redemption_limit: { status: 409, title: 'The redemption rules do not allow so many points' },
   value_mismatch: { status: 409, title: 'The value does not match the points' },
   quote_expired: { status: 409, title: 'The quote has expired' },
   cap_reached: { status: 409, title: 'A cap is reached' },

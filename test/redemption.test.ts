@@ -122,7 +122,7 @@ describe('a hold', () => {
       status: 'captured',
       points: 25,
       released: 5,
-      value: { amount: 900 },
+      value: { amount: 750 },
     });
     const shown = await shop.checkout('GET', `/v1/holds/${third.id}`);
     expect(shown.body).toMatchObject({

@@ -7,6 +7,7 @@ import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
+import { explainWorth } from '#src/redemption/worth.ts';
 import { walletRoutes } from '#src/wallet/routes.ts';
 import { docsPages } from './docs.ts';
 import { type Health, healthOf, healthPages, type Siblings } from './health.ts';
@@ -31,7 +32,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
       ...context,
       explain: (recorded) => {
         const program = app.programs.get(recorded.program);
-        return program && explainAccrual(program, recorded);
+        return program && (explainAccrual(program, recorded) ?? explainWorth(program, recorded));
       },
     }),
     ...programRoutes(context),

@@ -41,7 +41,10 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   refund_exceeds_redemption: 'Less than that is left of the redemption to be refunded.',
   reversal_exceeds_accrual: 'Less than that is left of the accrual to be taken back.',
   reference_in_progress: sameAgain,
-  value_mismatch: 'The price in money does not fit the points at the present rate. Ask for a new quote.',
+  redemption_limit:
+    '`limitedBy` names the limit: `minimum`, `step`, `maximum`, `share`, `payment`, `receipt` or `rule`. `minimum`, `step` and `maximum` are those of this receipt. Ask for a new quote.',
+  value_mismatch:
+    '`value` is what the points are worth now: a rate or a rule has changed since the quote. Ask the customer again.',
   quote_expired: 'Ask for a new quote.',
   cap_reached: 'A rule gives only so much in a period, and the member has had it.',
   budget_exhausted: 'The budget of the promotion is used up.',

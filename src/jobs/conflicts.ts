@@ -49,7 +49,7 @@ function undoing(program: Program, repeated: Recorded): Step | undefined {
       };
     }
     case 'redemption': {
-      const parts = leftToRefund(program, repeated, { version: 0, note: '' });
+      const parts = leftToRefund(repeated, { version: 0, note: '' });
       const undone = [repeated.operation, 0, JSON.stringify(Object.fromEntries(parts)), parts] as const;
       const input = { accruals: [], redemptions: [undone], debt: false };
       return {

@@ -1,9 +1,13 @@
 /**
  * Holds: two-phase redemptions. A hold reserves points; it is captured (all or part, the rest goes back), released, or
  * ends by itself at `expiresAt`. Each hold is resolved once: its place in the member's state is the only one there is.
+ *
+ * What its points are worth is judged when it is made and is a promise from then on: a capture asks no rule again, also
+ * where the rate has changed since or what is captured is below a minimum. A capture of a part is worth the part of it.
  */
 import type pg from 'pg';
 import { type Program, programNow } from '#src/earning/program.ts';
+import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
@@ -14,10 +18,12 @@ import { canonicalBody, durabilityOf, fault, referenceOf } from '#src/wallet/fie
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
+import { judgedWorth } from './judged.ts';
 import {
-  checkedParts,
+  askedOf,
   checkPartsLimit,
   codeOf,
+  numberedParts,
   type Part,
   partsView,
   type RedemptionContext,
@@ -26,6 +32,7 @@ import {
   valueView,
 } from './redemptions.ts';
 import type { HoldBody, SettleBody } from './schemas.ts';
+import { capturedWorth, keptWorth, portionOf, shownValue } from './worth.ts';
 
 export interface HoldContext extends RedemptionContext {
   readonly pool: pg.Pool;
@@ -60,10 +67,11 @@ function holdView(
 export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<Reply> {
   const { caller } = call;
   const { program } = caller;
-  const { member, durability: asked, metadata, ...rest } = call.body;
-  const parts = checkedParts(caller, call.body);
+  const { member, durability: level, metadata, ...rest } = call.body;
+  const asked = askedOf(caller, call.body);
+  const parts = numberedParts(asked);
   const reference = referenceOf(call, rest);
-  const durability = durabilityOf({ durability: asked }, 'ledger');
+  const durability = durabilityOf({ durability: level }, 'ledger');
   const canonical = canonicalBody(caller, rest, reference);
   const moved = await perform(context.operations, {
     caller,
@@ -76,12 +84,14 @@ export async function hold(context: HoldContext, call: Call<HoldBody>): Promise<
     durability,
     waitMs: call.waitMs,
     member: () => context.resolveMember(program, member),
-    decide() {
+    async decide(facts) {
       checkPartsLimit(caller, parts);
+      const worth = await judgedWorth(context, program, asked, facts);
       return {
         order: rest.order ?? rest.purchase?.order,
         points: sumOf(parts),
         input: { parts, expiresInMs: rest.expiresInSeconds * 1_000 },
+        ...(worth ? { keep: { worth } } : {}),
       };
     },
   });
@@ -136,6 +146,7 @@ function settleView(program: Program, original: Recorded, settled: Recorded): Re
   return {
     ...holdView(program, original, captured ? 'captured' : 'released'),
     ...partsView(program, parts),
+    ...valueView(captured ? settled : original),
     ...(captured ? { released, redemption: { id: operationId('capture', settled.operation) } } : {}),
     balances: balancesAfter(program, settled.effect.balances),
   };
@@ -157,13 +168,14 @@ export async function settle(
   const durability = durabilityOf(body, mode === 'capture' ? 'ledger' : 'journal');
   const canonical = { hold: original.operation, reference, points: body.points };
   const parts = captureParts(program, original, body.points);
+  const worth = keptWorth(original);
   const moved = await perform(context.operations, {
     caller,
     script: 'settle',
     kind: mode,
     reference,
     named: canonical,
-    body: { ...canonical, ...keptOf(original) },
+    body: { ...canonical, ...(mode === 'capture' ? capturedValue(program, original, body.points) : {}) },
     metadata: body.metadata,
     durability,
     waitMs: call.waitMs,
@@ -178,6 +190,7 @@ export async function settle(
       origins: [original.operation],
       order: original.order,
       input: { hold: original.operation, mode, parts },
+      ...(worth && mode === 'capture' ? { keep: { worth: capturedWorth(worth, body.points) } } : {}),
     }),
     anyFacts: true,
     refused: (code) => (code === 'hold_not_open' ? resolvedProblem(context, original.operation) : undefined),
@@ -185,10 +198,16 @@ export async function settle(
   return movementReply(moved, durability, 200, settleView(program, original, moved.recorded));
 }
 
-/** A captured redemption shows the value that its hold was made for. */
-function keptOf(original: Recorded): Record<string, unknown> {
-  const value = (original.request.body as { value?: unknown } | undefined)?.value;
-  return value === undefined ? {} : { value };
+/** The part that a capture takes of the value that its hold's caller said, where no rule judged it. */
+function capturedValue(
+  program: Program,
+  original: Recorded,
+  points: number | undefined,
+): { readonly value?: MoneyAmount } {
+  const value = shownValue(original);
+  if (value === undefined || keptWorth(original)) return {};
+  const held = heldParts(program, original).reduce((sum, part) => sum + part.points, 0);
+  return { value: { ...value, amount: portionOf(value.amount, points ?? held, held) } };
 }
 
 function captureParts(program: Program, original: Recorded, points: number | undefined): [number, number][] {

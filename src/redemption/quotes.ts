@@ -1,37 +1,93 @@
-/** What a member could redeem now. Prices in money come with the redemption rules of the program file. */
-
-import { programNow } from '#src/earning/program.ts';
+/**
+ * What a member could redeem now. Nothing is reserved and no price is promised: a quote shows what a redemption of the same
+ * receipt would be judged by if it came at this moment, and a redemption that names the quote's `value` is refused where
+ * that has changed.
+ */
+import { type Program, programNow, versionAt } from '#src/earning/program.ts';
+import { checkMoneyCurrency } from '#src/earning/rules/money.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
-import type { MemberRef } from '#src/members/member-ref.ts';
-import { currencyNumber } from '#src/wallet/fields.ts';
-import { codeOf, type RedemptionContext } from './redemptions.ts';
+import { checkStore } from '#src/wallet/fields.ts';
+import { survivorOf } from '#src/wallet/lookup.ts';
+import { memberForRules } from './judged.ts';
+import { noTermsProblem } from './pricing.ts';
+import { type RedemptionContext, spendableCurrency } from './redemptions.ts';
+import { exchangeOf, hasRules, type LimitedBy, type Occasion, offerOf, termsOf } from './rules.ts';
+import type { RedemptionQuoteBody } from './schemas.ts';
+
+interface Offered {
+  readonly minimum: number;
+  readonly step: number;
+  readonly maximum: number;
+  readonly limitedBy: LimitedBy;
+  readonly best: { readonly points: number; readonly value?: unknown };
+}
+
+/** A version without rules for the currency: any number of points, and no value. */
+function freeOffer(available: number): Offered {
+  return {
+    minimum: 1,
+    step: 1,
+    maximum: available,
+    limitedBy: available > 0 ? 'available' : 'none',
+    best: { points: available },
+  };
+}
+
+/** What the rules of the version in force offer somebody who has so many points. */
+function offered(
+  context: RedemptionContext,
+  program: Program,
+  currency: string,
+  available: number,
+  occasion: Occasion,
+): Offered {
+  const { version, definition } = versionAt(program, occasion.at);
+  if (!hasRules(definition, currency)) return freeOffer(available);
+  const { purchase } = occasion;
+  if (purchase) checkMoneyCurrency(definition, purchase.currency, '/purchase/currency');
+  const terms = termsOf(definition, currency, occasion, (rule, reason) =>
+    context.ruleFailed(program, rule, reason),
+  );
+  if (terms === 'other_money')
+    throw noTermsProblem(terms, currency, purchase?.currency, '/purchase/currency', '/currency');
+  if (terms === 'no_rule') {
+    return { minimum: 1, step: 1, maximum: 0, limitedBy: 'rule', best: { points: 0 } };
+  }
+  return {
+    ...offerOf(terms, available),
+    ...{ exchange: exchangeOf(terms), rule: terms.rule.name, programVersion: version },
+  };
+}
 
 /** `POST /v1/redemptions/quote` */
 export async function quoteRedemption(
   context: RedemptionContext,
-  call: Call<{ member: MemberRef; currency?: string | undefined }>,
+  call: Call<RedemptionQuoteBody>,
 ): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
-  const currency = currencyNumber(caller, body.currency);
-  const member = await context.resolveMember(program, body.member);
-  const reading =
-    member && (await context.operations.wallet.read(member.mergedInto ?? member.member, programNow(program)));
-  if (!reading) throw new Problem('member_not_found');
-  const available = reading.balances.find((row) => row[0] === currency)?.[1] ?? 0;
+  const { purchase } = body;
+  if (purchase) checkStore(caller, purchase.store);
+  const currency = spendableCurrency(caller, body.currency, '/currency');
+  const { wallet, lookup } = context.operations;
+  const member = await survivorOf(lookup, await context.resolveMember(program, body.member));
+  const known = member && (await memberForRules(context, program, [currency.code], member));
+  const reading = member && (await wallet.read(member.member, programNow(program)));
+  if (!known || !reading) throw new Problem('member_not_found');
+  const available = reading.balances.find((row) => row[0] === currency.number)?.[1] ?? 0;
+  const occasion = { purchase, member: known, at: programNow(program) };
+  const offer = offered(context, program, currency.code, available, occasion);
+  const maySpend = reading.status === 'active';
   return {
     status: 200,
     body: {
       object: 'redemptionQuote',
       mode: program.mode,
-      currency: codeOf(program, currency),
+      currency: currency.code,
       available,
-      minimum: 1,
-      step: 1,
-      maximum: available,
-      limitedBy: available > 0 ? 'available' : 'none',
-      best: { points: available },
+      ...offer,
+      ...(maySpend ? {} : { maximum: 0, limitedBy: 'member', best: { points: 0 } }),
     },
   };
 }

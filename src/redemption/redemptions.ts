@@ -1,8 +1,9 @@
 /** Redemptions and their refunds. A refund puts points back into the lots they came from, with the original expiry. */
 
-import type { Program } from '#src/earning/program.ts';
+import type { Currency, Program } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
+import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import { type OriginalState, type Undone, untouched } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
@@ -24,9 +25,12 @@ import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations, Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
+import { type JudgingContext, judgedWorth } from './judged.ts';
+import type { Asked, AskedPart } from './pricing.ts';
 import type { RedemptionBody, RefundBody } from './schemas.ts';
+import { shownValue, worthBack, worthOf } from './worth.ts';
 
-export interface RedemptionContext {
+export interface RedemptionContext extends JudgingContext {
   readonly operations: Operations;
   resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
 }
@@ -42,11 +46,10 @@ export function codeOf(program: Program, currency: number): string {
 
 /** Points that an operation took out of circulation, by currency: what its redemption legs say. */
 export function redeemedParts(program: Program, recorded: Recorded): Part[] {
-  const sums = new Map<number, number>();
-  for (const leg of recorded.effect.legs) {
-    if (leg[0] === 'redemption') sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
-  }
-  return [...sums].map(([currency, points]) => ({ currency: codeOf(program, currency), points }));
+  return redeemedNumbers(recorded).map(([currency, points]) => ({
+    currency: codeOf(program, currency),
+    points,
+  }));
 }
 
 /** `points` and `currency` of a reply, and `parts` where there are several currencies. */
@@ -75,13 +78,10 @@ export function lotsView(program: Program, recorded: Recorded): Record<string, u
   }));
 }
 
-/** What a body says beside the points: kept, shown, never judged here. */
+/** The order, and what the points are worth: by the rules, or as the caller said where there are none. */
 export function valueView(recorded: Recorded): Record<string, unknown> {
-  const body = recorded.request.body as { value?: unknown } | undefined;
-  return {
-    ...(recorded.order ? { order: recorded.order } : {}),
-    ...(body?.value ? { value: body.value } : {}),
-  };
+  const value = shownValue(recorded);
+  return { ...(recorded.order ? { order: recorded.order } : {}), ...(value ? { value } : {}) };
 }
 
 function view(program: Program, recorded: Recorded): Record<string, unknown> {
@@ -98,14 +98,31 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
   };
 }
 
-/** Refuses a store that the key may not act for, and answers the parts of the price by currency number. */
-export function checkedParts(
-  caller: Caller,
-  body: Pick<RedemptionBody, 'points' | 'currency' | 'parts' | 'purchase'>,
-): [number, number][] {
+/** A currency that members may spend. */
+export function spendableCurrency(caller: Caller, code: string | undefined, pointer: string): Currency {
+  const currency = caller.program.currencyByNumber.get(currencyNumber(caller, code, pointer))!;
+  if (!currency.spendable) {
+    throw new Problem('currency_unknown', undefined, { errors: [{ pointer, detail: 'cannot be spent' }] });
+  }
+  return currency;
+}
+
+type AskedBody = Pick<RedemptionBody, 'points' | 'currency' | 'parts' | 'purchase' | 'value'>;
+
+/** Refuses a store that the key may not act for, and answers what the price asks for. */
+export function askedOf(caller: Caller, body: AskedBody): Asked {
   // A price without a receipt names no store; the key's own stand for it.
   if (body.purchase) checkStore(caller, body.purchase.store);
-  return partsOf(caller, body);
+  const parts = partsOf(caller, body).map(([, points], i): AskedPart => {
+    const [at, code] = body.parts ? [`/parts/${i}`, body.parts[i]!.currency] : ['', body.currency];
+    return { currency: spendableCurrency(caller, code, `${at}/currency`), points, pointer: `${at}/points` };
+  });
+  return { parts, purchase: body.purchase, value: body.value };
+}
+
+/** The parts of a price by currency number, as scripts take them. */
+export function numberedParts({ parts }: Asked): [number, number][] {
+  return parts.map(({ currency, points }) => [currency.number, points]);
 }
 
 /** Refuses a part over the key's limit. */
@@ -121,10 +138,11 @@ export function sumOf(parts: readonly (readonly [number, number])[]): number {
 /** `POST /v1/redemptions` */
 export async function redeem(context: RedemptionContext, call: Call<RedemptionBody>): Promise<Reply> {
   const { caller } = call;
-  const { member, durability: asked, metadata, ...rest } = call.body;
-  const parts = checkedParts(caller, call.body);
+  const { member, durability: level, metadata, ...rest } = call.body;
+  const asked = askedOf(caller, call.body);
+  const parts = numberedParts(asked);
   const reference = referenceOf(call, rest);
-  const durability = durabilityOf({ durability: asked }, 'ledger');
+  const durability = durabilityOf({ durability: level }, 'ledger');
   const canonical = canonicalBody(caller, rest, reference);
   const moved = await perform(context.operations, {
     caller,
@@ -137,12 +155,14 @@ export async function redeem(context: RedemptionContext, call: Call<RedemptionBo
     durability,
     waitMs: call.waitMs,
     member: () => context.resolveMember(caller.program, member),
-    decide() {
+    async decide(facts) {
       checkPartsLimit(caller, parts);
+      const worth = await judgedWorth(context, caller.program, asked, facts);
       return {
         order: rest.order ?? rest.purchase?.order,
         points: sumOf(parts),
         input: { parts, account: 'redemption', party: 0 },
+        ...(worth ? { keep: { worth } } : {}),
       };
     },
   });
@@ -151,6 +171,14 @@ export async function redeem(context: RedemptionContext, call: Call<RedemptionBo
 
 /** Points refunded so far, by currency number; kept as the note beside a redemption's state. */
 export type RefundedSoFar = Record<string, number>;
+
+/** Currency numbers and points of what a redemption took. */
+export function redeemedNumbers(recorded: Recorded): [number, number][] {
+  const sums = new Map<number, number>();
+  for (const leg of recorded.effect.legs)
+    if (leg[0] === 'redemption') sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  return [...sums];
+}
 
 export function parseRefunded(note: string): RefundedSoFar {
   return note === '' ? {} : (JSON.parse(note) as RefundedSoFar);
@@ -168,22 +196,28 @@ export function refundOf(
 }
 
 /** PURE. What is left to refund of a redemption, by currency number. */
-export function leftToRefund(
-  program: Program,
-  redemption: Recorded,
-  state: OriginalState,
-): [number, number][] {
+export function leftToRefund(redemption: Recorded, state: OriginalState): [number, number][] {
   const refunded = parseRefunded(state.note);
-  return redeemedParts(program, redemption)
-    .map(({ currency, points }): [number, number] => {
-      const number = program.currencyByCode.get(currency)!.number;
-      return [number, points - (refunded[number] ?? 0)];
-    })
+  return redeemedNumbers(redemption)
+    .map(([number, points]): [number, number] => [number, points - (refunded[number] ?? 0)])
     .filter(([, points]) => points > 0);
 }
 
+/** PURE. The money that refunded points stood for when they were redeemed; undefined where nobody said. */
+function refundedValue(redemption: Recorded, state: OriginalState, undone: Undone): MoneyAmount | undefined {
+  const worth = worthOf(redemption, redeemedNumbers(redemption));
+  if (!worth) return undefined;
+  const amount = worthBack(worth, parseRefunded(state.note), parseRefunded(undone[2]));
+  return { amount, currency: worth.currency };
+}
+
+interface KeptRefund {
+  readonly refunded?: readonly [number, number][];
+  readonly value?: MoneyAmount;
+}
+
 function refundView(program: Program, recorded: Recorded, redemption: Recorded): Record<string, unknown> {
-  const kept = (recorded.request.refunded as [number, number][] | undefined) ?? [];
+  const { refunded: kept = [], value } = recorded.request as KeptRefund;
   const parts = kept.map(([currency, points]) => ({ currency: codeOf(program, currency), points }));
   return {
     object: 'refund',
@@ -195,8 +229,23 @@ function refundView(program: Program, recorded: Recorded, redemption: Recorded):
     points: parts[0]?.points ?? 0,
     currency: parts[0]?.currency ?? program.mainCurrency.code,
     parts,
+    ...(value ? { value } : {}),
     balances: balancesAfter(program, recorded.effect.balances),
   };
+}
+
+/** What is to be refunded: all that is left, or points of one currency. */
+function wantedOf(
+  caller: Caller,
+  body: RefundBody,
+  redemption: Recorded,
+  state: OriginalState,
+): [number, number][] {
+  const left = leftToRefund(redemption, state);
+  if (body.points === undefined) return left;
+  const { program } = caller;
+  const code = body.currency ?? codeOf(program, left[0]?.[0] ?? program.mainCurrency.number);
+  return [[currencyNumber(caller, code), body.points]];
 }
 
 /** `POST /v1/redemptions/:id/refunds` */
@@ -234,21 +283,10 @@ export async function refund(context: RedemptionContext, call: Call<RefundBody>)
       state = { version: Number(details.version), note: String(details.note) };
     },
     decide(member) {
-      const left = leftToRefund(program, redemption, state);
-      const wanted: [number, number][] =
-        body.points === undefined
-          ? left
-          : [
-              [
-                currencyNumber(
-                  caller,
-                  body.currency ?? codeOf(program, left[0]?.[0] ?? program.mainCurrency.number),
-                ),
-                body.points,
-              ],
-            ];
+      const wanted = wantedOf(caller, body, redemption, state);
       if (wanted.length === 0) throw new Problem('refund_exceeds_redemption');
       const undone = refundOf(redemption, state, wanted);
+      const value = refundedValue(redemption, state, undone);
       checkPointsLimit(caller, sumOf(wanted));
       return {
         points: sumOf(wanted),
@@ -260,7 +298,7 @@ export async function refund(context: RedemptionContext, call: Call<RefundBody>)
           debt: false,
           moved: member.member !== redemption.member,
         },
-        keep: { refunded: wanted, undone: [undoneOf(undone)] },
+        keep: { refunded: wanted, undone: [undoneOf(undone)], ...(value ? { value } : {}) },
       };
     },
   });

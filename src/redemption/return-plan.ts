@@ -9,15 +9,17 @@
  * Which part of a mixed payment comes back as points: `proportional` to the returned share of the receipts (the default),
  * `first` (points before money), `last` (money before points), or a number of points.
  */
-import type { Program } from '#src/earning/program.ts';
+import { type Program, versionNumbered } from '#src/earning/program.ts';
 import { amountReturned, parseReturned, type ReturnedLine } from '#src/earning/returned.ts';
+import { converted, type MoneyAmount, rateBetween } from '#src/earning/rules/money.ts';
 import type { Award, Purchase } from '#src/earning/rules.ts';
 import { type OriginalState, type TakenBack, takeBack, type Undone } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Points } from '#src/values.ts';
 import { fault } from '#src/wallet/fields.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { leftToRefund, parseRefunded, redeemedParts, refundOf, sumOf } from './redemptions.ts';
+import { leftToRefund, parseRefunded, redeemedNumbers, refundOf } from './redemptions.ts';
+import { portionOf, totalOf, type Worth, worthBack, worthBackOf, worthOf } from './worth.ts';
 
 export type PointsBack = 'proportional' | 'first' | 'last' | number;
 
@@ -33,11 +35,20 @@ export interface Wish {
   readonly points: PointsBack;
 }
 
+/** Points of a redemption that come back, and the money that they stood for where that was said. */
+export interface RefundedPoints {
+  readonly redemption: Recorded;
+  readonly currency: number;
+  readonly points: Points;
+  readonly value: MoneyAmount | undefined;
+}
+
 export interface ReturnPlan {
   readonly accruals: readonly Undone[];
   readonly redemptions: readonly Undone[];
   readonly awards: readonly Award[];
-  readonly money: { readonly amount: number; readonly currency: string } | undefined;
+  readonly refunded: readonly RefundedPoints[];
+  readonly money: MoneyAmount | undefined;
 }
 
 type StateOf = (original: Recorded) => OriginalState;
@@ -100,15 +111,31 @@ function progressOf(order: Order, taken: ReadonlyMap<Recorded, TakenBack>, state
   return { before, after, total, currency };
 }
 
-/** Minor units that a redemption stood for, where its caller said so. */
-function worth(redemption: Recorded): number | undefined {
-  return (redemption.request.body as { value?: { amount: number } } | undefined)?.value?.amount;
+/** What redemptions were worth in the money of the order's receipts; those that nobody can say of are left out. */
+type Worths = ReadonlyMap<Recorded, Worth>;
+
+function ownWorth(redemption: Recorded): Worth | undefined {
+  return worthOf(redemption, redeemedNumbers(redemption));
 }
 
-/** floor(points × part / whole), exactly; between 0 and `points`. */
-function share(points: Points, part: number, whole: number): Points {
-  if (whole <= 0 || part >= whole) return points;
-  return part <= 0 ? 0 : Number((BigInt(points) * BigInt(part)) / BigInt(whole));
+/** Another money is converted as the receipt was: by the version and the rate of the purchase, whatever they are today. */
+function worthsIn(program: Program, order: Order, currency: string | undefined): Worths {
+  const receipt = order.accruals.find((accrual) => purchaseOf(accrual)?.currency === currency);
+  const worths = new Map<Recorded, Worth>();
+  for (const redemption of order.redemptions) {
+    const worth = ownWorth(redemption);
+    if (!worth) continue;
+    if (!receipt || currency === undefined || worth.currency === currency) {
+      worths.set(redemption, worth);
+      continue;
+    }
+    const { definition } = versionNumbered(program, receipt.request.programVersion, receipt.occurredAt);
+    const rate = rateBetween(definition, worth.currency, currency, receipt.occurredAt);
+    if (!rate) continue;
+    const groups = worth.groups.map((group) => ({ ...group, amount: converted(group.amount, rate) }));
+    worths.set(redemption, { currency, groups });
+  }
+  return worths;
 }
 
 /** How much of each redemption has come back once `progress` is reached: a fraction part/whole of its points. */
@@ -116,11 +143,15 @@ function fractions(
   order: Order,
   progress: Progress,
   mode: 'proportional' | 'first' | 'last',
+  worths: Worths,
 ): [part: number, whole: number][] {
   const { after, total } = progress;
   if (after >= total) return order.redemptions.map(() => [1, 1]);
   if (mode === 'proportional') return order.redemptions.map(() => [after, total]);
-  const values = order.redemptions.map(worth);
+  const values = order.redemptions.map((redemption) => {
+    const worth = worths.get(redemption);
+    return worth && totalOf(worth);
+  });
   const known = values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
   let budget = mode === 'first' ? after : after - (total - known);
   return values.map((value) => {
@@ -138,6 +169,7 @@ function refundParts(
   order: Order,
   wish: Wish,
   progress: Progress,
+  worths: Worths,
   stateOf: StateOf,
 ): Map<Recorded, [number, Points][]> {
   const parts = new Map<Recorded, [number, Points][]>(
@@ -146,7 +178,7 @@ function refundParts(
   if (typeof wish.points === 'number') {
     let asked = wish.points;
     for (const redemption of [...order.redemptions].reverse()) {
-      for (const [currency, left] of leftToRefund(program, redemption, stateOf(redemption))) {
+      for (const [currency, left] of leftToRefund(redemption, stateOf(redemption))) {
         const points = currency === program.mainCurrency.number ? Math.min(asked, left) : 0;
         asked -= points;
         if (points > 0) parts.get(redemption)!.push([currency, points]);
@@ -155,38 +187,60 @@ function refundParts(
     if (asked > 0) throw new Problem('refund_exceeds_redemption');
     return parts;
   }
-  const reached = fractions(order, progress, wish.points);
+  const reached = fractions(order, progress, wish.points, worths);
   for (const [i, redemption] of order.redemptions.entries()) {
     const soFar = parseRefunded(stateOf(redemption).note);
-    for (const [currency, left] of leftToRefund(program, redemption, stateOf(redemption))) {
+    for (const [currency, left] of leftToRefund(redemption, stateOf(redemption))) {
       const before = soFar[currency] ?? 0;
-      const points = Math.min(left, Math.max(0, share(left + before, ...reached[i]!) - before));
+      const points = Math.min(left, Math.max(0, portionOf(left + before, ...reached[i]!) - before));
       if (points > 0) parts.get(redemption)!.push([currency, points]);
     }
   }
   return parts;
 }
 
-/** Money that comes back beside the points; unknown where a redemption that gives points back did not say its worth. */
+/** Points of a redemption by currency number that have come back before this return and with it. */
+function pointsBack(
+  redemption: Recorded,
+  given: readonly (readonly [number, Points])[],
+  stateOf: StateOf,
+): { before: Record<string, number>; after: Record<string, number> } {
+  const before = parseRefunded(stateOf(redemption).note);
+  const after = { ...before };
+  for (const [currency, points] of given) after[currency] = (after[currency] ?? 0) + points;
+  return { before, after };
+}
+
+function refundedPoints(
+  parts: ReadonlyMap<Recorded, [number, Points][]>,
+  stateOf: StateOf,
+): RefundedPoints[] {
+  return [...parts].flatMap(([redemption, given]) => {
+    const worth = ownWorth(redemption);
+    const { before, after } = pointsBack(redemption, given, stateOf);
+    return given.map(([currency, points]): RefundedPoints => {
+      const amount = worth && worthBackOf(worth, currency, before, after);
+      const value = amount === undefined ? undefined : { amount, currency: worth!.currency };
+      return { redemption, currency, points, value };
+    });
+  });
+}
+
+/** Money that comes back beside the points; unknown where nobody can say what points that come back were worth. */
 function moneyBack(
-  program: Program,
   progress: Progress,
   parts: ReadonlyMap<Recorded, [number, Points][]>,
+  worths: Worths,
   stateOf: StateOf,
 ): ReturnPlan['money'] {
   if (progress.currency === undefined) return undefined;
   let amount = progress.after - progress.before;
   for (const [redemption, given] of parts) {
-    const before = Object.values(parseRefunded(stateOf(redemption).note)).reduce(
-      (sum, points) => sum + points,
-      0,
-    );
-    const after = before + sumOf(given);
-    if (after === 0) continue;
-    const value = worth(redemption);
-    if (value === undefined) return undefined;
-    const points = redeemedParts(program, redemption).reduce((sum, part) => sum + part.points, 0);
-    amount -= share(value, after, points) - share(value, before, points);
+    const { before, after } = pointsBack(redemption, given, stateOf);
+    if (Object.keys(after).length === 0) continue;
+    const worth = worths.get(redemption);
+    if (!worth) return undefined;
+    amount -= worthBack(worth, before, after);
   }
   return { amount: Math.max(0, amount), currency: progress.currency };
 }
@@ -195,7 +249,8 @@ function moneyBack(
 export function planReturn(program: Program, order: Order, wish: Wish, stateOf: StateOf): ReturnPlan {
   const taken = takenByAccrual(program, order, wish, stateOf);
   const progress = progressOf(order, taken, stateOf);
-  const parts = refundParts(program, order, wish, progress, stateOf);
+  const worths = worthsIn(program, order, progress.currency);
+  const parts = refundParts(program, order, wish, progress, worths, stateOf);
   if (taken.size === 0 && [...parts.values()].every((given) => given.length === 0)) {
     throw new Problem('reversal_exceeds_accrual', 'everything of this order has come back already');
   }
@@ -209,6 +264,7 @@ export function planReturn(program: Program, order: Order, wish: Wish, stateOf: 
       given.length > 0 ? refundOf(redemption, stateOf(redemption), given) : unchanged(redemption),
     ),
     awards: [...taken.values()].flatMap((back) => back.awards),
-    money: moneyBack(program, progress, parts, stateOf),
+    refunded: refundedPoints(parts, stateOf),
+    money: moneyBack(progress, parts, worths, stateOf),
   };
 }

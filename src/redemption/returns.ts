@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { awardView } from '#src/earning/accruals.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
 import { shortfallView, undoneOf } from '#src/earning/reversals.ts';
+import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { Award } from '#src/earning/rules.ts';
 import { type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
@@ -87,8 +88,13 @@ async function findOrder(context: ReturnContext, caller: Caller, body: ReturnBod
 
 interface KeptReturn {
   readonly takenBack?: readonly Award[];
-  readonly refunded?: readonly { redemption: string; currency: number; points: number }[];
-  readonly refundMoney?: { amount: number; currency: string };
+  readonly refunded?: readonly {
+    redemption: string;
+    currency: number;
+    points: number;
+    value?: MoneyAmount;
+  }[];
+  readonly refundMoney?: MoneyAmount;
 }
 
 function view(program: Program, recorded: Recorded): Record<string, unknown> {
@@ -116,7 +122,6 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
   const order = await findOrder(context, caller, body);
   const owner = (order.accruals[0] ?? order.redemptions[0])!;
   for (const original of [...order.accruals, ...order.redemptions]) checkOriginalStore(caller, original);
-  const kindOf = new Map(order.redemptions.map((r) => [r.operation, r.kind]));
   const durability = durabilityOf(body, 'ledger');
   const { durability: _asked, metadata, ...canonical } = { ...body, reference };
   const states = new Map<string, OriginalState>();
@@ -157,13 +162,12 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
         },
         keep: {
           takenBack: decided.awards,
-          refunded: decided.redemptions.flatMap(([operation, , , parts]) =>
-            parts.map(([currency, points]) => ({
-              redemption: operationId(kindOf.get(operation)!, operation),
-              currency,
-              points,
-            })),
-          ),
+          refunded: decided.refunded.map(({ redemption, currency, points, value }) => ({
+            redemption: operationId(redemption.kind, redemption.operation),
+            currency,
+            points,
+            ...(value ? { value } : {}),
+          })),
           ...(decided.money ? { refundMoney: decided.money } : {}),
           undone: all.map(undoneOf),
         },

@@ -47,6 +47,9 @@ const spendingErrors = [
   'member_not_active',
   'member_merging',
   'currency_unknown',
+  'money_currency_not_accepted',
+  'redemption_limit',
+  'value_mismatch',
 ] as const;
 
 const holdQuery = z.strictObject({
@@ -133,33 +136,8 @@ function settleRoutes(context: RedemptionRoutesContext): Route[] {
   ];
 }
 
-/** The calls of the redemption domain. */
-export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
+function givingBackRoutes(context: RedemptionRoutesContext): Route[] {
   return [
-    route({
-      method: 'POST',
-      path: '/v1/redemptions/quote',
-      operationId: 'quoteRedemption',
-      summary: 'What a member could redeem now',
-      tag: 'redemption',
-      roles: [...tills, 'care'],
-      body: redemptionQuoteSchema,
-      replies: { 200: redemptionQuoteReply },
-      errors: ['member_not_found', 'currency_unknown', 'shard_recovering'],
-      handle: (call) => quoteRedemption(context, call),
-    }),
-    route({
-      method: 'POST',
-      path: '/v1/redemptions',
-      operationId: 'redeem',
-      summary: 'Take points at once',
-      tag: 'redemption',
-      roles: tills,
-      body: redemptionSchema,
-      replies: { 201: redemptionReply, 202: redemptionReply },
-      errors: spendingErrors,
-      handle: (call) => redeem(context, call),
-    }),
     route({
       method: 'POST',
       path: '/v1/redemptions/:id/refunds',
@@ -191,6 +169,43 @@ export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
       ],
       handle: (call) => returnGoods(context, call),
     }),
+  ];
+}
+
+/** The calls of the redemption domain. */
+export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/redemptions/quote',
+      operationId: 'quoteRedemption',
+      summary: 'What a member could redeem now',
+      tag: 'redemption',
+      roles: [...tills, 'care'],
+      body: redemptionQuoteSchema,
+      replies: { 200: redemptionQuoteReply },
+      errors: [
+        'member_not_found',
+        'currency_unknown',
+        'money_currency_not_accepted',
+        'store_not_allowed',
+        'shard_recovering',
+      ],
+      handle: (call) => quoteRedemption(context, call),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/redemptions',
+      operationId: 'redeem',
+      summary: 'Take points at once',
+      tag: 'redemption',
+      roles: tills,
+      body: redemptionSchema,
+      replies: { 201: redemptionReply, 202: redemptionReply },
+      errors: spendingErrors,
+      handle: (call) => redeem(context, call),
+    }),
+    ...givingBackRoutes(context),
     ...holdRoutes(context),
   ];
 }

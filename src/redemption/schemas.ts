@@ -16,6 +16,7 @@ import {
   referenceField,
   textOf,
 } from '#src/wallet/fields.ts';
+import type { LimitedBy } from './rules.ts';
 
 const modeField = z.enum(['live', 'test']);
 const partsField = z
@@ -45,6 +46,7 @@ export const redemptionQuoteSchema = z
     currency: currencyField.optional(),
   })
   .meta({ id: 'RedemptionQuoteRequest' });
+export type RedemptionQuoteBody = z.output<typeof redemptionQuoteSchema>;
 
 export const refundSchema = z
   .strictObject({
@@ -123,6 +125,18 @@ export const redemptionReply = z
   })
   .meta({ id: 'Redemption' });
 
+/** Why the maximum is no higher. */
+const limitedByField = z.enum([
+  'available',
+  'maximum',
+  'share',
+  'member',
+  'payment',
+  'receipt',
+  'rule',
+  'none',
+] satisfies LimitedBy[]);
+
 export const redemptionQuoteReply = z
   .object({
     object: z.literal('redemptionQuote'),
@@ -132,8 +146,17 @@ export const redemptionQuoteReply = z
     minimum: z.int(),
     step: z.int(),
     maximum: z.int(),
-    limitedBy: z.enum(['available', 'none']),
-    best: z.object({ points: z.int() }),
+    limitedBy: limitedByField,
+    exchange: z
+      .object({ points: z.int(), amount: z.int(), currency: z.string() })
+      .optional()
+      .meta({ description: '`points` are worth `amount`; values are rounded down to the smallest unit' }),
+    best: z.object({
+      points: z.int().meta({ description: 'The fewest points that buy what `maximum` buys' }),
+      value: moneySchema.optional(),
+    }),
+    rule: z.string().optional(),
+    programVersion: z.int().optional(),
   })
   .meta({ id: 'RedemptionQuote' });
 
@@ -148,6 +171,7 @@ export const refundReply = z
     points: z.int(),
     currency: z.string(),
     parts: partsReply,
+    value: moneySchema.optional(),
     balances: balancesSchema,
     ledger: ledgerSchema,
   })
@@ -186,7 +210,14 @@ export const returnReply = z
     member: z.string(),
     order: z.string().optional(),
     reversed: z.array(awardSchema),
-    refunded: z.array(z.object({ redemption: z.string(), currency: z.string(), points: z.int() })),
+    refunded: z.array(
+      z.object({
+        redemption: z.string(),
+        currency: z.string(),
+        points: z.int(),
+        value: moneySchema.optional(),
+      }),
+    ),
     refundMoney: moneySchema.optional(),
     shortfall: shortfallSchema,
     balances: balancesSchema,
