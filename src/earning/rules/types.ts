@@ -12,6 +12,7 @@ export interface PurchaseLine {
   readonly brand?: string | undefined;
   /** Decimal text such as "32.150"; absent = one. */
   readonly quantity?: string | undefined;
+  readonly unit?: string | undefined;
   /** Minor units. */
   readonly amount: number;
 }
