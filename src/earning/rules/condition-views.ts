@@ -6,7 +6,7 @@
  * class, so views are classes; `condition-types.ts` says which fields each has. What is absent is "" or, where it is a number, 0.
  */
 import type { EpochMs } from '#src/values.ts';
-import { dayMinutes, type Moment, momentOf } from './calendar.ts';
+import { type Moment, momentOf } from './calendar.ts';
 import type { Activity, Flight, JudgedMember, Payment, Purchase, PurchaseLine, Subject } from './types.ts';
 
 const minutesOfHour = 60;
@@ -209,7 +209,7 @@ export class MomentView {
     return BigInt(this.#moment.weekday);
   }
   get hour() {
-    return BigInt(Math.floor((this.#moment.minuteOfDay % dayMinutes) / minutesOfHour));
+    return BigInt(Math.floor(this.#moment.minuteOfDay / minutesOfHour));
   }
   get minute() {
     return BigInt(this.#moment.minuteOfDay % minutesOfHour);

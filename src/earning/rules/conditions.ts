@@ -10,6 +10,9 @@
  * dividing integers rounds towards zero. A quantity is a decimal number and is compared with one: `line.quantity == 2.0`.
  *
  * A rule whose condition fails while it runs fails alone: `ConditionFailure` says why.
+ *
+ * Two comparisons take 0.1 to 0.3 µs, a search among ten lines 2 µs, and a step 14 to 17 ns: what the limit allows takes
+ * 1.7 ms at worst, on a receipt of a thousand lines (2026-11-22, two shared cores).
  */
 import {
   type ASTNode,
@@ -32,12 +35,20 @@ export type Judged = 'purchase' | 'flight' | 'activity';
 /** A condition that could not be evaluated for this receipt. */
 export class ConditionFailure extends Error {}
 
+/** The library's; `limitWords` says them in words. */
 const limits = {
   maxAstNodes: 500,
   maxDepth: 30,
   maxListElements: 300,
   maxMapEntries: 0,
   maxCallArguments: 4,
+};
+const limitWords: Readonly<Record<keyof typeof limits, string>> = {
+  maxAstNodes: `has more than ${limits.maxAstNodes} parts`,
+  maxDepth: `is nested more than ${limits.maxDepth} deep`,
+  maxListElements: `has a list of more than ${limits.maxListElements}`,
+  maxMapEntries: 'holds a map, which conditions do not know',
+  maxCallArguments: `gives a function more than ${limits.maxCallArguments} arguments`,
 };
 export const stepsMax = 100_000;
 /** A receipt's lines, for each of which a condition on lines is evaluated. */
@@ -160,6 +171,10 @@ function sentenceOf(error: ParseError | CheckError, kind: ConditionKind, judged:
     return fields
       ? `names ${from.args}.${field}, which is nothing; ${from.args} has ${Object.keys(fields).join(', ')}`
       : `names a field ${field}, which is nothing`;
+  }
+  if (code === 'limit_exceeded') {
+    const limit = Object.entries(limitWords).find(([name]) => summary.includes(name));
+    return limit?.[1] ?? summary;
   }
   if (summary.includes('no such overload') && summary.includes('double') && summary.includes('int'))
     return `${summary}: a decimal number and a whole one do not go together, write 2.0 for 2`;
