@@ -47,11 +47,19 @@ export type Leg = z.infer<typeof legSchema>;
 export const balanceRowSchema = z.tuple([whole, points, points, points, points]);
 export type BalanceRow = z.infer<typeof balanceRowSchema>;
 
-const effectSchema = z.object({
+/** [counter, period, by, after]: a counter of the member that the operation changed. */
+export const counterRowSchema = z.tuple([small, whole, whole, whole]);
+export type CounterRow = z.infer<typeof counterRowSchema>;
+
+export const effectSchema = z.object({
   legs: z.array(legSchema),
   balances: z.array(balanceRowSchema),
   /** Points that a reversal could not take from lots, by currency. */
   shortfall: z.array(z.tuple([whole, points])).optional(),
+  /** What the operation counted (`scripts/counters.lua`). */
+  counters: z.array(counterRowSchema).optional(),
+  /** Where an award was trimmed: the points given of each award, in the order in which they were asked. */
+  given: z.array(points).optional(),
   /** When a hold ends. */
   expiresAt: whole.optional(),
   /** Holds that ended or were released with this record. */
@@ -98,11 +106,11 @@ export interface OpeningRecord {
 
 /**
  * The format of the records that this version appends, raised by one with every change that a writer of the version before
- * could not book: a kind, a column, an account. Writers read all formats up to their own; a record says its format in the name of
+ * could not book: a kind, a column, an account, a part of the effect. Writers read all formats up to their own; a record says its format in the name of
  * its field, so that an older writer leaves it to a newer one instead of stopping the shard. (test/upgrade.pure.test.ts
  * holds what the present format is.)
  */
-export const recordFormat: number = 1;
+export const recordFormat: number = 2;
 
 /** The name of a journal field whose content is of this version's format: `record`, later `record.2`. */
 export function fieldNamed(word: 'record' | 'rebooked'): string {

@@ -8,6 +8,7 @@ import { type MemberNumber, parseMemberId, parseOperationId } from '#src/values.
 import { reference, startEngine, waitFor } from './harness.ts';
 import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
+import { accrueCounting, newMember } from './house/counting.ts';
 import { cutHere } from './house/months.ts';
 
 const engine = await startEngine({ shardCount: 2 });
@@ -194,6 +195,9 @@ describe('the archive', () => {
     const receipt = shop.receipt(who, 500);
     const accrued = await shop.pos('POST', '/v1/accruals', receipt);
     await shop.accrue(idle, 7);
+    const twice = { points: [], counts: [[1, 0, 2]] as const };
+    const { number } = await newMember(shop);
+    await accrueCounting(engine.app, shop, number, twice);
     const held = await shop.pos('POST', '/v1/holds', { member: who, reference: reference(), points: 60 });
     const redeemed = await shop.pos('POST', '/v1/redemptions', {
       member: who,
@@ -205,6 +209,7 @@ describe('the archive', () => {
     await engine.drained();
     const end = await cutHere(stores.databaseUrl, 'early', 'middle');
     const later = await shop.accrue(who, 30);
+    await accrueCounting(engine.app, shop, number, twice);
     await engine.drained();
     await engine.audit();
 
@@ -254,6 +259,9 @@ describe('the archive', () => {
       (await shop.pos('GET', `/v1/members/${name}/balances`)).status === 200;
     await waitFor('both shards serve again', async () => (await isServed(idle)) && isServed(who), 60_000);
     expect(await shop.balances(idle)).toMatchObject({ available: 47 });
+    const counted = await accrueCounting(engine.app, shop, number, twice);
+    expect(counted.effect.counters).toEqual([[1, 0, 2, 6]]);
+    await engine.drained();
     await engine.audit();
   });
 
@@ -267,6 +275,10 @@ describe('the archive', () => {
       }
     })();
     expect(driftPoints).toBeGreaterThanOrEqual(3);
+    await pool.query('update carried_counter set value = value + 1');
+    const miscounted = await auditOf(stores);
+    await pool.query('update carried_counter set value = value - 1');
+    expect(miscounted.findings.map(({ check }) => check)).toEqual(['counters']);
     const { rows } = await pool.query<{ operation: string; points: number }>(
       `select operation, points from entry where account = 'wallet' order by operation desc limit 1`,
     );

@@ -15,6 +15,7 @@ import { measureOpenWork } from '#src/jobs/watch.ts';
 import { auditParts } from '#src/ledger/audit-place.ts';
 import { createMembers } from '#src/members/members.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
+import { accrueCounting, newMember } from './house/counting.ts';
 import { addMonthsBefore } from './house/months.ts';
 
 const monthsBefore = 6;
@@ -30,7 +31,8 @@ const { stores, pool, app } = engine;
 const shop = await engine.shop();
 
 /** Tables whose size follows that of the ledger or of the membership. */
-const growing = /^(operation|entry)_|^(reference|consequence|lot|hold|member|identifier|block|transfer)$/;
+const growing =
+  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer)$/;
 
 interface Asked {
   readonly text: string;
@@ -73,7 +75,7 @@ async function fill(begins: readonly Date[]): Promise<void> {
        operations as (
          insert into operation (operation, shard, epoch, seq, program, client, kind, member, order_reference, reference_key, at, occurred_at, request, effect)
          select operation, 99, 0, $2::int * 100000 + n, $5::int, 1, 'accrual', member, 'order-' || n, md5(operation::text)::uuid, at, at,
-           '{}', '{"legs":[],"balances":[]}' from made),
+           '{}', format('{"legs":[],"balances":[],"counters":[[1,%s,1,1]]}', 202601 + n % 12)::json from made),
        uses as (insert into reference select md5(operation::text)::uuid, operation from made),
        follows as (insert into consequence select operation, operation from made where n % 10 = 0)
        insert into entry (operation, points, member, program, account, lot, party, currency, line, shard)
@@ -84,6 +86,10 @@ async function fill(begins: readonly Date[]): Promise<void> {
   }
   await pool.query(
     `insert into lot select member, 1, 1, sum(points), 0, 0, 0 from entry where account = 'wallet' and shard = 99 group by member`,
+  );
+  await pool.query(
+    `insert into counter (member, counter, period, value)
+     select member, 1, (effect -> 'counters' -> 0 ->> 1)::bigint, count(*) from operation where epoch = 0 group by 1, 3`,
   );
   await pool.query(
     `insert into transfer select operation, $1, member, member, 'credited', operation, now() from operation limit 3000`,
@@ -118,6 +124,7 @@ async function clear(): Promise<void> {
     'delete from operation where epoch = 0',
     'delete from block where epoch = 0',
     `delete from lot where member <= ${membersMade}`,
+    `delete from counter where member <= ${membersMade}`,
   ])
     await client.query(change);
   await client.end();
@@ -144,6 +151,10 @@ async function work(): Promise<void> {
     occurredAt: shop.time(),
     lines: [{ line: 1, amount: 100 }],
   });
+  await engine.drained();
+  const { number } = await newMember(shop);
+  for (const period of [202601, 202602, 202603, 202604, 202605, 202601])
+    await accrueCounting(app, shop, number, { points: [5], limits: [[1, 1, period, 9, 0]] });
   await engine.drained();
   await createEviction(app, 0)();
   await shop.pos('POST', `/v1/redemptions/${redeemed.id}/refunds`, { reference: reference(), points: 5 });
@@ -243,6 +254,8 @@ test('the statements of the hot path, of the writer and of every job were seen',
     'from position p, (select $1::uuid',
     'insert into reference',
     'merge into lot',
+    'merge into counter',
+    'left join counter c on',
     'from lot l join member m',
     'conflict_with is not null',
     "state in ('debited', 'refused')",

@@ -2,7 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { legSchema, NewerRecord, parseRecord, recordFormat, UnreadableRecord } from '#src/journal.ts';
+import {
+  effectSchema,
+  legSchema,
+  NewerRecord,
+  parseRecord,
+  recordFormat,
+  UnreadableRecord,
+} from '#src/journal.ts';
 import { openingOf, readEntry, rebookedFields } from '#src/ledger/journal-entry.ts';
 import { operationPrefix } from '#src/values.ts';
 import { ownScripts, scriptsOf, unknownLiterals } from '#src/wallet/scripts.ts';
@@ -15,14 +22,16 @@ const columns = [
 ];
 
 describe('the format of journal records', () => {
-  test('is raised whenever an older writer could not book a record: a kind, a column or an account more', () => {
+  test('is raised whenever an older writer could not book a record: a kind, a column, an account or a part of the effect more', () => {
     const accounts = legSchema.options.flatMap((option) => {
       const [account] = option.def.items;
       if (account && 'values' in account) return [...(account.values as Set<string>)];
       return account && 'options' in account ? (account.options as string[]) : [];
     });
-    expect({ recordFormat, kinds: Object.keys(operationPrefix), columns: columns.length, accounts }).toEqual({
-      recordFormat: 1,
+    const parts = Object.keys(effectSchema.shape);
+    const kinds = Object.keys(operationPrefix);
+    expect({ recordFormat, kinds, columns: columns.length, accounts, parts }).toEqual({
+      recordFormat: 2,
       kinds: [
         ...['accrual', 'redemption', 'capture', 'hold', 'release', 'reversal', 'refund', 'return'],
         ...['adjustment', 'transfer', 'transfer_credit', 'transfer_refusal', 'transfer_return', 'expiry'],
@@ -32,6 +41,10 @@ describe('the format of journal records', () => {
       accounts: [
         ...['wallet', 'held', 'debt', 'issuance', 'redemption', 'breakage', 'adjustment', 'clearing'],
         ...['unclaimed', 'suspense', 'recovered'],
+      ],
+      parts: [
+        ...['legs', 'balances', 'shortfall', 'counters', 'given', 'expiresAt', 'holds', 'status', 'frozen'],
+        ...['facts', 'into'],
       ],
     });
     expect(parseRecord('7-1', ['record', columns.join('\t')])).toMatchObject({ kind: 'accrual', member: 5 });
@@ -65,7 +78,7 @@ describe('the literals of a script', () => {
     for (const { text } of scripts)
       expect(text).not.toMatch(/\b(?:PREFIX|EPOCH|COLD_BELOW|NEXT_ID|HISTORY)\b/);
     expect(scriptsOf(shardEpoch).accrue.text).toContain(
-      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record',`,
+      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record.2',`,
     );
     expect(unknownLiterals(ownScripts)).toEqual([]);
   });

@@ -5,6 +5,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { recordFormat } from '#src/journal.ts';
 import { freeLoopbackPort } from '#src/platform/local/ports.ts';
 import { run } from '#src/platform/local/processes.ts';
 import { checkSchema } from '#src/platform/migrate.ts';
@@ -29,8 +30,8 @@ async function buildLater(): Promise<string> {
   const changes = [
     {
       file: 'src/wallet/scripts/accrue.lua',
-      guard: /return legs\n/,
-      instead: `return legs, ',"decidedBy":"later"'\n`,
+      guard: /return legs, extra, nil, save\n/,
+      instead: `return legs, ',"decidedBy":"later"', nil, save\n`,
     },
     { file: 'src/app.ts', guard: /const version = '[^']+'/, instead: "const version = 'later'" },
   ];
@@ -48,7 +49,11 @@ async function buildLater(): Promise<string> {
 /** A version whose records this one cannot read. */
 function buildNewer(): Promise<string> {
   const changes = [
-    { file: 'src/journal.ts', guard: /recordFormat: number = \d+/, instead: 'recordFormat: number = 2' },
+    {
+      file: 'src/journal.ts',
+      guard: /recordFormat: number = \d+/,
+      instead: `recordFormat: number = ${recordFormat + 1}`,
+    },
   ];
   return buildChanged('newer', changes, checkout, join(engine.stores.folder, 'newer'));
 }

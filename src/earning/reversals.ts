@@ -149,6 +149,7 @@ export function undoneOf([operation, , note, parts]: readonly [
   number,
   string,
   readonly (readonly [number, number])[],
+  counters?: readonly (readonly [counter: number, period: number, by: number])[],
 ]): unknown {
   return [operation, note, parts];
 }

@@ -5,13 +5,13 @@
  * relay sends the points back.)
  */
 import type { App } from '#src/app.ts';
-import { keptAwards } from '#src/earning/accruals.ts';
 import type { Program } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
-import { sumByCurrency } from '#src/earning/undoing.ts';
+import { issuedBy } from '#src/ledger/postings.ts';
 import { type Step, takeStep } from '#src/members/engine.ts';
 import { leftToRefund } from '#src/redemption/redemptions.ts';
 import type { OperationHex } from '#src/values.ts';
+import { countersBack } from '#src/wallet/counter-state.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 
 const openQuery = `
@@ -37,7 +37,8 @@ function undoing(program: Program, repeated: Recorded): Step | undefined {
         repeated.operation,
         0,
         '{"amounts":{},"quantities":{},"all":true}',
-        sumByCurrency(program, keptAwards(repeated)),
+        issuedBy(repeated.effect),
+        countersBack(repeated.effect),
       ] as const;
       const input = { accruals: [undone], redemptions: [], debt: true };
       return {

@@ -7,8 +7,9 @@
  * process that dies anywhere leaves something that the same command finishes.
  */
 import type { App } from '#src/app.ts';
-import type { Leg } from '#src/journal.ts';
+import type { Effect } from '#src/journal.ts';
 import { NotCorrectable, planCorrection } from '#src/ledger/correction.ts';
+import { counterDifference } from '#src/ledger/counter-rows.ts';
 import { postingOf, UnbalancedRecord } from '#src/ledger/postings.ts';
 import {
   memberStanding,
@@ -37,11 +38,11 @@ export interface Resolved {
 /** The record cannot be settled as asked; the message is for the person who asked. */
 export class NotResolved extends Error {}
 
-/** The legs that the record should have had, as this version reads it. */
-function wantedLegs(row: QuarantinedRow, resolution: Resolution): readonly Leg[] {
-  if (resolution === 'voided') return [];
+/** What the record should have done, as this version reads it. */
+function wantedOf(row: QuarantinedRow, resolution: Resolution): Pick<Effect, 'legs' | 'counters'> {
+  if (resolution === 'voided') return { legs: [] };
   try {
-    return postingOf(row.record).effect.legs;
+    return postingOf(row.record).effect;
   } catch (error) {
     if (!(error instanceof UnbalancedRecord)) throw error;
     throw new NotResolved(`it still cannot be booked: ${error.message}`);
@@ -82,11 +83,12 @@ async function correct(app: App, row: QuarantinedRow, resolution: Resolution, by
   const step = await stepOf(app, row, resolution, by);
   const before = await stepTaken(app.operations, step);
   if (before) return before;
-  const wanted = wantedLegs(row, resolution);
+  const wanted = wantedOf(row, resolution);
+  const counters = counterDifference(row.booked.counters, wanted.counters);
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     await settleMember(app, row);
-    const plan = planCorrection(row.booked, wanted, await memberStanding(app.pool, row.member));
-    const outcome = await tryStep(app.operations, { ...step, input: plan });
+    const plan = planCorrection(row.booked, wanted.legs, await memberStanding(app.pool, row.member));
+    const outcome = await tryStep(app.operations, { ...step, input: { ...plan, counters } });
     if (outcome.status === 'performed') return outcome.recorded;
     if (outcome.status !== 'refused' || outcome.code !== 'plan_outdated')
       throw new NotResolved(

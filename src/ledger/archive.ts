@@ -1,7 +1,8 @@
 /**
  * Takes the oldest stretch of the ledger out (`detach`) and brings the newest archived one back (`attach`).
  *
- * What stays behind, in the same database transaction: sums over the archived entries (`carried`), which numbers of the
+ * What stays behind, in the same database transaction: sums over the archived entries (`carried`) and over what their
+ * operations counted (`carried_counter`), which numbers of the
  * journals they were (`archived_numbers`), the last operation and status of every member in them (`archived_member`). Blocks
  * and references stay for ever, so the hash chain still links and a reference stays used. The audit adds the carried sums
  * to those of the entries that are there, so it says the same before and after.
@@ -11,6 +12,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { counts } from './counter-rows.ts';
 import { isLockTimeout, type Stretch, stretches } from './partitions.ts';
 
 /** Why a stretch cannot be taken out or brought back, in words for the operator. */
@@ -113,6 +115,25 @@ const carry = (entries: string, sign: '' | '-') => `
   group by 1, 2, 3, 4, 5, 6, 7, 8 having sum(points) <> 0
   on conflict (member, shard, program, currency, account, party, lot, hold) do update set points = carried.points + excluded.points`;
 
+const carryCounters = (operations: string, sign: '' | '-') => `
+  insert into carried_counter (member, counter, period, value)
+  select o.member, (r ->> 0)::int, (r ->> 1)::bigint, ${sign}sum((r ->> 2)::numeric)
+  from (select member, effect from ${operations} where ${counts('effect')} offset 0) o
+  cross join json_array_elements(o.effect -> 'counters') r group by 1, 2, 3
+  on conflict (member, counter, period) do update set value = carried_counter.value + excluded.value`;
+
+async function carryOver(
+  connection: pg.ClientBase,
+  schema: string,
+  name: string,
+  sign: '' | '-',
+): Promise<void> {
+  await connection.query(carry(`${schema}entry_${name}`, sign));
+  await connection.query('delete from carried where points = 0');
+  await connection.query(carryCounters(`${schema}operation_${name}`, sign));
+  await connection.query('delete from carried_counter where value = 0');
+}
+
 const numbers = (operations: string) => `
   insert into archived_numbers (month, shard, epoch, first_seq, last_seq)
   select $1, shard, epoch, min(seq), max(seq) from (
@@ -208,8 +229,7 @@ export async function detachMonth(
       'insert into archived_month (month, first_id, end_id, operations, entries) values ($1, $2, $3, $4, $5)',
       [month, stretch.firstId, endId, operations, entries],
     );
-    await connection.query(carry(`entry_${name}`, ''));
-    await connection.query('delete from carried where points = 0');
+    await carryOver(connection, '', name, '');
     await connection.query(numbers(`operation_${name}`), [month]);
     await connection.query(lastOfMembers(`operation_${name}`));
     await lockLedger(connection);
@@ -255,8 +275,7 @@ export async function attachMonth(connection: pg.ClientBase, month: string): Pro
         `archive.operation_${month} and archive.entry_${month} are not there: restore them first`,
       );
     await bound(connection, archived);
-    await connection.query(carry(`archive.entry_${month}`, '-'));
-    await connection.query('delete from carried where points = 0');
+    await carryOver(connection, 'archive.', month, '-');
     await connection.query('delete from archived_month where month = $1', [month]);
     await eachTable(connection, (table) => `alter table archive.${table}_${month} set schema public`);
     const { operations, entries } = await countsOf(connection, month);

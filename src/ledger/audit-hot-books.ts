@@ -1,6 +1,7 @@
 /** What the books say about members and operations that are hot, for comparison. */
 import type pg from 'pg';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
+import { countersQuery } from '#src/wallet/counter-state.ts';
 import { clockSkewMsMax, deadlineMs } from '#src/wallet/limits.ts';
 import { newestAtQuery } from '#src/wallet/load.ts';
 import type { OperationInBooks } from '#src/wallet/operation-state.ts';
@@ -28,7 +29,8 @@ const membersQuery = `
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points <> 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points <> 0) as debts,
-    (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
+    (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds,
+    ${countersQuery('m.number')} as counters
   from member m left join lateral (${lastOperation}) o on true
   where m.number = any($1::bigint[])`;
 

@@ -17,6 +17,7 @@ import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { operationStateOf } from '#src/wallet/operation-state.ts';
+import { type CountersOfMember, compareCounters } from './audit-counters.ts';
 import { blamedOnBooks, memberRows, operationRows, type PlacedOperation } from './audit-hot-books.ts';
 import {
   type Difference,
@@ -208,6 +209,7 @@ const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
     const rows = new Map((await memberRows(tx, [...states.keys()])).map((row) => [row.number, row]));
     const differences: Difference[] = [];
     const moved: MemberNumber[] = [];
+    const counted: CountersOfMember[] = [];
     for (const [member, state] of states) {
       const row = rows.get(member);
       const [epoch, seq] = state;
@@ -216,6 +218,7 @@ const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
         moved.push(member);
         continue;
       }
+      counted.push({ member, list: state[9], inBooks: row?.counters ?? null });
       const different = differencesOf(
         standingInRedis(member, state),
         row ? standingInBooks({ ...row, at: timeToExpect(state[2], row) }) : new Map(),
@@ -224,6 +227,7 @@ const memberSort: Sort<MemberNumber, z.output<typeof memberStateSchema>> = {
       const blamed = await blamedOnBooks(tx, member, different);
       differences.push(...different.filter((difference) => !blamed.has(difference)));
     }
+    differences.push(...(await compareCounters(tx, counted)));
     return { differences, moved };
   },
 };

@@ -13,6 +13,7 @@ export const checks = {
   debts: 'debts, recomputed from entries',
   holds: 'parts of holds, recomputed from entries',
   accounts: 'account balances, recomputed from entries',
+  counters: 'counters of members, recomputed from operations',
   'zero sum': 'sums over all accounts of a shard, program and currency',
   transfers: 'points on their way between members',
   references: 'references and their operations',
@@ -41,6 +42,8 @@ export interface Where {
   readonly currency?: number | undefined;
   readonly lot?: number | undefined;
   readonly hold?: string | undefined;
+  readonly counter?: number | undefined;
+  readonly period?: number | undefined;
   readonly transfer?: string | undefined;
   readonly reference?: string | undefined;
 }
@@ -151,6 +154,8 @@ export function whereText(where: Where): string {
   say('currency', where.currency);
   say('lot', where.lot);
   say('hold', where.hold);
+  say('counter', where.counter);
+  say('period', where.period);
   say('transfer', where.transfer);
   say('reference', where.reference);
   return words.join(', ');

@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { MemberNumber } from '#src/values.ts';
+import { auditMemberCounters } from './audit-counters.ts';
 import type { Finding } from './audit-report.ts';
 
 interface MemberPair {
@@ -42,7 +43,7 @@ const membersQuery = `
 
 const checkOf = { wallet: 'lots', debt: 'debts', held: 'holds' } as const;
 
-/** Where the rows of these members are not what their entries say. */
+/** Where the rows of these members are not what their entries say, or their counters not what their operations counted. */
 export async function auditMemberRows(
   tx: Pick<pg.ClientBase, 'query'>,
   members: readonly MemberNumber[],
@@ -52,13 +53,14 @@ export async function auditMemberRows(
     text: membersQuery,
     values: [members],
   });
-  return rows.map(({ member, account, currency, lot, hold, recomputed, stored }) => ({
+  const found = rows.map(({ member, account, currency, lot, hold, recomputed, stored }) => ({
     check: checkOf[account],
     where: { member, currency, ...(lot === null ? {} : { lot }), ...(hold === null ? {} : { hold }) },
     detail:
       stored < 0 ? `below zero: ${stored} points` : `has ${stored} points, its entries say ${recomputed}`,
     points: Math.max(Math.abs(recomputed - stored), stored < 0 ? -stored : 0),
   }));
+  return [...found, ...(await auditMemberCounters(tx, members))];
 }
 
 /** The members after a number, in order. */

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
+import type { CounterInBooks } from '#src/wallet/counter-state.ts';
 import type { OperationState } from '#src/wallet/operation-state.ts';
 import type { Where } from './audit-report.ts';
 
@@ -22,7 +23,7 @@ export interface Difference {
   readonly books: Figure | undefined;
 }
 
-function standingOf(figures: readonly Figure[]): Standing {
+export function standingOf(figures: readonly Figure[]): Standing {
   const standing = new Map<string, Figure>();
   for (const figure of figures) {
     const key = `${figure.name} ${Object.values(figure.where).join('.')}`;
@@ -79,6 +80,7 @@ export const memberStateSchema = z.tuple([
   number,
   z.array(z.tuple([number, number, number, z.array(lotSchema)])),
   z.array(z.tuple([z.string(), number, z.array(partSchema)])),
+  z.array(number).optional(),
 ]);
 export const operationStateSchema = z.tuple([number, number, number, z.string(), z.array(partSchema)]);
 
@@ -110,6 +112,7 @@ export interface MemberRow {
   readonly holds:
     | readonly (readonly [hold: string, expiresAt: number, parts: readonly (readonly number[])[]])[]
     | null;
+  readonly counters: readonly CounterInBooks[] | null;
 }
 
 function lotTerms(expiresAt: number, availableAt: number, party: number): string {

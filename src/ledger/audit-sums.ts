@@ -8,6 +8,7 @@
 import type pg from 'pg';
 import { type CheckName, type Collector, listedMax, type Where } from './audit-report.ts';
 import { isOnline, unclaimedText } from './audit-rows.ts';
+import { countedQuery, counts } from './counter-rows.ts';
 
 interface Pair extends Where {
   readonly recomputed: number;
@@ -84,6 +85,21 @@ const accounts: SumCheck = {
     pairs as (select shard, program, currency, account, party, coalesce(s.points, 0) as recomputed, coalesce(b.points, 0) as stored,
         null as reason, coalesce(s.points, 0) <> coalesce(b.points, 0) as bad
       from sums s full join balances b using (shard, program, currency, account, party))`,
+};
+
+const counters: SumCheck = {
+  check: 'counters',
+  difference: () => '',
+  pairs: `
+    sums as (${countedQuery(
+      `select member, effect from operation where ($1::int is null or shard = $1) and ${counts('effect')}`,
+      '$1::int is null or c.member % $2::int = $1',
+    )}),
+    counters as (select member, counter, period, value from counter c where $1::int is null or c.member % $2::int = $1),
+    pairs as (select member % $2::int as shard, member, counter, period, 0 as recomputed, 0 as stored,
+        format('the counter stands at %s, its operations say %s', coalesce(c.value, 0), coalesce(s.value, 0)) as reason,
+        coalesce(s.value, 0) <> coalesce(c.value, 0) as bad
+      from sums s full join counters c using (member, counter, period))`,
 };
 
 const zeroSum: SumCheck = {
@@ -179,6 +195,7 @@ const sumChecks: readonly SumCheck[] = [
   debts,
   holds,
   accounts,
+  counters,
   zeroSum,
   settledTransfers,
   transfersInFlight,

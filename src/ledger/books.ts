@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { type Account, memberAccounts } from './accounts.ts';
 import { instant, int2, int4, int8, row, rowsOf, text, uuid } from './binary-rows.ts';
+import { counterDeltas, upsertCounters } from './counter-rows.ts';
 import type { BalanceDelta, LotDelta, Posting } from './postings.ts';
 import { balanceDeltas, debtDeltas, holdChanges, lotDeltas } from './postings.ts';
 import type { Statements } from './statements.ts';
@@ -154,6 +155,7 @@ const changesOf = once((batch) => ({
     (a, b) => a.member - b.member || a.currency - b.currency || a.lot - b.lot,
   ),
   balances: balanceDeltas(batch.shard, batch.postings),
+  counters: counterDeltas(batch.postings),
   others: batch.postings.filter(changesMore),
 }));
 
@@ -318,6 +320,10 @@ export function sendPostings(
   upsertLots(
     tx,
     changes.flatMap(({ lots }) => lots),
+  );
+  upsertCounters(
+    tx,
+    changes.flatMap(({ counters }) => counters),
   );
   const others = changes.flatMap((change) => change.others);
   upsertDebts(tx, others);

@@ -143,6 +143,14 @@ export function heldLegs(effect: Effect): HeldLeg[] {
   return effect.legs.filter((leg): leg is HeldLeg => leg[0] === 'held');
 }
 
+/** Points that an accrual gave, by currency number: what was left of its awards under their limits. */
+export function issuedBy({ legs }: Pick<Effect, 'legs'>): [currency: number, points: number][] {
+  const sums = new Map<number, number>();
+  for (const [account, currency, points] of legs)
+    if (account === 'issuance') sums.set(currency, (sums.get(currency) ?? 0) - points);
+  return [...sums];
+}
+
 /** Changes of lots over a batch, one row a lot however often it was touched. */
 export function lotDeltas(postings: readonly Posting[]): LotDelta[] {
   const deltas = new Map<string, LotDelta>();

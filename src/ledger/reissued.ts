@@ -8,7 +8,7 @@
  * Left out: what the books have (a repeat), what time decides (`expiry`: decided again on the true balances), and steps of
  * the engine whose reference the books know (they are derived from what was booked, and nobody was told their ids).
  */
-import { type JournalRecord, parseEffect } from '#src/journal.ts';
+import { type JournalRecord, parseEffect, wordOfField } from '#src/journal.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { newOperation } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
@@ -45,8 +45,8 @@ async function knownOperations(
 }
 
 /** What a script or recovery itself wrote that is nobody's acknowledged operation. */
-function isOwnStep({ fields, stale }: { fields: readonly string[]; stale: Stale | undefined }): boolean {
-  return fields[0] === 'rebooked' && stale === undefined;
+function isOwnStep(streamId: string, fields: readonly string[], stale: Stale | undefined): boolean {
+  return wordOfField(streamId, fields[0]) === 'rebooked' && stale === undefined;
 }
 
 /**
@@ -65,7 +65,7 @@ export async function unknownRecords(
     const entries = await stores.redis.xrange(keys.journal(shard), from, '+', 'COUNT', recordsPerPage);
     const candidates = entries.flatMap(([streamId, fields]): UnknownRecord[] => {
       const { record, stale } = readEntry(streamId, fields);
-      if (record.kind === 'opened' || isOwnStep({ fields, stale })) return [];
+      if (record.kind === 'opened' || isOwnStep(streamId, fields, stale)) return [];
       if (record.kind === 'expiry' && !withExpiries) return [];
       if (seen.has(record.operation)) return [];
       seen.add(record.operation);

@@ -15,15 +15,16 @@
  * between leaves nothing half.
  */
 import { readFileSync } from 'node:fs';
-import { type Effect, type JournalRecord, type Leg, parseEffect } from '#src/journal.ts';
+import { type CounterRow, type Effect, type JournalRecord, type Leg, parseEffect } from '#src/journal.ts';
 import { type MemberNumber, newOperation, type OperationHex } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { memberStateSchema } from './audit-standing.ts';
+import { type CountersByPlace, countersInBooks } from './counter-rows.ts';
 import type { RecoveryStores } from './fence.ts';
 import { rebookedFields } from './journal-entry.ts';
 import type { MemberInBooks } from './rebooking.ts';
 import { membersInBooks, rebookedEntries, type UnknownRecord, unknownRecords } from './reissued.ts';
-import { type HotMember, missingOf } from './restoring.ts';
+import { type HotMember, missingCounters, missingOf } from './restoring.ts';
 import type { ShardProgress } from './writer.ts';
 
 /** What a restore could and could not explain; kept in the table of the same name. */
@@ -191,11 +192,12 @@ function entryOf(
   });
 }
 
-function legsOf(record: JournalRecord): Leg[] {
+function decided(record: JournalRecord): { legs: readonly Leg[]; counters: readonly CounterRow[] } {
   try {
-    return parseEffect(record.effectText).legs;
+    const { legs, counters = [] } = parseEffect(record.effectText);
+    return { legs, counters };
   } catch {
-    return [];
+    return { legs: [], counters: [] };
   }
 }
 
@@ -205,18 +207,28 @@ function entriesFor(
   member: MemberNumber,
   program: number,
   hot: HotMember,
-  books: MemberInBooks,
+  books: { readonly wallets: MemberInBooks; readonly counters: CountersByPlace | undefined },
   kept: readonly JournalRecord[],
 ): { entries: string[][]; points: number } {
-  const missing = missingOf(hot, books, kept.flatMap(legsOf));
+  const following = kept.map(decided);
+  const missing = missingOf(
+    hot,
+    books.wallets,
+    following.flatMap(({ legs }) => legs),
+  );
+  const counters = missingCounters(
+    hot,
+    books.counters,
+    following.flatMap((each) => each.counters),
+  );
   const entries: string[][] = [];
   const hasStatus = kept.some((record) => record.kind === 'status');
   if (missing.status && !hasStatus)
     entries.push(entryOf('status', shard, member, program, { legs: [], balances: [], ...missing.status }));
   for (const { hold, expiresAt, legs } of missing.holds)
     entries.push(entryOf('hold', shard, member, program, { legs, balances: [], expiresAt }, hold));
-  if (missing.legs.length > 0) {
-    const effect = { legs: [...missing.legs], balances: [], holds: [...missing.ended] };
+  if (missing.legs.length + counters.length > 0) {
+    const effect = { legs: [...missing.legs], balances: [], holds: [...missing.ended], counters };
     entries.push(entryOf('recovery', shard, member, program, effect));
   }
   return { entries, points: missing.points };
@@ -254,11 +266,13 @@ export async function restore(
   let [recoveredMembers, recoveredPoints] = [0, 0];
   const keptOf = Map.groupBy(unknown, ({ record }) => record.member);
   const inBooks = await membersInBooks(stores, [...hot.keys()]);
+  const counted = await countersInBooks(stores.connection, [...hot.keys()]);
   for (const [member, state] of hot) {
     const program = programs.get(member);
     if (program === undefined) continue;
     const kept = (keptOf.get(member) ?? []).map(({ record }) => record);
-    const made = entriesFor(shard, member, program, state, inBooks.get(member)!, kept);
+    const books = { wallets: inBooks.get(member)!, counters: counted.get(member) };
+    const made = entriesFor(shard, member, program, state, books, kept);
     entries.push(...made.entries);
     if (made.entries.length > 0) recoveredMembers += 1;
     recoveredPoints += made.points;

@@ -3,9 +3,11 @@
  * Redis less books less what the kept records still add, lot by lot, hold by hold. The other side is `recovered`.
  */
 import type { z } from 'zod';
-import type { Effect, Leg } from '#src/journal.ts';
+import type { CounterRow, Effect, Leg } from '#src/journal.ts';
 import type { OperationHex } from '#src/values.ts';
+import { hotCounters } from '#src/wallet/counter-state.ts';
 import type { memberStateSchema } from './audit-standing.ts';
+import { type CountersByPlace, placeKey } from './counter-rows.ts';
 import type { MemberInBooks, Terms } from './rebooking.ts';
 
 /** A member as `member.lua` keeps it. */
@@ -109,6 +111,26 @@ function statusOf(hot: HotMember, books: MemberInBooks): Missing['status'] {
   const isSame =
     status === books.status && frozen === books.frozen && facts === books.facts && into === books.into;
   return isSame ? undefined : { status: status as MemberInBooks['status'], frozen, facts, into };
+}
+
+/**
+ * What the counters that Redis has lack in the books, beside what the kept records still count. Of places that had left Redis
+ * nobody knows; they stay as the books have them.
+ */
+export function missingCounters(
+  hot: HotMember,
+  books: CountersByPlace | undefined,
+  kept: readonly CounterRow[],
+): CounterRow[] {
+  return hotCounters(hot[9]).places.flatMap(([counter, period, value]) => {
+    const before = books?.get(placeKey(counter, period)) ?? 0;
+    const following = kept.reduce(
+      (sum, row) => (row[0] === counter && row[1] === period ? sum + row[2] : sum),
+      0,
+    );
+    const by = value - before - following;
+    return by === 0 ? [] : [[counter, period, by, before + by] satisfies CounterRow];
+  });
 }
 
 /** What must be booked before the kept records, so that the books end at what Redis has. */

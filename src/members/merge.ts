@@ -5,9 +5,11 @@
  *   active ──mark──► merging ──move──► merging, points in flight ──credited──► merged into B, identifiers moved
  *                       └──abandon──► active         B was not active, or closed before the points arrived
  *
- * The move is a transfer of everything: lots with their terms, pending ones and debt too. Move and abandon are the same
+ * The move is a transfer of everything: lots with their terms, pending ones and debt too, and counters, so that the survivor's
+ * become the sums. Move and abandon are the same
  * attempt under one reference, so a merge that two processes drive goes one way only. While A is `merging` no movement
- * reaches it; what arrives later (a released hold, a refund, a transfer that was under way) is moved on by upkeep.
+ * reaches it; what arrives later (a released hold, a refund, a transfer that was under way, a counter that went down with a
+ * receipt) is moved on by upkeep.
  * The record that marks A is waited for in the ledger before anything moves: by then the books hold all of A.
  *
  * Of two merges that form a circle, the one that marks last finds its survivor `merging` and gives up.
@@ -19,7 +21,9 @@ import { Problem } from '#src/errors.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { memberId } from '#src/values.ts';
+import { ordersFrom } from '#src/wallet/counter-state.ts';
 import { fault } from '#src/wallet/fields.ts';
+import type { Place } from '#src/wallet/load.ts';
 import type { Operations, Recorded } from '#src/wallet/operations.ts';
 import { type Moved, movementReply, perform } from '#src/wallet/perform.ts';
 import { noteInAudit } from './audit-note.ts';
@@ -68,22 +72,28 @@ const leftoverQuery = `
   where m.merged_into is not null and m.status = 'merged' and (
     exists (select 1 from identifier i where i.member = m.number)
     or (s.status <> 'closed' and (exists (select 1 from lot l where l.member = m.number and l.points > 0)
-      or exists (select 1 from debt d where d.member = m.number and d.points > 0))))
+      or exists (select 1 from debt d where d.member = m.number and d.points > 0)
+      or exists (select 1 from counter c where c.member = m.number and c.value <> 0))))
   order by random() limit $1`;
 
 const stepWaitMs = 2_000;
 /** Only active members are merged: one that is suspended is resumed first, so that giving up leaves it as it was. */
 const wrongToMerge = ['merging', 'suspended', 'closed', 'merged'];
 
-/** Everything of the source on its way to the survivor. */
-function moveStep({ operation, program, source, into }: Merge): Step {
+/** Counters that one record moves; upkeep moves those beyond. A record is some kilobytes with so many. */
+const countersPerMoveMax = 200;
+const countersQuery = `select counter, period from counter c where c.member = $1 and c.value <> 0
+  order by c.period >= ${ordersFrom}, c.period desc limit ${countersPerMoveMax}`;
+
+/** Everything of the source on its way to the survivor; `places` are the counters that the books have of it. */
+function moveStep({ operation, program, source, into }: Merge, places: readonly Place[] = []): Step {
   return {
     program,
     member: source,
     script: 'spend',
     kind: 'transfer',
     reference: operation,
-    input: { all: true, account: 'clearing' },
+    input: { all: true, account: 'clearing', places },
     request: { body: { merge: operation }, transfer: { to: into } },
     origins: [operation],
   };
@@ -131,11 +141,17 @@ export function createMerges(
     return (await operations.reach(recorded, 'ledger', waitUntil(deadlineMs))) === 'ledger';
   }
 
+  async function countersOf(member: MemberNumber): Promise<Place[]> {
+    const { rows } = await pool.query<{ counter: number; period: number }>(countersQuery, [member]);
+    return rows.map(({ counter, period }) => [counter, period]);
+  }
+
   async function move(merge: Merge): Promise<Recorded> {
     const taken = await stepTaken(operations, moveStep(merge));
     if (taken) return taken;
     const survivor = await wallet.read(merge.into, programNow(merge.program));
-    return takeStep(operations, survivor?.status === 'active' ? moveStep(merge) : abandonStep(merge));
+    if (survivor?.status !== 'active') return takeStep(operations, abandonStep(merge));
+    return takeStep(operations, moveStep(merge, await countersOf(merge.source)));
   }
 
   async function abandon(merge: Merge): Promise<MergeState> {
@@ -257,14 +273,15 @@ export function createMerges(
     const empty = reading?.balances.every(
       ([, available, pending, , debt]) => available + pending + debt === 0,
     );
-    if (!reading || empty) return;
+    const places = await countersOf(source);
+    if (!reading || (empty && places.length === 0)) return;
     const moved = await takeStep(operations, {
       program,
       member: source,
       script: 'spend',
       kind: 'transfer',
       reference: `rest/${randomUUID()}`,
-      input: { all: true, account: 'clearing' },
+      input: { all: true, account: 'clearing', places },
       request: { body: { rest: true }, transfer: { to: survivor.number } },
     });
     const deadlineMs = Date.now() + stepWaitMs;

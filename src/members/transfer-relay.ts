@@ -10,7 +10,7 @@
 import type pg from 'pg';
 import type { Program, Programs } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
-import type { Effect, Leg } from '#src/journal.ts';
+import type { Effect } from '#src/journal.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import type { Operations, Recorded } from '#src/wallet/operations.ts';
 import { takeStep, waitUntil } from './engine.ts';
@@ -43,8 +43,14 @@ const transferQuery = `select t.program, t.from_member, t.to_member, o.effect, o
 const openQuery = `select replace(transfer::text, '-', '') as transfer from transfer
   where state in ('debited', 'refused') and changed_at < now() - interval '2 seconds' order by changed_at limit $1`;
 
+interface Travelling {
+  readonly lots: number[][];
+  readonly debts: number[][];
+  readonly counters: number[][];
+}
+
 /** What left the source, with its terms: input of `receive.lua`. */
-function travelling(legs: readonly Leg[]): { lots: number[][]; debts: number[][] } {
+function travelling({ legs, counters = [] }: Pick<Effect, 'legs' | 'counters'>): Travelling {
   const lots: number[][] = [];
   const debts: number[][] = [];
   for (const leg of legs) {
@@ -52,7 +58,7 @@ function travelling(legs: readonly Leg[]): { lots: number[][]; debts: number[][]
     if (leg[0] === 'wallet' && leg[2] < 0) lots.push([leg[1], -leg[2], leg[5], leg[6], leg[4]]);
     else if (leg[0] === 'debt' && leg[2] > 0) debts.push([leg[1], leg[2]]);
   }
-  return { lots, debts };
+  return { lots, debts, counters: counters.map(([counter, period, by]) => [counter, period, -by]) };
 }
 
 const relayWaitMs = 2_000;
@@ -75,7 +81,7 @@ export function createTransferRelay(
       script: 'receive',
       kind: back ? 'transfer_return' : 'transfer_credit',
       reference: transfer,
-      input: { ...travelling(row.effect.legs), back, refused: row.is_repeated },
+      input: { ...travelling(row.effect), back, refused: row.is_repeated },
       request: { body: { transfer } },
       origins: [transfer],
     });

@@ -8,6 +8,7 @@ import type pg from 'pg';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { shardOfMember } from '#src/values.ts';
+import { type CounterInBooks, countersQuery, loadedCounters, type PlaceValue } from './counter-state.ts';
 import type { Epochs } from './epochs.ts';
 import { type GatheringBounds, gathering } from './gathering.ts';
 import { keys } from './keys.ts';
@@ -15,11 +16,22 @@ import { requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
 
 export type Loaded = 'loaded' | 'not_found' | 'fenced';
+/** What a counter counts in, as `counters.lua` has it. */
+export type Place = readonly [counter: number, period: number];
+
+/** What places stand at in the books as they are written through a number of the shard's journal. */
+export interface CountersRead {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly values: readonly PlaceValue[];
+}
 
 export interface Loader {
   member(member: MemberNumber): Promise<Loaded>;
   /** Into `shard`: that of the member whose movement undoes the operation, which differs from its own after a merge. */
   operation(operation: OperationHex, shard: number): Promise<Loaded>;
+  /** Counters that left Redis while their member stayed; whoever names them to a script names the number too. */
+  counters(member: MemberNumber, places: readonly Place[]): Promise<CountersRead>;
 }
 
 interface MemberRow {
@@ -37,6 +49,7 @@ interface MemberRow {
   next_lots: [currency: number, next: number][] | null;
   debts: [currency: number, points: number][] | null;
   holds: [hold: string, expiresAt: number, parts: number[][]][] | null;
+  counters: CounterInBooks[] | null;
 }
 
 /**
@@ -55,9 +68,24 @@ const memberQuery = `
     (select json_agg(json_build_array(currency, lot, points, expires_at, available_at, party)) from lot l where l.member = m.number and l.points > 0) as lots,
     (select json_agg(json_build_array(currency, next)) from (select currency, max(lot) + 1 as next from lot l where l.member = m.number group by currency) n) as next_lots,
     (select json_agg(json_build_array(currency, points)) from debt d where d.member = m.number and d.points > 0) as debts,
-    (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds
+    (select json_agg(json_build_array(replace(hold::text, '-', ''), expires_at, lots)) from hold h where h.member = m.number and h.status = 'held') as holds,
+    ${countersQuery('m.number')} as counters
   from member m join position p on p.shard = m.number % $2::int
   where m.number = any($1::bigint[])`;
+
+const placesQuery = `
+  select w.member, w.counter, w.period, coalesce(c.value, 0) as value, p.epoch, p.seq
+  from unnest($1::bigint[], $2::int[], $3::bigint[]) as w(member, counter, period) join position p on p.shard = w.member % $4::int
+  left join counter c on c.member = w.member and c.counter = w.counter and c.period = w.period`;
+
+interface PlaceRow {
+  readonly member: MemberNumber;
+  readonly counter: number;
+  readonly period: number;
+  readonly value: number;
+  readonly epoch: number;
+  readonly seq: number;
+}
 
 const operationQuery = `
   select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
@@ -101,6 +129,7 @@ function memberState(row: MemberRow): unknown[] {
     [...wallets.values()],
     row.holds ?? [],
     [],
+    loadedCounters(row.counters, row),
   ];
 }
 
@@ -154,6 +183,32 @@ export function createLoader(
     return members.map((member) => rows.get(member));
   }, loadBounds);
 
+  const placesInBooks = gathering<{ member: MemberNumber; places: readonly Place[] }, CountersRead>(
+    async (questions) => {
+      const wanted = questions.flatMap(({ member, places }) =>
+        places.map(([counter, period]) => ({ member, counter, period })),
+      );
+      const { rows } = await pool.query<PlaceRow>({
+        ...requestQuery,
+        name: 'load-counters',
+        text: placesQuery,
+        values: [
+          wanted.map(({ member }) => member),
+          wanted.map(({ counter }) => counter),
+          wanted.map(({ period }) => period),
+          shardCount,
+        ],
+      });
+      const byMember = Map.groupBy(rows, (row) => row.member);
+      return questions.map(({ member }) => {
+        const own = byMember.get(member) ?? [];
+        const values = own.map(({ counter, period, value }) => [counter, period, value] as const);
+        return { epoch: own[0]?.epoch ?? 0, seq: own[0]?.seq ?? 0, values };
+      });
+    },
+    loadBounds,
+  );
+
   async function loadMember(member: MemberNumber): Promise<Loaded> {
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       const row = await inBooks(member);
@@ -203,5 +258,6 @@ export function createLoader(
     member: (member) => singleFlight(memberLoads, member, () => loadMember(member)),
     operation: (operation, shard) =>
       singleFlight(operationLoads, `${shard}.${operation}`, () => loadOperation(operation, shard)),
+    counters: (member, places) => placesInBooks({ member, places }),
   };
 }

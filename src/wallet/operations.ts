@@ -13,15 +13,17 @@ import type { AnyRedis, RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { refuseArchived } from './archived.ts';
+import { type CounterMemory, createCounterMemory } from './counter-values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
 import type { Epochs } from './epochs.ts';
 import { gathering } from './gathering.ts';
 import { keys } from './keys.ts';
 import { requestQuery } from './limits.ts';
 import type { Lookup } from './lookup.ts';
+import type { Outcome } from './outcome.ts';
 import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.ts';
 import type { MovementScript } from './scripts.ts';
-import type { Outcome, Wallet } from './wallet.ts';
+import type { Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
 
 /** `newer` where only a newer version can read the record: it stands, but says nothing here. */
@@ -93,6 +95,7 @@ export interface Operations {
   readonly wallet: Wallet;
   readonly lookup: Lookup;
   readonly dailyLimit: DailyLimit;
+  readonly counters: CounterMemory;
   /** Sixteen hex digits that stand for a canonical request. */
   fingerprint(canonical: object): string;
   /**
@@ -383,6 +386,7 @@ export function createOperations(
     wallet,
     lookup,
     dailyLimit: createDailyLimit(anyRedis),
+    counters: createCounterMemory(),
     fingerprint: (canonical) => fingerprintOf(fingerprintSecret, canonical),
     known,
     answered,

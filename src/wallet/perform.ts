@@ -39,7 +39,8 @@ export interface Movement {
   /** The member; undefined answers `member_not_found`. */
   member(): Soon<MemberFacts | undefined>;
   /**
-   * Called again with fresh facts when they were stale. May throw a Problem; bounds that change with time or with the key
+   * Called again with fresh facts when they were stale, and where a counter (`operations.counters`) stands at another value than
+   * the script's input assumes. May throw a Problem; bounds that change with time or with the key
    * are checked here, so that a repeat of what was applied is answered and not refused.
    */
   decide(member: MemberFacts): Soon<Decision>;
@@ -144,6 +145,7 @@ export async function perform(operations: Operations, movement: Movement): Promi
     const outcome = await attemptWithin(operations, caller, draft, decision.points ?? 0, lookedUpAt);
     switch (outcome.status) {
       case 'performed':
+        if (!outcome.replayed) noteCounters(operations, outcome.recorded);
         return finish(operations, movement, outcome.recorded, outcome.replayed);
       case 'stale_facts':
         await freshFacts(operations, member, movement.waitMs);
@@ -155,6 +157,8 @@ export async function perform(operations: Operations, movement: Movement): Promi
       case 'refused':
         if (outcome.code === 'stale_operation' && movement.staleOperation)
           movement.staleOperation(outcome.details);
+        else if (outcome.code === 'stale_counters')
+          operations.counters.note(member.member, outcome.details.counters as [number, number, number][]);
         else if (outcome.code === 'member_merged') await freshFacts(operations, member, movement.waitMs);
         else throw await problemOf(movement, outcome);
         break;
@@ -166,6 +170,11 @@ export async function perform(operations: Operations, movement: Movement): Promi
     'reference_in_progress',
     'the member changes faster than the request can follow; repeat it',
   );
+}
+
+/** A replay says what the counters stood at long ago. */
+function noteCounters({ counters }: Operations, { member, effect }: Recorded): void {
+  if (effect.counters) counters.note(member, effect.counters);
 }
 
 /** What Redis knows and the books not yet: wait until the change is written, then read the member again. */

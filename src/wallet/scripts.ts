@@ -22,14 +22,14 @@ import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
 const shared = {
-  accrue: ['prelude', 'member', 'run'],
-  spend: ['prelude', 'member', 'run'],
+  accrue: ['prelude', 'member', 'run', 'counters'],
+  spend: ['prelude', 'member', 'run', 'counters'],
   hold: ['prelude', 'member', 'run'],
   settle: ['prelude', 'member', 'run'],
-  undo: ['prelude', 'member', 'run'],
-  receive: ['prelude', 'member', 'run'],
+  undo: ['prelude', 'member', 'run', 'counters'],
+  receive: ['prelude', 'member', 'run', 'counters'],
   status: ['prelude', 'member', 'run'],
-  correct: ['prelude', 'member', 'run'],
+  correct: ['prelude', 'member', 'run', 'counters'],
   expire: ['prelude', 'member', 'run'],
   balance: ['prelude', 'member'],
   load: ['prelude'],

@@ -8,7 +8,7 @@
  * back afterwards, because ioredis sends the call again by itself.
  */
 import { Problem } from '#src/errors.ts';
-import { type BalanceRow, parseStreamId } from '#src/journal.ts';
+import type { BalanceRow } from '#src/journal.ts';
 import { generationOf, sentTogether } from '#src/platform/redis.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
@@ -16,7 +16,8 @@ import { shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
-import type { Loaded, Loader } from './load.ts';
+import type { Loaded, Loader, Place } from './load.ts';
+import { type Outcome, outcomeOf, type Result } from './outcome.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
 import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
@@ -53,22 +54,6 @@ export interface Movement {
   readonly factsVersion: number | undefined;
 }
 
-/** What became of a movement. */
-export type Outcome =
-  | {
-      readonly status: 'done';
-      readonly kind: OperationKind;
-      readonly position: Position;
-      readonly effect: string;
-      readonly at: EpochMs;
-    }
-  | { readonly status: 'replayed'; readonly operation: OperationHex; readonly streamId: string }
-  | { readonly status: 'reference_reused'; readonly operation: OperationHex | undefined }
-  | { readonly status: 'stale_facts' }
-  | { readonly status: 'member_not_found' }
-  | { readonly status: 'original_not_found' }
-  | { readonly status: 'refused'; readonly code: string; readonly details: Record<string, unknown> };
-
 export type LotRow = [
   currency: number,
   lot: number,
@@ -98,9 +83,6 @@ export interface Wallet {
   shardOf(member: MemberNumber): number;
 }
 
-/** An item's result (`run.lua`): one text where it was done, otherwise a word and what belongs to it. */
-type Result = string | (string | number)[];
-
 interface Waiting {
   /** When the caller looked its reference up; a call in an epoch opened since might repeat what Redis forgot. */
   readonly lookedUpAt: EpochMs;
@@ -118,6 +100,10 @@ interface Lane {
 }
 
 const coldAttemptsMax = 6;
+/** A place may be dropped again between its reading and the script, where others count late receipts of the member too. */
+const countedAttemptsMax = 16;
+/** How long a movement waits for the books to have the last change of a counter that left Redis. */
+const countersWaitMs = 1_000;
 /** Items that wait for one script of one shard; beyond it callers are told to come back. */
 const waitingMax = 10_000;
 
@@ -263,13 +249,14 @@ export function createWallet({
     ]);
   }
 
-  async function warm(load: Promise<Loaded>): Promise<'loaded' | 'not_found'> {
-    let loaded: Loaded;
-    try {
-      loaded = await load;
-    } catch (error) {
+  function fromBooks<T>(read: Promise<T>): Promise<T> {
+    return read.catch((error: unknown) => {
       throw new Problem('not_ready', 'the books cannot be read at the moment', {}, { cause: error });
-    }
+    });
+  }
+
+  async function warm(load: Promise<Loaded>): Promise<'loaded' | 'not_found'> {
+    const loaded = await fromBooks(load);
     if (loaded === 'fenced') throw new Problem('shard_recovering');
     return loaded;
   }
@@ -282,75 +269,47 @@ export function createWallet({
     return warm(loader.operation(operation, shard));
   }
 
-  /** `position at kind effect`, spaces between them; the kind is empty where it is the asked one. */
-  function doneOf(shard: number, asked: OperationKind, result: string): Outcome {
-    const [streamId, at, kind] = result.split(' ', 3) as [string, string, OperationKind | ''];
-    return {
-      status: 'done',
-      kind: kind === '' ? asked : kind,
-      position: { shard, ...parseStreamId(streamId) },
-      effect: result.slice(streamId.length + at.length + kind.length + 3),
-      at: Number(at),
-    };
-  }
-
-  function outcomeOf(
-    shard: number,
-    asked: OperationKind,
-    result: Result,
-  ): Outcome | 'cold' | 'cold_operation' {
-    if (typeof result === 'string') return doneOf(shard, asked, result);
-    const word = result[0] as string;
-    switch (word) {
-      case 'replayed':
-        return { status: 'replayed', operation: result[1] as OperationHex, streamId: String(result[2]) };
-      case 'reference_reused':
-        return {
-          status: 'reference_reused',
-          operation: result[1] === '' ? undefined : (result[1] as OperationHex),
-        };
-      case 'stale_facts':
-        return { status: 'stale_facts' };
-      case 'refused':
-        return {
-          status: 'refused',
-          code: String(result[1]),
-          details: {
-            ...(JSON.parse(String(result[2])) as Record<string, unknown>),
-            ...(result[3] === 'replayed' ? { replayed: true } : {}),
-          },
-        };
-      case 'cold':
-      case 'cold_operation':
-        return word;
-      default:
-        throw shardProblem(word);
-    }
+  /** The movement's input with what the books say about the places; asked again, they must have caught up with the journal. */
+  async function withCounters(
+    { member, input }: Movement,
+    places: ReadonlyMap<string, Place>,
+    isAgain: boolean,
+  ): Promise<string> {
+    // Whoever waits in vain is answered by the script: the place is read again, or the attempts end.
+    if (isAgain) await readBarrier(shardOfMember(member, shardCount), countersWaitMs);
+    const { epoch, seq, values } = await fromBooks(loader.counters(member, [...places.values()]));
+    return `${input.slice(0, -1)},"known":${JSON.stringify([epoch, seq, values])}}`;
   }
 
   async function execute(movement: Movement): Promise<Outcome> {
     const shard = shardOfMember(movement.member, shardCount);
     if (journalFull() && !resolving.has(movement.script)) throw new Problem('journal_full');
-    const args = argsOf(movement);
+    let args = argsOf(movement);
+    const places = new Map<string, Place>();
     // A movement without a reference rests on no look-up.
     const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
-    for (let attempt = 0; attempt < coldAttemptsMax; attempt += 1) {
+    for (let attempt = 0; attempt < (places.size > 0 ? countedAttemptsMax : coldAttemptsMax); attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
       const result = await submit(shard, movement.script, lookedUpAt, movement.judgedAt, args);
       const outcome = outcomeOf(shard, movement.kind, result);
-      if (outcome === 'cold') {
-        if ((await warm(loader.member(movement.member))) === 'not_found')
-          return { status: 'member_not_found' };
-      } else if (outcome === 'cold_operation') {
-        if ((await warmOperation(result[1] as OperationHex, shard)) === 'not_found')
-          return { status: 'original_not_found' };
-      } else {
+      if ('status' in outcome) {
         if (outcome.status === 'done') acknowledged(outcome.position);
         decided(movement.kind, outcome.status === 'refused' ? outcome.code : outcome.status);
         return outcome;
       }
+      if (outcome.wants === 'member') {
+        if ((await warm(loader.member(movement.member))) === 'not_found')
+          return { status: 'member_not_found' };
+      } else if (outcome.wants === 'operation') {
+        if ((await warmOperation(outcome.operation, shard)) === 'not_found')
+          return { status: 'original_not_found' };
+      } else {
+        const isAgain = outcome.places.some((place) => places.has(place.join()));
+        for (const place of outcome.places) places.set(place.join(), place);
+        args = argsOf({ ...movement, input: await withCounters(movement, places, isAgain) });
+      }
     }
-    throw new Problem('shard_recovering', 'the member is loaded and evicted again and again');
+    throw new Problem('shard_recovering', 'what must be loaded of the member leaves Redis again and again');
   }
 
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {

@@ -1,6 +1,6 @@
 /** Damages journals and states as a bug or a disk would, without knowing in which order a record's columns stand. */
 import type { Redis } from 'ioredis';
-import { type JournalRecord, parseRecord } from '#src/journal.ts';
+import { fieldNamed, type JournalRecord, parseRecord } from '#src/journal.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 
@@ -29,7 +29,7 @@ export async function replaceLast(
   const { epoch, seq } = last.record;
   await redis.xdel(key, last.id);
   await redis.call('XSETID', key, `${epoch}-${seq - 1}`);
-  await redis.xadd(key, last.id, 'record', change(last));
+  await redis.xadd(key, last.id, fieldNamed('record'), change(last));
   return last;
 }
 
@@ -55,6 +55,6 @@ export async function forge(
     .replace(record.request, () => request)
     .replace(record.operation, operation);
   if (record.referenceKey !== '') forged = forged.replace(record.referenceKey, '');
-  await redis.xadd(keys.journal(shard), `${record.epoch}-*`, 'record', forged);
+  await redis.xadd(keys.journal(shard), `${record.epoch}-*`, fieldNamed('record'), forged);
   return operation;
 }

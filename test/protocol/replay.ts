@@ -138,6 +138,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
     const loader = {
       member: () => Promise.reject(new Error('the member should have been hot')),
       operation: () => Promise.reject(new Error('nothing is undone')),
+      counters: () => Promise.reject(new Error('nothing is counted')),
     };
     const wallet = variant.wallet.createWallet({
       nodes,

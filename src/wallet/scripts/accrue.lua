@@ -1,8 +1,11 @@
 -- Adds awarded points to a member's lots and pays off debt with them.
 -- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?}, in this order and without blanks; there
---         may be no award: a receipt that earns nothing
--- refuses member_merging, member_merged, member_not_active, balance_limit
--- record  accrual (or adjustment upwards): wallet +, issuance or the given account -
+--         may be no award: a receipt that earns nothing. Instead of an account there may be what counts: limits,
+--         assumptions, counts, known (`weigh` in counters.lua)
+-- refuses member_merging, member_merged, member_not_active, balance_limit, stale_counters {counters = [[counter, period,
+--         value], …]}; answers {'cold_counter', [[counter, period], …]} when these must be read from the books first
+-- record  accrual (or adjustment upwards): wallet +, issuance or the given account -; what was counted, and where an award
+--         was trimmed, what was given of each
 local POINTS_MAX = 9007199254740991
 
 -- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson
@@ -13,29 +16,42 @@ local function decide(m, json, at)
   local code, details = barred(m, false)
   if code then return nil, code, details end
   local legs, place = {}, #'{"awards":['
-  local account = 'issuance'
-  if string.sub(json, -2) ~= ']}' then
-    account = string.match(json, '"account":"([%l_]+)"}$') or error('no account: ' .. json)
+  local account, number, trimmed, extra, save = 'issuance', 0
+  -- Awards are numbers only: a quote behind their first bracket begins something else.
+  local rest = string.find(json, '"', place, true)
+  if rest then
+    if string.sub(json, rest, rest + 8) == '"account"' then
+      account = string.match(json, '^"account":"([%l_]+)"}$', rest) or error('no account: ' .. json)
+    else
+      trimmed, extra, save = weigh(m, json, rest)
+      if not trimmed then return nil, extra, save end
+    end
   end
   local _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
   while last do
-    local w, earned, starts = wallet_of(m, currency + 0), points + 0, available + 0
-    local lots, sum = w[4], earned
-    for i = 1, #lots do sum = sum + lots[i][2] end
-    if sum > POINTS_MAX then return nil, 'balance_limit' end
-    local lot = credit(w, legs, earned, expires + 0, starts, party + 0, at)
-    -- What joins an available lot counts from when that did.
-    if lot[4] ~= starts then available = text(lot[4]) end
-    -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
-    legs[#legs + 1] = '["wallet",' .. currency .. ',' .. points .. ',' .. text(lot[1]) .. ',' .. party .. ',' .. expires .. ','
-      .. available .. (points == '0' and ']' or '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. party .. ']')
-    if w[2] > 0 then repay_debt(w, legs, at) end
+    if trimmed then
+      number = number + 1
+      points = trimmed[number] or points
+    end
+    if points ~= '0' then
+      local w, earned, starts = wallet_of(m, currency + 0), points + 0, available + 0
+      local lots, sum = w[4], earned
+      for i = 1, #lots do sum = sum + lots[i][2] end
+      if sum > POINTS_MAX then return nil, 'balance_limit' end
+      local lot = credit(w, legs, earned, expires + 0, starts, party + 0, at)
+      -- What joins an available lot counts from when that did.
+      if lot[4] ~= starts then available = text(lot[4]) end
+      -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
+      legs[#legs + 1] = '["wallet",' .. currency .. ',' .. points .. ',' .. text(lot[1]) .. ',' .. party .. ',' .. expires .. ','
+        .. available .. '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. party .. ']'
+      if w[2] > 0 then repay_debt(w, legs, at) end
+    end
     place = last + 1
     _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
   end
   -- An award that could not be read ends the call before anything of it is written.
   if not string.find(json, '^%[?%]', place) then error('no awards: ' .. json) end
-  return legs
+  return legs, extra, nil, save
 end
 
 return run(decide)

@@ -2,8 +2,8 @@
 -- opposite of what it did. The plan holds only for the state that it was made for, so that is compared first.
 -- input   {legs = [[account, currency, points, …], …] as in a record, next = [[currency, nextLot], …],
 --          debts = [[currency, points], …], lots = [[currency, lot, points], …] (before the legs; 0 or less: not there),
---          holds = [operation, …] that end with it}
--- refuses plan_outdated
+--          holds = [operation, …] that end with it, counters = [[counter, period, by], …]?, known?}
+-- refuses plan_outdated; answers {'cold_counter', …} as accrue does
 -- record  correction: the legs as planned; debt is paid off by what matured
 local function lot_of(w, number)
   for i, lot in ipairs(w[4]) do
@@ -61,7 +61,9 @@ local function decide(m, json, at)
   end
   for _, hold in ipairs(input.holds) do table.remove(m[HOLDS], hold_index(m, hold)) end
   for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
-  return legs, ',"holds":' .. (#input.holds > 0 and cjson.encode(input.holds) or '[]')
+  local extra, save, places = add_up(m, input.counters or {}, input.known)
+  if not extra then return nil, save, places end
+  return legs, ',"holds":' .. (#input.holds > 0 and cjson.encode(input.holds) or '[]') .. extra, nil, save
 end
 
 return run(decide)

@@ -2,9 +2,10 @@
 -- other script, belongs to no epoch; whoever reads compares the epoch in the state with the shard's `cold_below`.
 -- KEYS    keys of one shard: members ('m:7') and operations ('o:<operation>')
 -- answers for each key nothing (not there), 'unreadable' or the state as a JSON array, without remembered refusals:
---         member     [epoch, seq, at, status, facts, frozen, merged, wallets, holds] as in member.lua
+--         member     [epoch, seq, at, status, facts, frozen, merged, wallets, holds, counters?] as in member.lua, with the
+--                    counters as a list (counters.lua); none where a version that does not count has loaded the member
 --         operation  [epoch, seq, version, note, parts] as in undo.lua
-local STORED_MAX = 9
+local STORED_MAX, COUNTERS = 9, 11
 
 local function json(value)
   if type(value) == 'string' then return cjson.encode(value) end
@@ -17,6 +18,8 @@ end
 local function inspect(packed)
   local state, first = { cmsgpack.unpack(packed) }, {}
   for i = 1, math.min(#state, STORED_MAX) do first[i] = state[i] end
+  local counters = state[COUNTERS]
+  if counters then first[#first + 1] = counters == '' and {} or { cmsgpack.unpack(counters) } end
   return json(first)
 end
 

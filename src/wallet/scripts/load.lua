@@ -15,5 +15,7 @@ if evicted then
 end
 local state = cjson.decode(ARGV[4])
 state[1] = EPOCH
+-- A member's counters are a list here, and a text as they are stored.
+if state[11] then state[11] = state[11][1] and cmsgpack.pack(unpack(state[11])) or '' end
 redis.call('SET', key, cmsgpack.pack(unpack(state)))
 return 'installed'

@@ -4,7 +4,8 @@
 -- Invariants: a wallet's lots are sorted by burn order (soonest expiry first, never
 -- expiring last, then the older lot), none is empty, and debt is 0 or no matured lot is left.
 -- A lot is {lot, points, expiresAt, availableAt, party}; times are epoch ms, 0 = none.
--- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}.
+-- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}. The last value
+-- are the counters (`counters.lua`), a text that is passed on unread.
 
 local NO_EXPIRY = 9e15
 -- What stands where in a member: the epoch and sequence of its last record, that record's time, and so on.

@@ -1,8 +1,9 @@
 -- Second half of a transfer: credits what left another member's lots, with its terms, out of clearing.
 -- input   {lots = [[currency, points, expiresAt, availableAt, party], …], debts = [[currency, points], …], back = bool,
---          refused = bool}
+--          refused = bool, counters = [[counter, period, by], …]?, known?} (counters.lua)
 --         back = true returns a refused transfer to its source, whatever the status there; a closed source's points
 --         go to `unclaimed`; refused = true resolves the transfer as one that must not arrive
+-- answers {'cold_counter', …} as accrue does
 -- record  transfer_credit or transfer_return: clearing -, wallet +; or transfer_refusal (no legs), which resolves the
 --         transfer for ever: only from that record is it ever returned
 local function decide(m, json, at)
@@ -26,7 +27,10 @@ local function decide(m, json, at)
     plain_leg(legs, 'clearing', debt[1], debt[2])
   end
   for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
-  return legs
+  if not (input.counters and input.counters[1]) then return legs end
+  local extra, save, places = add_up(m, input.counters, input.known)
+  if not extra then return nil, save, places end
+  return legs, extra, nil, save
 end
 
 return run(decide)

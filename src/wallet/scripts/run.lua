@@ -4,10 +4,11 @@
 --   {'replayed', operation, position}     the reference was used for the same request
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
+--   {'cold_operation', operation}, {'cold_counter', places}   these must be read from the books first
 --   {'stale_facts', version}              what the caller knows of the member is out of date
 --   {'refused', code, details, replayed?} a refusal; codes are those of errors.ts, details are a JSON object
 -- `decide(m, json, at, operation, ended)` of the script changes the state in memory and returns legs, extra, kind, save, of
--- which only the legs must be there; or nil, code, details. `ended` are the holds that have just ended, nil where none can
+-- which only the legs must be there; or nil, code, details. `save(seq)` finishes the state once the record has its sequence. `ended` are the holds that have just ended, nil where none can
 -- have.
 -- A refusal that depended on the moment is remembered, so that a late retry cannot succeed after the caller was told no.
 
@@ -64,7 +65,7 @@ local function perform(base, decide)
   local legs, extra, kind, save = decide(m, args[base + INPUT], at, operation, ended)
   if not legs then
     local code, details = extra, kind
-    if code == 'cold_operation' then return { code, details } end
+    if code == 'cold_operation' or code == 'cold_counter' then return { code, details } end
     return refuse(base, code, details)
   end
   local effect = effect_text(m, at, legs, extra)
@@ -77,8 +78,8 @@ local function perform(base, decide)
   local id, seq = append(base, kind or args[base + KIND], operation, at_text, effect)
   if not id then return { seq } end
   m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
-  save_member(member, m)
   if save then save(seq) end
+  save_member(member, m)
   if key then call('SET', key, operation .. args[base + FINGERPRINT] .. id, 'PX', WINDOW_MS) end
   return id .. ' ' .. at_text .. ' ' .. (kind or '') .. ' ' .. effect
 end

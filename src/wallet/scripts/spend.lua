@@ -1,7 +1,9 @@
 -- Takes points in burn order, all parts or none.
 -- input   {parts = [[currency, points], …], account = 'redemption' | 'adjustment' | 'clearing', party, all?}
---         all = true takes everything, pending lots and debt included (a merge moves it), and is not barred
--- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points
+--         all = true takes everything, pending lots and debt included (a merge moves it), and is not barred; with it all
+--         counters that are kept and those of places = [[counter, period], …]; known as in counters.lua
+-- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points; answers
+--         {'cold_counter', …} as accrue does
 -- record  redemption, adjustment downwards or transfer: wallet -, account +
 local function everything(m, legs, account)
   for _, w in ipairs(m[WALLETS]) do
@@ -18,7 +20,9 @@ local function decide(m, json, at)
   local input, legs = cjson.decode(json), {}
   if input.all then
     everything(m, legs, input.account)
-    return legs
+    local extra, save, cold_places = take_out(m, input.places or {}, input.known)
+    if not extra then return nil, save, cold_places end
+    return legs, extra, nil, save
   end
   local code, details = barred(m, true)
   if not code then code, details = short(m, input.parts, at) end

@@ -1,11 +1,12 @@
 -- Takes back what an accrual gave and gives back what a redemption took: reversal, refund, and a return that does both.
 -- What is left of an original stands in PREFIX o:<operation>, so two callers at once cannot undo the same points twice.
--- input   {accruals = [[operation, version, note, [[currency, points], …]], …], debt = bool,
+-- input   {accruals = [[operation, version, note, [[currency, points], …], [[counter, period, by], …]?], …], debt = bool,
 --          redemptions = [[operation, version, note, [[currency, points], …]], …]}
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
+--         by is negative: how far a counter goes down with it
 --         note is the caller's own text about what was returned so far; version guards it against another writer
 -- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
---         answers {'cold_operation', operation} when the original must be loaded first
+--         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does
 -- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +
 local function load_operation(operation)
   local packed = redis.call('GET', PREFIX .. 'o:' .. operation)
@@ -56,6 +57,15 @@ local function open_all(list, states)
   end
 end
 
+-- By how much each counter goes down.
+local function changes_of(accruals)
+  local changes = {}
+  for _, row in ipairs(accruals) do
+    for _, change_by in ipairs(row[5] or {}) do changes[#changes + 1] = change_by end
+  end
+  return changes
+end
+
 local function decide(m, json, at)
   local input = cjson.decode(json)
   local legs, states, shortfall = {}, {}, {}
@@ -87,15 +97,22 @@ local function decide(m, json, at)
     states[row[1]].note = row[3]
   end
   for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
+  local counted, finish, places = '', nil, nil
+  local changes = changes_of(input.accruals)
+  if changes[1] then
+    counted, finish, places = add_up(m, changes, input.known)
+    if not counted then return nil, finish, places end
+  end
   local missing = {}
   for currency, points in pairs(shortfall) do missing[#missing + 1] = '[' .. currency .. ',' .. text(points) .. ']' end
   local function save(seq)
+    if finish then finish(seq) end
     for operation, state in pairs(states) do
       redis.call('SET', PREFIX .. 'o:' .. operation,
         cmsgpack.pack(EPOCH, seq, state.version + 1, state.note, state.parts))
     end
   end
-  return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']', nil, save
+  return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']' .. counted, nil, save
 end
 
 return run(decide)

@@ -1,0 +1,75 @@
+/** PURE. What became of a movement, from what its script answered (`scripts/run.lua`). */
+import { parseStreamId } from '#src/journal.ts';
+import type { EpochMs, OperationHex, OperationKind, Position } from '#src/values.ts';
+import { shardProblem } from './problems.ts';
+
+/** What became of a movement. */
+export type Outcome =
+  | {
+      readonly status: 'done';
+      readonly kind: OperationKind;
+      readonly position: Position;
+      readonly effect: string;
+      readonly at: EpochMs;
+    }
+  | { readonly status: 'replayed'; readonly operation: OperationHex; readonly streamId: string }
+  | { readonly status: 'reference_reused'; readonly operation: OperationHex | undefined }
+  | { readonly status: 'stale_facts' }
+  | { readonly status: 'member_not_found' }
+  | { readonly status: 'original_not_found' }
+  | { readonly status: 'refused'; readonly code: string; readonly details: Record<string, unknown> };
+
+/** What must be read from the books before the movement can be decided. */
+export type Wanting =
+  | { readonly wants: 'member' }
+  | { readonly wants: 'operation'; readonly operation: OperationHex }
+  | { readonly wants: 'counters'; readonly places: readonly (readonly [counter: number, period: number])[] };
+
+/** An item's result: one text where it was done, otherwise a word and what belongs to it. */
+export type Result = string | (string | number)[];
+
+/** `position at kind effect`, spaces between them; the kind is empty where it is the asked one. */
+function doneOf(shard: number, asked: OperationKind, result: string): Outcome {
+  const [streamId, at, kind] = result.split(' ', 3) as [string, string, OperationKind | ''];
+  return {
+    status: 'done',
+    kind: kind === '' ? asked : kind,
+    position: { shard, ...parseStreamId(streamId) },
+    effect: result.slice(streamId.length + at.length + kind.length + 3),
+    at: Number(at),
+  };
+}
+
+/** The outcome of an item. Throws the Problem that concerns its shard. */
+export function outcomeOf(shard: number, asked: OperationKind, result: Result): Outcome | Wanting {
+  if (typeof result === 'string') return doneOf(shard, asked, result);
+  const word = result[0] as string;
+  switch (word) {
+    case 'replayed':
+      return { status: 'replayed', operation: result[1] as OperationHex, streamId: String(result[2]) };
+    case 'reference_reused':
+      return {
+        status: 'reference_reused',
+        operation: result[1] === '' ? undefined : (result[1] as OperationHex),
+      };
+    case 'stale_facts':
+      return { status: 'stale_facts' };
+    case 'refused':
+      return {
+        status: 'refused',
+        code: String(result[1]),
+        details: {
+          ...(JSON.parse(String(result[2])) as Record<string, unknown>),
+          ...(result[3] === 'replayed' ? { replayed: true } : {}),
+        },
+      };
+    case 'cold':
+      return { wants: 'member' };
+    case 'cold_operation':
+      return { wants: 'operation', operation: result[1] as OperationHex };
+    case 'cold_counter':
+      return { wants: 'counters', places: JSON.parse(String(result[1])) as [number, number][] };
+    default:
+      throw shardProblem(word);
+  }
+}
