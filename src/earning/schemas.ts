@@ -44,6 +44,8 @@ export const purchaseSchema = z
       .array(z.strictObject({ means: textOf(32), amount: amountField, redemption: textOf(64).optional() }))
       .max(50)
       .optional(),
+    /** Of promotions that a code activates. */
+    codes: z.array(textOf(64)).max(20).optional(),
   })
   .superRefine((purchase, context) => {
     const seen = new Set<string>();

@@ -30,6 +30,8 @@ export interface Purchase {
   readonly currency: string;
   readonly lines: readonly PurchaseLine[];
   readonly payments?: readonly Payment[] | undefined;
+  /** Codes of promotions that were shown with the receipt. */
+  readonly codes?: readonly string[] | undefined;
 }
 
 export interface Flight {

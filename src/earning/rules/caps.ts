@@ -1,0 +1,59 @@
+/**
+ * PURE. Which counters of a member a program file needs, and their names. A cap is a counter of the points that its rule has
+ * given in a period; `numbers.ts` gives each name its number for ever.
+ */
+import type { Cap, Period } from '../file/basics-schema.ts';
+import type { Promotion, Rule } from '../file/earning-schema.ts';
+
+export const purchasesCounter = 'purchases';
+
+export function spendCounter(period: Period): string {
+  return `spend:${period}`;
+}
+
+export function capCounter(rule: string, period: Period): string {
+  return `cap:${rule}:${period}`;
+}
+
+/** Caps that a promotion has without saying so: what is given once must not come twice, also after a return. */
+function ownCaps(promotion: Promotion): Cap[] {
+  const { earn, oncePerOrder, spendReached, purchaseNumber } = promotion;
+  if (earn?.by !== 'fixed') return [];
+  const once = (period: Period): Cap => ({ points: earn.points, period, whenFull: 'refuse' });
+  return [
+    ...(oncePerOrder === false ? [] : [once('order')]),
+    ...(spendReached ? [once(spendReached.period)] : []),
+    ...(purchaseNumber === undefined ? [] : [once('lifetime')]),
+  ];
+}
+
+/** A rule gives by itself; a promotion has a priority among others. */
+export function isPromotion(rule: Rule | Promotion): rule is Promotion {
+  return 'priority' in rule;
+}
+
+/** All caps of a rule or promotion, one for a period: the tighter. */
+export function capsOf(rule: Rule | Promotion): Cap[] {
+  const byPeriod = new Map<Period, Cap>();
+  for (const cap of isPromotion(rule) ? [...rule.caps, ...ownCaps(rule)] : rule.caps) {
+    const known = byPeriod.get(cap.period);
+    if (!known || cap.points < known.points) byPeriod.set(cap.period, cap);
+  }
+  return [...byPeriod.values()];
+}
+
+/** The names of all counters that a file's rules and promotions use. */
+export function counterNames(file: {
+  readonly rules: readonly Rule[];
+  readonly promotions: readonly Promotion[];
+}): string[] {
+  const names = new Set<string>();
+  for (const rule of [...file.rules, ...file.promotions]) {
+    for (const { period } of capsOf(rule)) if (period !== 'receipt') names.add(capCounter(rule.name, period));
+  }
+  for (const { purchaseNumber, spendReached } of file.promotions) {
+    if (purchaseNumber !== undefined) names.add(purchasesCounter);
+    if (spendReached) names.add(spendCounter(spendReached.period));
+  }
+  return [...names];
+}

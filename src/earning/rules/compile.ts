@@ -1,0 +1,203 @@
+/**
+ * PURE. A version of a program, ready to judge: lists are sets, conditions are parsed, calendars are at hand. Made once a
+ * version and process; judging a receipt allocates little beside its awards.
+ */
+
+import type { Fraction, Period, Rounding } from '../file/basics-schema.ts';
+import type { Definition } from '../file/definition.ts';
+import type { Group, Promotion, Rule } from '../file/earning-schema.ts';
+import { capCounter, capsOf, purchasesCounter, spendCounter } from './caps.ts';
+import { compileEarn, type Earner } from './earners.ts';
+import { compileExpiry, compilePending, type ExpiryOf } from './expiry.ts';
+import { type Check, compilePicker, compileSelection, type LinePicker } from './selection.ts';
+
+export interface CompiledCap {
+  /** Of the member; 0 for a cap of one receipt, which needs none. */
+  readonly counter: number;
+  readonly period: Period;
+  readonly pointsMax: number;
+  readonly isAllOrNothing: boolean;
+}
+
+/** What rules and promotions have in common: of whom, of what, and what becomes of the points. */
+export interface CompiledGiver {
+  readonly name: string;
+  readonly on: Rule['on'];
+  readonly checks: readonly Check[];
+  readonly currency: string;
+  readonly rounding: Rounding;
+  readonly funder: string;
+  readonly caps: readonly CompiledCap[];
+  readonly budget: string | undefined;
+  readonly returns: Rule['returns'];
+  readonly expiryOf: ExpiryOf;
+  readonly availableOf: (occurred: string) => number;
+  /** The points wait for an event; they end on the day they would have to be released by. */
+  readonly isUntilEvent: boolean;
+}
+
+export interface CompiledRule extends CompiledGiver {
+  readonly earn: Earner;
+}
+
+export interface CompiledMultiply {
+  readonly by: Fraction;
+  /** Absent: all rules of the currency. */
+  readonly rules: ReadonlySet<string> | undefined;
+  /** Absent: all lines. */
+  readonly lines: LinePicker | undefined;
+}
+
+export interface CompiledPromotion extends CompiledGiver {
+  readonly priority: number;
+  readonly code: string | undefined;
+  readonly earn: Earner | undefined;
+  readonly multiply: CompiledMultiply | undefined;
+  readonly purchaseNumber: number | undefined;
+  readonly spendReached:
+    | { readonly minorUnits: number; readonly period: Period; readonly counter: number }
+    | undefined;
+}
+
+export interface CompiledGroup extends Pick<Group, 'name' | 'combine'> {
+  readonly factorMax: Fraction | undefined;
+  readonly pointsMax: number | undefined;
+  readonly promotions: readonly CompiledPromotion[];
+}
+
+export interface CompiledRules {
+  readonly timeZone: string;
+  readonly definition: Definition;
+  readonly rules: readonly CompiledRule[];
+  /** Promotions without a group stand in one of their own, all of which add up. */
+  readonly groups: readonly CompiledGroup[];
+  readonly pointsMax: number | undefined;
+  /** The counter of purchases; undefined where no promotion asks for it. */
+  readonly purchases: number | undefined;
+  readonly spends: readonly { readonly counter: number; readonly period: Period }[];
+  /** Whether any rule looks at the member: then what it looked at is kept with the operation. */
+  readonly looksAtMember: boolean;
+}
+
+function compileGiver(definition: Definition, rule: Rule | Promotion): CompiledGiver {
+  const { timeZone, numbers } = definition;
+  const currency = definition.currencies.find(({ code }) => code === rule.currency);
+  return {
+    name: rule.name,
+    on: rule.on,
+    checks: compileSelection(rule, timeZone, rule.on),
+    currency: rule.currency,
+    rounding: rule.rounding,
+    funder: rule.funder,
+    caps: capsOf(rule).map(({ period, points, whenFull }) => ({
+      counter: period === 'receipt' ? 0 : numbers.counters[capCounter(rule.name, period)]!,
+      period,
+      pointsMax: points,
+      isAllOrNothing: whenFull === 'refuse',
+    })),
+    budget: rule.budget,
+    returns: rule.returns,
+    expiryOf: compileExpiry(rule.expiry ?? currency?.expiry ?? { kind: 'never' }, timeZone),
+    availableOf: compilePending(rule.pending, timeZone),
+    isUntilEvent: rule.pending?.kind === 'event',
+  };
+}
+
+function compilePromotion(definition: Definition, promotion: Promotion): CompiledPromotion {
+  const { multiply, spendReached } = promotion;
+  return {
+    ...compileGiver(definition, promotion),
+    priority: promotion.priority,
+    code: promotion.code,
+    earn: promotion.earn && compileEarn(promotion.earn, promotion.rounding),
+    multiply: multiply && {
+      by: multiply.by,
+      rules: multiply.rules && new Set(multiply.rules),
+      lines: multiply.lines && compilePicker(multiply.lines),
+    },
+    purchaseNumber: promotion.purchaseNumber,
+    spendReached: spendReached && {
+      ...spendReached,
+      counter: definition.numbers.counters[spendCounter(spendReached.period)]!,
+    },
+  };
+}
+
+/** The order in which promotions are looked at does not depend on where they stand in the file. */
+function byPriority(a: CompiledPromotion, b: CompiledPromotion): number {
+  return b.priority - a.priority || (a.name < b.name ? -1 : 1);
+}
+
+function compileGroups(definition: Definition): CompiledGroup[] {
+  // What a worker gives is not judged with a receipt.
+  const judged = definition.promotions.filter(({ give }) => !give);
+  const members = (name: string | undefined) =>
+    judged
+      .filter(({ group }) => group === name)
+      .map((promotion) => compilePromotion(definition, promotion))
+      .sort(byPriority);
+  const groups = definition.groups.map(({ name, combine, factorMax, pointsMax }) => ({
+    name,
+    combine,
+    factorMax,
+    pointsMax,
+    promotions: members(name),
+  }));
+  const ungrouped = members(undefined).map((promotion) => ({
+    name: promotion.name,
+    combine: 'additive' as const,
+    factorMax: undefined,
+    pointsMax: undefined,
+    promotions: [promotion],
+  }));
+  return [...groups, ...ungrouped].filter(({ promotions }) => promotions.length > 0);
+}
+
+/** Words by which a condition looks at the member. */
+const memberInCondition = /\bmember\b/;
+
+function looksAtMember(definition: Definition): boolean {
+  return [...definition.rules, ...definition.promotions].some(
+    (rule) =>
+      rule.tiers !== undefined ||
+      rule.segments !== undefined ||
+      rule.during?.member !== undefined ||
+      (rule.when !== undefined && memberInCondition.test(rule.when)) ||
+      (rule.earn?.by === 'fare' && rule.earn.tiers !== undefined) ||
+      rule.expiry?.kind === 'tier' ||
+      rule.expiry?.kind === 'birthday_month' ||
+      definition.currencies.some(({ expiry }) => expiry.kind === 'tier' || expiry.kind === 'birthday_month'),
+  );
+}
+
+/** Compiles a version. The file has been validated: a condition that does not parse throws. */
+export function compileRules(definition: Definition): CompiledRules {
+  const { counters } = definition.numbers;
+  const periods = new Set(definition.promotions.flatMap(({ spendReached }) => spendReached?.period ?? []));
+  return {
+    timeZone: definition.timeZone,
+    definition,
+    rules: definition.rules.map((rule) => ({
+      ...compileGiver(definition, rule),
+      earn: compileEarn(rule.earn, rule.rounding),
+    })),
+    groups: compileGroups(definition),
+    pointsMax: definition.promotionsPointsMax,
+    purchases: definition.promotions.some(({ purchaseNumber }) => purchaseNumber !== undefined)
+      ? counters[purchasesCounter]
+      : undefined,
+    spends: [...periods].map((period) => ({ period, counter: counters[spendCounter(period)]! })),
+    looksAtMember: looksAtMember(definition),
+  };
+}
+
+const compiled = new WeakMap<Definition, CompiledRules>();
+
+/** The compiled rules of a definition, made when they are first asked for. */
+export function rulesOf(definition: Definition): CompiledRules {
+  const known = compiled.get(definition);
+  if (known) return known;
+  const made = compileRules(definition);
+  compiled.set(definition, made);
+  return made;
+}

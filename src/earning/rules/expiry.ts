@@ -1,0 +1,120 @@
+/**
+ * PURE. From when points count and until when, by the program's calendar. A day's answer is the same for everybody, so it is
+ * remembered: calendar arithmetic with zones takes 10 µs, a look-up a tenth of one.
+ */
+import { DateTime } from 'luxon';
+import type { EpochMs } from '#src/values.ts';
+import type { Expiry, FixedExpiry, Pending } from '../file/basics-schema.ts';
+import type { JudgedMember } from './types.ts';
+
+/** Two days of one program: when it happened and when it was booked, "2026-11-22" in its zone. */
+export interface Days {
+  readonly occurred: string;
+  readonly posted: string;
+}
+
+const rememberedMax = 10_000;
+
+function remembering<Answer>(compute: (key: string) => Answer): (key: string) => Answer {
+  const answers = new Map<string, Answer>();
+  return (key) => {
+    const known = answers.get(key);
+    if (known !== undefined) return known;
+    if (answers.size >= rememberedMax) answers.clear();
+    const answer = compute(key);
+    answers.set(key, answer);
+    return answer;
+  };
+}
+
+function monthOf(birthday: string | undefined): number | undefined {
+  if (birthday === undefined) return undefined;
+  return Number(birthday.startsWith('--') ? birthday.slice(2, 4) : birthday.slice(5, 7));
+}
+
+/** The first instant after the last day: points count through its end. */
+function endOf(expiry: FixedExpiry, day: DateTime, birthMonth: number | undefined): EpochMs {
+  switch (expiry.kind) {
+    case 'never':
+      return 0;
+    case 'days':
+      return day.plus({ days: expiry.days + 1 }).toMillis();
+    case 'month_end':
+      return day
+        .startOf('month')
+        .plus({ months: expiry.months + 1 })
+        .toMillis();
+    case 'year_end':
+      return day
+        .startOf('year')
+        .plus({ years: expiry.years + 1 })
+        .toMillis();
+    case 'birthday_month':
+      return day
+        .startOf('month')
+        .plus({ years: expiry.years })
+        .set({ month: birthMonth ?? day.month })
+        .plus({ months: 1 })
+        .toMillis();
+    case 'inactivity':
+      return day.plus({ months: expiry.months }).plus({ days: 1 }).startOf('day').toMillis();
+    default:
+      return expiry satisfies never;
+  }
+}
+
+function compileFixed(
+  expiry: FixedExpiry,
+  timeZone: string,
+): (days: Days, birthday: string | undefined) => EpochMs {
+  if (expiry.kind === 'never') return () => 0;
+  const isPosted = 'from' in expiry && expiry.from === 'posting';
+  const ofDay = remembering((key) => {
+    const [date = '', month = ''] = key.split(' ');
+    const day = DateTime.fromISO(date, { zone: timeZone });
+    return endOf(expiry, day, month === '' ? undefined : Number(month));
+  });
+  return (days, birthday) => {
+    const date = isPosted ? days.posted : days.occurred;
+    const month = expiry.kind === 'birthday_month' ? monthOf(birthday) : undefined;
+    return ofDay(month === undefined ? date : `${date} ${month}`);
+  };
+}
+
+/** When points earned on a day end, as the first instant at which they no longer count; 0 = never. */
+export type ExpiryOf = (days: Days, member: Pick<JudgedMember, 'tier' | 'birthday'>) => EpochMs;
+
+export function compileExpiry(expiry: Expiry, timeZone: string): ExpiryOf {
+  if (expiry.kind !== 'tier') {
+    const fixed = compileFixed(expiry, timeZone);
+    return (days, { birthday }) => fixed(days, birthday);
+  }
+  const otherwise = compileFixed(expiry.otherwise, timeZone);
+  const byTier = new Map(
+    Object.entries(expiry.tiers).map(([tier, fixed]) => [tier, compileFixed(fixed, timeZone)]),
+  );
+  return (days, { tier, birthday }) => ((tier && byTier.get(tier)) || otherwise)(days, birthday);
+}
+
+/** From when points earned on a day count, as an instant; 0 = at once. */
+export function compilePending(
+  pending: Pending | undefined,
+  timeZone: string,
+): (occurred: string) => EpochMs {
+  if (!pending) return () => 0;
+  return remembering((date) => {
+    const day = DateTime.fromISO(date, { zone: timeZone });
+    switch (pending.kind) {
+      case 'days':
+        return day.plus({ days: pending.days }).toMillis();
+      case 'day_of_month': {
+        const thisMonth = day.set({ day: pending.day });
+        return (thisMonth > day ? thisMonth : thisMonth.plus({ months: 1 })).toMillis();
+      }
+      case 'event':
+        return day.plus({ days: pending.daysMax + 1 }).toMillis();
+      default:
+        return pending satisfies never;
+    }
+  });
+}
