@@ -9,6 +9,7 @@ import type { Group, Promotion, Rule } from '../file/earning-schema.ts';
 import { capCounter, capsOf, purchasesCounter, spendCounter } from './caps.ts';
 import { compileEarn, type Earner } from './earners.ts';
 import { compileExpiry, compilePending, type ExpiryOf } from './expiry.ts';
+import { createLineIndex, type LineIndex } from './line-index.ts';
 import { type Check, compilePicker, compileSelection, type LinePicker } from './selection.ts';
 
 export interface CompiledCap {
@@ -68,6 +69,7 @@ export interface CompiledGroup extends Pick<Group, 'name' | 'combine'> {
 export interface CompiledRules {
   readonly timeZone: string;
   readonly definition: Definition;
+  readonly index: LineIndex;
   readonly rules: readonly CompiledRule[];
   /** Promotions without a group stand in one of their own, all of which add up. */
   readonly groups: readonly CompiledGroup[];
@@ -79,13 +81,13 @@ export interface CompiledRules {
   readonly looksAtMember: boolean;
 }
 
-function compileGiver(definition: Definition, rule: Rule | Promotion): CompiledGiver {
+function compileGiver(definition: Definition, rule: Rule | Promotion, index: LineIndex): CompiledGiver {
   const { timeZone, numbers } = definition;
   const currency = definition.currencies.find(({ code }) => code === rule.currency);
   return {
     name: rule.name,
     on: rule.on,
-    checks: compileSelection(rule, timeZone, rule.on),
+    checks: compileSelection(rule, timeZone, rule.on, index),
     currency: rule.currency,
     rounding: rule.rounding,
     funder: rule.funder,
@@ -103,17 +105,17 @@ function compileGiver(definition: Definition, rule: Rule | Promotion): CompiledG
   };
 }
 
-function compilePromotion(definition: Definition, promotion: Promotion): CompiledPromotion {
+function compilePromotion(definition: Definition, promotion: Promotion, index: LineIndex): CompiledPromotion {
   const { multiply, spendReached } = promotion;
   return {
-    ...compileGiver(definition, promotion),
+    ...compileGiver(definition, promotion, index),
     priority: promotion.priority,
     code: promotion.code,
-    earn: promotion.earn && compileEarn(promotion.earn, promotion.rounding),
+    earn: promotion.earn && compileEarn(promotion.earn, promotion.rounding, index),
     multiply: multiply && {
       by: multiply.by,
       rules: multiply.rules && new Set(multiply.rules),
-      lines: multiply.lines && compilePicker(multiply.lines),
+      lines: multiply.lines && compilePicker(multiply.lines, index),
     },
     purchaseNumber: promotion.purchaseNumber,
     spendReached: spendReached && {
@@ -128,13 +130,13 @@ function byPriority(a: CompiledPromotion, b: CompiledPromotion): number {
   return b.priority - a.priority || (a.name < b.name ? -1 : 1);
 }
 
-function compileGroups(definition: Definition): CompiledGroup[] {
+function compileGroups(definition: Definition, index: LineIndex): CompiledGroup[] {
   // What a worker gives is not judged with a receipt.
   const judged = definition.promotions.filter(({ give }) => !give);
   const members = (name: string | undefined) =>
     judged
       .filter(({ group }) => group === name)
-      .map((promotion) => compilePromotion(definition, promotion))
+      .map((promotion) => compilePromotion(definition, promotion, index))
       .sort(byPriority);
   const groups = definition.groups.map(({ name, combine, factorMax, pointsMax }) => ({
     name,
@@ -173,15 +175,17 @@ function looksAtMember(definition: Definition): boolean {
 /** Compiles a version. The file has been validated: a condition that does not parse throws. */
 export function compileRules(definition: Definition): CompiledRules {
   const { counters } = definition.numbers;
+  const index = createLineIndex();
   const periods = new Set(definition.promotions.flatMap(({ spendReached }) => spendReached?.period ?? []));
   return {
     timeZone: definition.timeZone,
     definition,
     rules: definition.rules.map((rule) => ({
-      ...compileGiver(definition, rule),
-      earn: compileEarn(rule.earn, rule.rounding),
+      ...compileGiver(definition, rule, index),
+      earn: compileEarn(rule.earn, rule.rounding, index),
     })),
-    groups: compileGroups(definition),
+    groups: compileGroups(definition, index),
+    index,
     pointsMax: definition.promotionsPointsMax,
     purchases: definition.promotions.some(({ purchaseNumber }) => purchaseNumber !== undefined)
       ? counters[purchasesCounter]

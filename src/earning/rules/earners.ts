@@ -6,6 +6,7 @@ import type { Points } from '#src/values.ts';
 import type { Rounding } from '../file/basics-schema.ts';
 import type { Earn } from '../file/earning-schema.ts';
 import { millionthsPerUnit, mulDiv, paidBy, shareOf } from './amounts.ts';
+import type { LineIndex } from './line-index.ts';
 import { amountOf, type Case, compilePicker, quantityOf } from './selection.ts';
 
 export interface Earned {
@@ -25,8 +26,8 @@ export class RuleFailure extends Error {
 
 type By<Kind extends Earn['by']> = Extract<Earn, { by: Kind }>;
 
-function earnByAmount(earn: By<'amount'>, rounding: Rounding): Earner {
-  const pick = compilePicker(earn.lines);
+function earnByAmount(earn: By<'amount'>, rounding: Rounding, index: LineIndex): Earner {
+  const pick = compilePicker(earn.lines, index);
   const means = earn.paidBy && new Set(earn.paidBy);
   const { points, perMinorUnits } = earn;
   const pointsFor = (base: number): Points =>
@@ -53,8 +54,8 @@ function earnByAmount(earn: By<'amount'>, rounding: Rounding): Earner {
   };
 }
 
-function earnByQuantity(earn: By<'quantity'>, rounding: Rounding): Earner {
-  const pick = compilePicker(earn.lines);
+function earnByQuantity(earn: By<'quantity'>, rounding: Rounding, index: LineIndex): Earner {
+  const pick = compilePicker(earn.lines, index);
   return (each) => {
     const base = quantityOf(pick(each));
     return { base, points: mulDiv(base, earn.points, millionthsPerUnit, rounding) };
@@ -89,12 +90,12 @@ function earnByFare(earn: By<'fare'>, rounding: Rounding): Earner {
 }
 
 /** How a rule earns; throws `RuleFailure` for a case that it cannot judge. */
-export function compileEarn(earn: Earn, rounding: Rounding): Earner {
+export function compileEarn(earn: Earn, rounding: Rounding, index: LineIndex): Earner {
   switch (earn.by) {
     case 'amount':
-      return earnByAmount(earn, rounding);
+      return earnByAmount(earn, rounding, index);
     case 'quantity':
-      return earnByQuantity(earn, rounding);
+      return earnByQuantity(earn, rounding, index);
     case 'fixed':
       return () => ({ base: 1, points: earn.points });
     case 'distance':

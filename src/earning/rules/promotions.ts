@@ -69,9 +69,16 @@ function misfit(judging: Judging, promotion: CompiledPromotion): string | undefi
 }
 
 /** The points that a multiplier multiplies: of its rules, for its lines. */
-function multiplied({ given, each }: Judging, promotion: CompiledPromotion): number {
+function multiplied(judging: Judging, promotion: CompiledPromotion): number {
+  const { given, each } = judging;
   const { rules, lines } = promotion.multiply!;
-  const ofLines = lines && { ...each, counted: restrictedTo(each.counted, lines(each)) };
+  const picked = lines?.(each);
+  if (picked?.length === 0) return 0;
+  const ofLines = picked && {
+    ...each,
+    counted: restrictedTo(each.counted, picked),
+    indexed: judging.rules.index.of(picked),
+  };
   let base = 0;
   for (const { rule, points } of given) {
     if (rule.currency !== promotion.currency || (rules && !rules.has(rule.name))) continue;

@@ -8,13 +8,16 @@ import { shareOf } from './amounts.ts';
 import type { Moment } from './calendar.ts';
 import { type SubjectView, viewOfLine } from './condition-views.ts';
 import { compileCondition, type Judged } from './conditions.ts';
+import { compileLines, type IndexedLines, type LineIndex } from './line-index.ts';
 import { compileWindow } from './schedule.ts';
-import type { JudgedMember, PurchaseLine, Subject } from './types.ts';
+import type { JudgedMember, Subject } from './types.ts';
 
 /** Everything a check may look at; made once a receipt. */
 export interface Case {
   readonly subject: Subject;
   readonly counted: Counted;
+  /** The lines that the version's index knows filters to mean. */
+  readonly indexed: IndexedLines;
   readonly member: JudgedMember;
   readonly moment: Moment;
   /** What conditions see; what they do not ask for is never made. */
@@ -29,55 +32,16 @@ export interface Check {
   detail(each: Case): string;
 }
 
-type Named = Pick<PurchaseLine, 'sku' | 'category' | 'brand'>;
-type LineTest = (line: PurchaseLine) => boolean;
-
-/** Whether a category or one above it is in the set: `fresh/fruit` lies below `fresh`. */
-function isWithin(categories: ReadonlySet<string>, category: string): boolean {
-  if (categories.has(category)) return true;
-  for (let slash = category.lastIndexOf('/'); slash > 0; slash = category.lastIndexOf('/', slash - 1)) {
-    if (categories.has(category.slice(0, slash))) return true;
-  }
-  return false;
-}
-
-interface NameLists {
-  readonly skus?: readonly string[] | undefined;
-  readonly categories?: readonly string[] | undefined;
-  readonly brands?: readonly string[] | undefined;
-}
-
-function testsOf({ skus, categories, brands }: NameLists): ((line: Named) => boolean)[] {
-  const tests: ((line: Named) => boolean)[] = [];
-  if (skus) {
-    const set = new Set(skus);
-    tests.push(({ sku }) => sku !== undefined && set.has(sku));
-  }
-  if (categories) {
-    const set = new Set(categories);
-    tests.push(({ category }) => category !== undefined && isWithin(set, category));
-  }
-  if (brands) {
-    const set = new Set(brands);
-    tests.push(({ brand }) => brand !== undefined && set.has(brand));
-  }
-  return tests;
-}
-
-/** Which lines a filter means, apart from its condition; absent means all. */
-export function compileLines(filter: LineFilter | undefined): LineTest {
-  if (!filter) return () => true;
-  const wanted = testsOf(filter);
-  const unwanted = filter.except ? testsOf(filter.except) : [];
-  if (wanted.length === 1 && unwanted.length === 0) return wanted[0]!;
-  return (line) => wanted.every((test) => test(line)) && !unwanted.some((test) => test(line));
-}
-
 /** The lines of a case that a filter means, its condition included. */
 export type LinePicker = (each: Case) => readonly CountedLine[];
 
-export function compilePicker(filter: LineFilter | undefined): LinePicker {
+const none: readonly CountedLine[] = [];
+
+/** `index`: of the version; without one every line is looked at. */
+export function compilePicker(filter: LineFilter | undefined, index?: LineIndex): LinePicker {
   if (!filter) return (each) => each.counted.lines;
+  const number = index?.add(filter);
+  if (number !== undefined) return (each) => each.indexed[number] ?? none;
   const test = compileLines(filter);
   if (filter.when === undefined) return (each) => each.counted.lines.filter(test);
   const condition = compileCondition(filter.when, 'line');
@@ -147,8 +111,8 @@ function oneOf(
   ];
 }
 
-function basketCheck(basket: Basket): Check {
-  const pick = compilePicker(basket.lines);
+function basketCheck(basket: Basket, index: LineIndex | undefined): Check {
+  const pick = compilePicker(basket.lines, index);
   const words = wordsOf(basket.lines);
   const { amountMin = 0, quantityMin = 0 } = basket;
   const parts = [
@@ -204,6 +168,7 @@ export function compileSelection(
   selection: Selection,
   timeZone: string,
   judged: Judged = 'purchase',
+  index?: LineIndex,
 ): Check[] {
   const { segments, during, when } = selection;
   const checks: Check[] = [
@@ -229,7 +194,7 @@ export function compileSelection(
         `it was on ${moment.date} at ${clockTime(moment.minuteOfDay)}${during.member ? `, ${datesOf(member)}` : ''}`,
     });
   }
-  for (const basket of selection.basket ?? []) checks.push(basketCheck(basket));
+  for (const basket of selection.basket ?? []) checks.push(basketCheck(basket, index));
   if (when !== undefined) {
     const condition = compileCondition(when, 'selection', judged);
     checks.push({
