@@ -6,13 +6,12 @@ import type { Soon } from '#src/values.ts';
 import type { Config } from './config.ts';
 import type { Program, Programs } from './earning/program.ts';
 import { loadPrograms } from './earning/registry.ts';
-import type { JudgedMember } from './earning/rules/types.ts';
 import { ensureInstallation } from './ledger/installation.ts';
 import { enrolEach } from './members/enrol-each.ts';
 import { createEnrolment, type Enrolment } from './members/enrolment.ts';
 import { createIdentity, type Identity } from './members/identity.ts';
 import { loadIdentityKey } from './members/identity-key.ts';
-import { judgedMember } from './members/judged-member.ts';
+import { createJudgedMembers, type JudgedMembers } from './members/judged-member.ts';
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
@@ -53,8 +52,8 @@ export interface App {
   resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
   /** What rules may know of a member. */
-  judgedMember(program: Program, member: MemberFacts): Soon<JudgedMember>;
-  /** Notes that a rule of a program failed while it ran; whoever runs it goes on without it. */
+  readonly judgedMember: JudgedMembers;
+  /** A rule failed while it ran; everything else was given without it. */
   ruleFailed(program: Program, rule: string, reason: string): void;
   /** Tells every process that a table changed. */
   announce(table: ChangedTable): Promise<void>;
@@ -209,9 +208,11 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     resolveMember: resolve,
     resolvePathMember: resolve,
     enrolMember: enrolEach(enrolment, lookup),
-    judgedMember: (program, { member }) => judgedMember(pool, identity, program, member),
-    ruleFailed: (program, rule, reason) =>
-      telemetry.log.warn({ program: program.name, rule, reason }, 'a rule failed while it ran'),
+    judgedMember: createJudgedMembers(pool, identity),
+    ruleFailed(program, rule, reason) {
+      telemetry.metrics.rulesFailed.inc({ program: program.name, rule });
+      telemetry.log.warn({ program: program.name, rule, reason }, 'a rule failed; all others were judged');
+    },
     async announce(table) {
       await anyRedis.publish(changedChannel, table);
     },

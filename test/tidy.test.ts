@@ -34,7 +34,7 @@ function folderOf(path: string): string {
 const shared = ['src/values.ts', 'src/errors.ts', 'src/journal.ts'];
 /** How a call looks and who makes it; every domain's routes speak of these. */
 const calls = ['src/http/route.ts', 'src/http/faults.ts', 'src/http/problem.ts'];
-const programs = ['src/earning/program.ts', 'src/earning/rules.ts'];
+const programs = ['src/earning/program.ts'];
 /** What is stored of programs. */
 const programStore = ['src/earning/registry.ts', 'src/earning/versions.ts'];
 /** Where the shards are. */
@@ -216,7 +216,7 @@ describe('purity', () => {
   test('there are pure files, the rules and the postings among them', () => {
     const paths = pure.map(({ path }) => path);
     expect(paths).toEqual(
-      expect.arrayContaining(['src/earning/rules.ts', 'src/ledger/postings.ts', 'src/wallet/balances.ts']),
+      expect.arrayContaining(['src/earning/judge.ts', 'src/ledger/postings.ts', 'src/wallet/balances.ts']),
     );
   });
 

@@ -1,11 +1,11 @@
 /**
- * Accruals: a receipt, flight, activity or grant becomes awarded points. The decision is pure (`rules.ts`); this file
+ * Accruals: a receipt, flight, activity or grant becomes awarded points. The decision is pure (`judge.ts`); this file
  * brings member, rules and wallet together and renders the recorded operation.
  */
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import type { MemberRef } from '#src/members/member-ref.ts';
-import { memberId, operationId, type Soon } from '#src/values.ts';
+import { isSoon, memberId, operationId, type Soon } from '#src/values.ts';
 import { availableDay, balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
 import {
   checkOccurredAt,
@@ -16,9 +16,18 @@ import {
 } from '#src/wallet/fields.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Durability, Operations, Recorded } from '#src/wallet/operations.ts';
-import { type Moved, movementReply, perform } from '#src/wallet/perform.ts';
-import { type Program, type ProgramVersion, versionAt, versionNumbered } from './program.ts';
-import { type Award, type Evaluation, eligibleTotal, evaluate, partyOf } from './rules.ts';
+import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
+import {
+  type Asked,
+  accrueInput,
+  judge,
+  type KeptAward,
+  keptAward,
+  keptAwards,
+  looksAtMember,
+} from './judge.ts';
+import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
+import { type JudgedMember, nobody } from './rules/types.ts';
 import type { AccrualBody } from './schemas.ts';
 
 export interface EarningContext {
@@ -26,43 +35,16 @@ export interface EarningContext {
   resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
   /** Enrols whoever is not known yet; the answer is the member. */
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
-}
-
-type Subject = Pick<AccrualBody, 'purchase' | 'flight' | 'activity' | 'grant'>;
-
-/** PURE. What a subject earns under the rules of a version. */
-export function judge(
-  program: Program,
-  { definition }: ProgramVersion,
-  subject: Subject,
-  occurredAt: number,
-): Evaluation {
-  if (subject.grant) {
-    const currency = subject.grant.currency ?? program.mainCurrency.code;
-    const award = {
-      currency,
-      points: subject.grant.points,
-      rule: subject.grant.product,
-      funder: 'program',
-      availableAt: 0,
-      expiresAt: 0,
-    };
-    return {
-      awards: [award],
-      rules: [
-        { rule: award.rule, outcome: 'applied', base: award.points, rounding: 'floor', points: award.points },
-      ],
-    };
-  }
-  // Rules on flights and activities come with the program file; until then nothing is earned for them.
-  if (!subject.purchase) return { awards: [], rules: [] };
-  return evaluate(program, definition, eligibleTotal(subject.purchase), occurredAt);
+  /** What rules may know of a member. */
+  judgedMember(program: Program, member: MemberFacts): Soon<JudgedMember>;
+  /** A rule failed while it ran; everything else was given without it. */
+  ruleFailed(program: Program, rule: string, reason: string): void;
 }
 
 /** An award as a caller sees it. */
 export function awardView(
   program: Program,
-  award: Pick<Award, 'currency' | 'points' | 'rule' | 'availableAt' | 'expiresAt'>,
+  award: Pick<KeptAward, 'currency' | 'points' | 'rule' | 'availableAt' | 'expiresAt'>,
 ): Record<string, unknown> {
   return {
     currency: award.currency,
@@ -89,11 +71,6 @@ function check(caller: Caller, body: AccrualBody): void {
   }
 }
 
-/** The awards that a recorded accrual kept. */
-export function keptAwards(recorded: Recorded): Award[] {
-  return (recorded.request.awards as Award[] | undefined) ?? [];
-}
-
 function view(program: Program, recorded: Recorded): Record<string, unknown> {
   return {
     object: 'accrual',
@@ -102,7 +79,9 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
     status: 'accrued',
     member: memberId(recorded.member),
     ...(recorded.order ? { order: recorded.order } : {}),
-    awards: keptAwards(recorded).map((award) => awardView(program, award)),
+    awards: keptAwards(recorded)
+      .filter(({ points }) => points > 0)
+      .map((award) => awardView(program, award)),
     balances: balancesAfter(program, recorded.effect.balances),
   };
 }
@@ -149,44 +128,53 @@ export function accrue(
       const known = context.resolveMember(program, member);
       return enrol ? enrolled(context, program, member, known) : known;
     },
-    decide() {
+    decide(facts) {
       checkOccurredAt(caller, body.occurredAt);
       const version = versionAt(program, body.occurredAt);
-      const { awards } = judge(program, version, subject, body.occurredAt);
-      const points = awards.reduce((sum, award) => sum + award.points, 0);
-      checkPointsLimit(caller, points);
-      return {
-        points,
-        order: body.purchase?.order,
-        input: {
-          awards: awards.map((award) => [
-            program.currencyByCode.get(award.currency)!.number,
-            award.points,
-            award.expiresAt,
-            award.availableAt,
-            partyOf(program.definition, award.funder),
-          ]),
-        },
-        keep: { awards, programVersion: version.version },
-      };
+      const decided = (judged: JudgedMember) =>
+        decisionOf(context, caller, version, {
+          subject,
+          member: judged,
+          counters: context.operations.counters.of(facts.member),
+          occurredAt: body.occurredAt,
+          postedAt: programNow(program),
+        });
+      if (!looksAtMember(version)) return decided(someMember);
+      const judged = context.judgedMember(program, facts);
+      return isSoon(judged) ? judged.then(decided) : decided(judged);
     },
   });
+}
+
+/** A member of whom no rule wants to know anything. */
+export const someMember: JudgedMember = { ...nobody, isKnown: true };
+
+/** What the script is asked for, and what is kept. */
+function decisionOf(
+  context: EarningContext,
+  caller: Caller,
+  version: ProgramVersion,
+  asked: Asked,
+): Decision {
+  const { program } = caller;
+  const judgement = judge(program, version, asked);
+  for (const { rule, reason } of judgement.failures) context.ruleFailed(program, rule, reason);
+  const points = judgement.awards.reduce((sum, award) => sum + award.points, 0);
+  checkPointsLimit(caller, points);
+  const { assumptions } = judgement;
+  return {
+    points,
+    order: asked.subject.purchase?.order,
+    input: accrueInput(program, version, judgement),
+    keep: {
+      awards: judgement.awards.map(keptAward),
+      programVersion: version.version,
+      ...(assumptions.length > 0 ? { assumptions } : {}),
+    },
+  };
 }
 
 /** The reply to `POST /v1/accruals`. */
 export function accrualReplyOf(program: Program, moved: Moved, durability: Durability): Reply {
   return movementReply(moved, durability, 201, view(program, moved.recorded));
-}
-
-/** Why an accrual gave what it gave, recomputed from the receipt by the rules of the program. */
-export function explainAccrual(program: Program, recorded: Recorded): Record<string, unknown> | undefined {
-  if (recorded.kind !== 'accrual') return undefined;
-  const body = recorded.request.body as Subject | undefined;
-  if (!body) return undefined;
-  const version = versionNumbered(program, recorded.request.programVersion, recorded.occurredAt);
-  return {
-    programVersion: version.version,
-    judgedAt: new Date(recorded.occurredAt).toISOString(),
-    rules: judge(program, version, body, recorded.occurredAt).rules,
-  };
 }

@@ -9,6 +9,7 @@
  * asks `programNow`, so bounds, scripts, holds and sweeps move together.
  */
 import type pg from 'pg';
+import { Problem } from '#src/errors.ts';
 import type { EpochMs, Mode } from '#src/values.ts';
 import type { Expiry } from './file/basics-schema.ts';
 import type { Definition } from './file/definition.ts';
@@ -69,6 +70,17 @@ export function presentVersion(program: Program): ProgramVersion {
 /** The version that an operation was judged by; where that number was never stored, the one in force when it occurred. */
 export function versionNumbered(program: Program, version: unknown, occurredAt: EpochMs): ProgramVersion {
   return program.versions.find((each) => each.version === version) ?? versionAt(program, occurredAt);
+}
+
+/** A funder's number in the ledger. */
+export function partyOf(definition: Definition, funder: string): number {
+  const { funders } = definition.numbers;
+  const party = Object.hasOwn(funders, funder) ? funders[funder] : undefined;
+  if (party === undefined)
+    throw new Problem('validation_failed', `the program has no funder ${funder}`, {
+      errors: [{ pointer: '/funder', detail: 'unknown funder' }],
+    });
+  return party;
 }
 
 /** All programs of the installation, kept in memory. */

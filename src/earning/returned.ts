@@ -1,12 +1,10 @@
 /**
- * PURE. How much of a receipt has come back, and how many points that takes back.
- *
- * Everything is cumulative: the points an accrual keeps are those that what remains of the receipt earns, and a reversal
- * takes the difference to what was kept before. So returning everything, in any pieces and order, ends at exactly zero.
+ * PURE. How much of a receipt has come back. Everything is cumulative, so that returning everything, in any pieces and order,
+ * ends at exactly nothing left.
  */
 import { fault } from '#src/wallet/fields.ts';
-import type { Award, Purchase } from './rules.ts';
-import { eligibleTotal } from './rules.ts';
+import { millionthsOf, mulDiv } from './rules/amounts.ts';
+import type { Purchase, PurchaseLine } from './rules/types.ts';
 
 /** What a follow-up asks to give back; without `lines` it is everything that is left. */
 export interface ReturnedLine {
@@ -33,18 +31,14 @@ export interface ReturnedSoFar {
   /** Millionths of a unit by line, where quantities were given. */
   readonly quantities: Readonly<Record<string, number>>;
   readonly all: boolean;
+  /** Points taken back of each award so far, in the accrual's order; absent in notes of versions before program files. */
+  readonly taken?: readonly number[];
 }
 
 export const nothingReturned: ReturnedSoFar = { amounts: {}, quantities: {}, all: false };
 
 export function parseReturned(note: string): ReturnedSoFar {
   return note === '' ? nothingReturned : (JSON.parse(note) as ReturnedSoFar);
-}
-
-/** Millionths of a decimal string. */
-function millionths(quantity: string): number {
-  const [whole, fraction = ''] = quantity.split('.');
-  return Number(whole) * 1_000_000 + Number(fraction.padEnd(6, '0'));
 }
 
 /** The cumulative amount of a line after `wanted` has come back too; undefined when that is more than the line had. */
@@ -61,8 +55,8 @@ function amountAfter(
     return amount <= line.amount ? { amount, quantity: quantityBefore } : undefined;
   }
   if (wanted.quantity === undefined) return { amount: line.amount, quantity: quantityBefore };
-  const total = millionths(line.quantity ?? '1');
-  const quantity = quantityBefore + millionths(wanted.quantity);
+  const total = millionthsOf(line.quantity);
+  const quantity = quantityBefore + millionthsOf(wanted.quantity);
   if (quantity > total || total === 0) return undefined;
   const amount = Number((BigInt(line.amount) * BigInt(quantity)) / BigInt(total));
   return { amount: Math.max(before, amount), quantity };
@@ -90,7 +84,7 @@ export function returnedAfter(
     quantities[keyOf(line)] = after.quantity;
   }
   const all = lines.every((line) => (amounts[keyOf(line)] ?? 0) === line.amount);
-  return { amounts, quantities, all };
+  return { ...soFar, amounts, quantities, all };
 }
 
 /** Minor units that have come back. */
@@ -98,28 +92,21 @@ export function amountReturned(soFar: ReturnedSoFar): number {
   return Object.values(soFar.amounts).reduce((sum, amount) => sum + amount, 0);
 }
 
-/**
- * Minor units that still earn: the eligible total shrinks in proportion to the lines, rounded down, because points and
- * gift cards paid a share of every line.
- */
-export function remainingAmount(purchase: Purchase, soFar: ReturnedSoFar): bigint {
-  if (soFar.all) return 0n;
-  const total = purchase.lines.reduce((sum, line) => sum + BigInt(line.amount), 0n);
-  if (total === 0n) return 0n;
-  return (eligibleTotal(purchase) * (total - BigInt(amountReturned(soFar)))) / total;
-}
-
-/** Points of each award that `after` takes back beyond `before`. `keep` says what an award is worth for a base. */
-export function takenBack(
-  awards: readonly Award[],
-  before: ReturnedSoFar,
-  after: ReturnedSoFar,
-  keep: (award: Award, soFar: ReturnedSoFar) => number,
-): Award[] {
-  return awards
-    .map((award) => ({
-      ...award,
-      points: Math.min(award.points, keep(award, before)) - Math.min(award.points, keep(award, after)),
-    }))
-    .filter((award) => award.points > 0);
+/** What is left of each line, by the line: minor units, and millionths of a unit. */
+export function remainingOf(
+  purchase: Purchase,
+  soFar: ReturnedSoFar,
+): (line: PurchaseLine) => { readonly amount: number; readonly millionths: number } {
+  const left = new Map(
+    purchase.lines.map((line) => {
+      const key = keyOf(line);
+      const amount = soFar.all ? 0 : line.amount - (soFar.amounts[key] ?? 0);
+      const quantity = millionthsOf(line.quantity);
+      // Where only an amount came back, that share of the quantity did.
+      const share = line.amount === 0 ? quantity : mulDiv(quantity, amount, line.amount, 'floor');
+      const millionths = soFar.all ? 0 : Math.min(share, quantity - (soFar.quantities[key] ?? 0));
+      return [line.line, { amount, millionths: Math.max(0, millionths) }] as const;
+    }),
+  );
+  return ({ line }) => left.get(line) ?? { amount: 0, millionths: 0 };
 }

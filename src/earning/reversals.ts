@@ -4,7 +4,7 @@
  */
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
-import type { OperationHex } from '#src/values.ts';
+import type { OperationHex, Soon } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
 import {
@@ -15,15 +15,17 @@ import {
   fault,
   referenceOf,
 } from '#src/wallet/fields.ts';
+import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
-import { awardView } from './accruals.ts';
+import { awardView, someMember } from './accruals.ts';
+import type { KeptAward } from './judge.ts';
 import { type Program, presentVersion, versionAt } from './program.ts';
-import type { Award } from './rules.ts';
+import type { JudgedMember } from './rules/types.ts';
 import type { ReversalBody } from './schemas.ts';
-import { type OriginalState, takeBack, untouched } from './undoing.ts';
+import { asksOfMember, type OriginalState, takeBack, type Undone, untouched } from './undoing.ts';
 
 /** Points that were already spent and could not be taken from lots, by currency code. */
 export function shortfallView(program: Program, recorded: Recorded): { currency: string; points: number }[] {
@@ -41,12 +43,22 @@ function view(program: Program, recorded: Recorded, accrual: OperationHex): Reco
     status: 'reversed',
     member: memberId(recorded.member),
     accrual: operationId('accrual', accrual),
-    awards: ((recorded.request.takenBack as Award[] | undefined) ?? []).map((award) =>
+    awards: ((recorded.request.takenBack as KeptAward[] | undefined) ?? []).map((award) =>
       awardView(program, award),
     ),
     shortfall: shortfallView(program, recorded),
     balances: balancesAfter(program, recorded.effect.balances),
   };
+}
+
+/** What rules may know of the member of an accrual, where they ask. */
+export function memberOfAccrual(
+  context: Pick<EarningContext, 'judgedMember'>,
+  program: Program,
+  accrual: Recorded,
+  member: MemberFacts,
+): Soon<JudgedMember> {
+  return asksOfMember(program, accrual) ? context.judgedMember(program, member) : someMember;
 }
 
 /** Uses up the reference of an accrual that never arrived; answers the empty accrual, or the real one if it came first. */
@@ -120,9 +132,10 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
     staleOperation(details) {
       state = { version: Number(details.version), note: String(details.note) };
     },
-    decide(member) {
+    async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
-      const taken = takeBack(program, accrual, state, body.lines);
+      const judged = await memberOfAccrual(context, program, accrual, member);
+      const taken = takeBack(program, accrual, state, body.lines, judged);
       if (!taken) throw new Problem('reversal_exceeds_accrual');
       const points = taken.awards.reduce((sum, award) => sum + award.points, 0);
       checkPointsLimit(caller, points);
@@ -144,12 +157,6 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
 }
 
 /** What is kept of an original's part: which, the note, the points. The books recompute its state from these. */
-export function undoneOf([operation, , note, parts]: readonly [
-  string,
-  number,
-  string,
-  readonly (readonly [number, number])[],
-  counters?: readonly (readonly [counter: number, period: number, by: number])[],
-]): unknown {
+export function undoneOf([operation, , note, parts]: Undone): unknown {
   return [operation, note, parts];
 }

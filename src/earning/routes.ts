@@ -1,16 +1,10 @@
-import { programNow, versionAt } from '#src/earning/program.ts';
+import { programNow } from '#src/earning/program.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
 import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
-import {
-  accrualReplyOf,
-  accrue,
-  awardView,
-  durabilityOfAccrual,
-  type EarningContext,
-  judge,
-} from './accruals.ts';
+import { accrualReplyOf, accrue, awardView, durabilityOfAccrual, type EarningContext } from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
+import { quoteAccrual } from './quotes.ts';
 import { reverse } from './reversals.ts';
 import {
   accrualReply,
@@ -76,19 +70,14 @@ export function earningRoutes(context: EarningContext): Route[] {
         const at = body.occurredAt ?? programNow(program);
         checkOccurredAt(caller, at);
         checkStore(caller, body.purchase?.store);
-        const version = versionAt(program, at);
-        const { awards, rules } = judge(program, version, body, at);
+        const { awards, explanation } = await quoteAccrual(context, caller, body, at);
         return {
           status: 200,
           body: {
             object: 'accrualQuote',
             mode: program.mode,
             awards: awards.map((award) => awardView(program, award)),
-            explanation: {
-              programVersion: version.version,
-              judgedAt: new Date(at).toISOString(),
-              rules,
-            },
+            explanation,
           },
         };
       },

@@ -171,16 +171,32 @@ export const accrualReply = z
   })
   .meta({ id: 'Accrual' });
 
-export const ruleExplanationSchema = z.object({
-  rule: z.string(),
-  outcome: z.enum(['applied', 'not_matched', 'capped', 'excluded', 'failed']),
-  base: z.int(),
-  rounding: z.literal('floor'),
-  points: z.int(),
-});
+export const ruleViewSchema = z
+  .object({
+    rule: z.string(),
+    outcome: z.enum(['applied', 'not_matched', 'capped', 'excluded', 'failed']),
+    conditions: z
+      .array(z.object({ condition: z.string(), holds: z.boolean(), detail: z.string().optional() }))
+      .meta({ description: 'What the rule asks for; `detail` says what would have to differ.' }),
+    base: z.int().meta({ description: 'What was counted: minor units, millionths of a unit, or miles.' }),
+    rounding: z.enum(['floor', 'half_up', 'half_even', 'ceil']),
+    caps: z.array(z.object({ period: z.string(), pointsMax: z.int(), cut: z.int() })),
+    points: z.int(),
+    detail: z.string().optional(),
+  })
+  .meta({ id: 'RuleExplanation' });
 
 export const explanationSchema = z
-  .object({ programVersion: z.int(), judgedAt: z.string(), rules: z.array(ruleExplanationSchema) })
+  .object({
+    programVersion: z.int(),
+    judgedAt: z.string(),
+    facts: z.record(z.string(), z.unknown()).meta({ description: 'What rules looked at of the member.' }),
+    rules: z.array(ruleViewSchema),
+    missing: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'What is not known any more, where the awards would be others today.' }),
+  })
   .meta({ id: 'Explanation' });
 
 export const quoteReply = z

@@ -1,20 +1,35 @@
 /**
  * PURE. What is taken back from an accrual: the part of the input of `undo.lua` that concerns it. Reversals and returns
  * share it.
+ *
+ * What remains of the receipt is judged by the version of the purchase, and an award keeps what its rule would have given
+ * for that, at most what it gave. A rule may say `proportional`: then it keeps the share of the receipt that remains. Taken
+ * back is what an award gave less what it keeps, less what was taken before, and never less than that; once everything has
+ * come back it is all, so pieces and order do not matter. Where the rule would no longer give for the whole receipt what it
+ * gave, because what is known of the member has changed since, the proportion decides as well.
  */
 import type { OperationHex } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { keptAwards } from './accruals.ts';
-import { type Program, versionNumbered } from './program.ts';
 import {
+  type AccrualSubject,
+  askedAwards,
+  judge,
+  type KeptAward,
+  keptAwards,
+  looksAtMember,
+} from './judge.ts';
+import { type Program, type ProgramVersion, versionNumbered } from './program.ts';
+import {
+  amountReturned,
+  nothingReturned,
   parseReturned,
   type ReturnedLine,
   type ReturnedSoFar,
-  remainingAmount,
+  remainingOf,
   returnedAfter,
-  takenBack,
 } from './returned.ts';
-import { type Award, type Purchase, pointsFor } from './rules.ts';
+import { mulDiv } from './rules/amounts.ts';
+import type { Assumption, Award, CounterValues, JudgedMember, Judgement, Purchase } from './rules/types.ts';
 
 /** State of an original as the wallet knows it: which version the caller decides on, and the note kept with it. */
 export interface OriginalState {
@@ -24,12 +39,21 @@ export interface OriginalState {
 
 export const untouched: OriginalState = { version: 0, note: '' };
 
-/** [operation, version, note, [[currency, points], …]]: one original in the input of `undo.lua`. */
-export type Undone = [operation: OperationHex, version: number, note: string, parts: [number, number][]];
+/** [counter, period, by]: what a counter goes down by; `by` is negative. */
+export type Uncounted = readonly [counter: number, period: number, by: number];
+
+/** [operation, version, note, [[currency, points], …], counters]: one original in the input of `undo.lua`. */
+export type Undone = readonly [
+  operation: OperationHex,
+  version: number,
+  note: string,
+  parts: readonly (readonly [currency: number, points: number])[],
+  counters?: readonly Uncounted[],
+];
 
 export interface TakenBack {
   readonly undone: Undone;
-  readonly awards: readonly Award[];
+  readonly awards: readonly KeptAward[];
   readonly before: ReturnedSoFar;
   readonly after: ReturnedSoFar;
 }
@@ -47,27 +71,138 @@ export function sumByCurrency(
   return [...sums];
 }
 
+function purchaseOf(accrual: Recorded): Purchase | undefined {
+  return (accrual.request.body as { purchase?: Purchase } | undefined)?.purchase;
+}
+
+/** The version that an accrual was judged by. */
+export function versionOfAccrual(program: Program, accrual: Recorded): ProgramVersion {
+  return versionNumbered(program, accrual.request.programVersion, accrual.occurredAt);
+}
+
+/** The counters as the judgement assumed them: any value of a range gives the same judgement. */
+export function countersAssumed(accrual: Recorded): CounterValues {
+  const ranges = (accrual.request.assumptions as Assumption[] | undefined) ?? [];
+  return ({ counter, period }) =>
+    ranges.find((range) => range.counter === counter && range.period === period)?.from;
+}
+
+/** Judges what was bought, flown or done again with what is left of it. */
+type Rejudge = (soFar: ReturnedSoFar) => Judgement;
+
+function rejudgeOf(
+  program: Program,
+  version: ProgramVersion,
+  accrual: Recorded,
+  member: JudgedMember,
+): Rejudge {
+  const subject = (accrual.request.body as AccrualSubject | undefined) ?? {};
+  const asked = {
+    subject,
+    member,
+    counters: countersAssumed(accrual),
+    occurredAt: accrual.occurredAt,
+    postedAt: accrual.at,
+  };
+  return (soFar) => {
+    const { purchase } = subject;
+    return judge(program, version, purchase ? { ...asked, remaining: remainingOf(purchase, soFar) } : asked);
+  };
+}
+
+function sameAward({ awards }: Judgement, { rule, currency }: KeptAward): Award | undefined {
+  return awards.find((award) => award.rule === rule && award.currency === currency);
+}
+
+/** Points that an award keeps of what it gave, once so much has come back. */
+type Keeps = (award: KeptAward, asked: number) => number;
+
+function keeperOf(
+  { definition }: ProgramVersion,
+  lines: readonly { readonly amount: number }[],
+  rejudge: Rejudge,
+  soFar: ReturnedSoFar,
+): Keeps {
+  if (soFar.all) return () => 0;
+  const whole = rejudge(nothingReturned);
+  const rest = rejudge(soFar);
+  const total = lines.reduce((sum, { amount }) => sum + amount, 0);
+  const left = total - amountReturned(soFar);
+  const givers = [...definition.rules, ...definition.promotions];
+  return (award, asked) => {
+    const isSame = sameAward(whole, award)?.points === asked;
+    const isReevaluated = givers.find(({ name }) => name === award.rule)?.returns !== 'proportional';
+    if (isReevaluated && isSame) return Math.min(award.points, sameAward(rest, award)?.points ?? 0);
+    return total === 0 ? award.points : mulDiv(award.points, left, total, 'floor');
+  };
+}
+
+/** Points taken of each award in all once so much has come back; never less than were taken before. */
+function takenOf(
+  awards: readonly KeptAward[],
+  asked: readonly KeptAward[],
+  before: readonly number[],
+  keeps: Keeps,
+): number[] {
+  return awards.map((award, i) => Math.max(before[i] ?? 0, award.points - keeps(award, asked[i]!.points)));
+}
+
+/** What counters go down by: caps by the points that are taken, purchases and spending by what comes back. */
+function uncounted(
+  rejudge: Rejudge,
+  before: ReturnedSoFar,
+  after: ReturnedSoFar,
+  awards: readonly KeptAward[],
+): Uncounted[] {
+  const had = rejudge(before);
+  const has = after.all ? undefined : rejudge(after);
+  const whole = rejudge(nothingReturned);
+  const caps = awards.flatMap((award) =>
+    (sameAward(whole, award)?.limits ?? []).map(
+      ({ counter, period }): Uncounted => [counter, period, -award.points],
+    ),
+  );
+  const counts = had.counts.map(({ counter, period, by }): Uncounted => {
+    const kept = has?.counts.find((count) => count.counter === counter && count.period === period);
+    return [counter, period, (kept?.by ?? 0) - by];
+  });
+  return [...caps, ...counts].filter(([, , by]) => by < 0);
+}
+
+/** Whether taking back from an accrual depends on what is known of its member. */
+export function asksOfMember(program: Program, accrual: Recorded): boolean {
+  return looksAtMember(versionOfAccrual(program, accrual));
+}
+
 /** What giving back `lines` takes from an accrual; undefined when more would come back than was bought. */
 export function takeBack(
   program: Program,
   accrual: Recorded,
   state: OriginalState,
   lines: readonly ReturnedLine[] | undefined,
+  member: JudgedMember,
 ): TakenBack | undefined {
-  const purchase = (accrual.request.body as { purchase?: Purchase } | undefined)?.purchase;
+  const bought = purchaseOf(accrual)?.lines ?? [];
   const before = parseReturned(state.note);
-  const after = returnedAfter(purchase?.lines ?? [], before, lines);
+  const after = returnedAfter(bought, before, lines);
   if (!after) return undefined;
-  const version = versionNumbered(program, accrual.request.programVersion, accrual.occurredAt);
-  const keep = (award: Award, soFar: ReturnedSoFar): number => {
-    if (soFar.all) return 0;
-    if (!purchase) return award.points;
-    const rule = version.definition.rules.find((each) => each.name === award.rule);
-    return rule?.earn.by === 'amount' ? pointsFor(rule.earn, remainingAmount(purchase, soFar)) : award.points;
-  };
-  const awards = takenBack(keptAwards(accrual), before, after, keep);
+  const version = versionOfAccrual(program, accrual);
+  const rejudge = rejudgeOf(program, version, accrual, member);
+  const [given, asked] = [keptAwards(accrual), askedAwards(accrual)];
+  const keeps = (soFar: ReturnedSoFar) => keeperOf(version, bought, rejudge, soFar);
+  const takenBefore = before.taken ?? (state.note === '' ? [] : takenOf(given, asked, [], keeps(before)));
+  const taken = takenOf(given, asked, takenBefore, keeps(after));
+  const awards = given
+    .map((award, i) => ({ ...award, points: taken[i]! - (takenBefore[i] ?? 0) }))
+    .filter(({ points }) => points > 0);
+  const note = JSON.stringify({ ...after, taken });
+  const counters = uncounted(rejudge, before, after, awards);
+  const parts = sumByCurrency(program, awards);
   return {
-    undone: [accrual.operation, state.version, JSON.stringify(after), sumByCurrency(program, awards)],
+    undone:
+      counters.length > 0
+        ? [accrual.operation, state.version, note, parts, counters]
+        : [accrual.operation, state.version, note, parts],
     awards,
     before,
     after,

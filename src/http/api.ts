@@ -1,7 +1,7 @@
 /** The API process's routes and pages: every domain's calls, the keys, the documents. */
 import type { Server } from 'node:http';
 import type { App } from '#src/app.ts';
-import { explainAccrual } from '#src/earning/accruals.ts';
+import { explainAccrual } from '#src/earning/explanation.ts';
 import { earningRoutes } from '#src/earning/routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
@@ -30,9 +30,12 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...statementRoutes(context),
     ...operationRoutes({
       ...context,
-      explain: (recorded) => {
+      async explain(recorded) {
         const program = app.programs.get(recorded.program);
-        return program && (explainAccrual(program, recorded) ?? explainWorth(program, recorded));
+        if (!program) return undefined;
+        const facts = await app.operations.lookup.member(program.number, recorded.member);
+        const judged = facts && (await app.judgedMember(program, facts));
+        return explainAccrual(program, recorded, judged) ?? explainWorth(program, recorded);
       },
     }),
     ...programRoutes(context),

@@ -14,7 +14,7 @@ export interface OperationContext {
   readonly pool: pg.Pool;
   readonly operations: Operations;
   /** Why an operation gave what it gave; undefined where there is nothing to explain. */
-  explain(recorded: Recorded): unknown;
+  explain(recorded: Recorded): Promise<unknown>;
 }
 
 const readers: readonly Role[] = ['pos', 'checkout', 'care', 'finance', 'admin'];

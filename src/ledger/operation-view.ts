@@ -81,7 +81,7 @@ export async function operationView(
   pool: pg.Pool,
   program: Program,
   recorded: Recorded,
-  explain: (recorded: Recorded) => unknown,
+  explain: (recorded: Recorded) => Promise<unknown>,
 ): Promise<Record<string, unknown> | undefined> {
   const { rows } = await pool.query<Surroundings>({
     name: 'operation-surroundings',
@@ -93,7 +93,7 @@ export async function operationView(
   const { kind, request } = recorded;
   const { body, metadata } = request;
   const reference = textOf((body as { reference?: unknown } | undefined)?.reference);
-  const explanation = request.explanation ?? explain(recorded);
+  const explanation = request.explanation ?? (await explain(recorded));
   return {
     object: 'operation',
     id: operationId(kind, recorded.operation),

@@ -1,7 +1,7 @@
 /**
  * Changes of what is known about a member: birthday, attributes, identifiers.
  *
- * An identifier that was linked or unlinked takes two steps: PostgreSQL, then a script that raises the version of the
+ * Each takes two steps: PostgreSQL, then a script that raises the version of the
  * member's facts, so that every process that remembers the old meaning is told `stale_facts` and reads again. Between the
  * steps the old meaning may still be used; once the reply is out it is not. In the other order a process could read the
  * old meaning again under the new version and keep it. Should a process die between the steps, the caller has no answer
@@ -148,7 +148,8 @@ export function createChanges(operations: Operations, pool: pg.Pool, identity: I
     const removed = namedOf(identity, program, patch.unlink, '/unlink');
     const { number } = await survivingMember(pool, identity, program, ref);
     await shortTransaction(pool, (tx) => apply(tx, identity, program, number, patch, added, removed));
-    if (added.length + removed.length > 0) {
+    // Rules may look at birthday and attributes: what was judged by the old ones must not be applied any more.
+    if (added.length + removed.length > 0 || patch.birthday !== undefined || patch.attributes !== undefined) {
       for (const key of [...added, ...removed]) operations.lookup.forgetIdentifier(program.number, key);
       // A process may remember an identifier by way of a member that was merged into this one.
       await raiseFacts(operations, program, await familyOf(pool, number), waitMs);

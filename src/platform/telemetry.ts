@@ -127,6 +127,12 @@ function pointMetrics(registers: Registry[], decisions: ReturnType<typeof create
       labelNames: ['program', 'kind'],
       registers,
     }),
+    rulesFailed: new Counter({
+      name: 'loyalty_rules_failed_total',
+      help: 'Rules that failed while they ran; their receipts were judged without them.',
+      labelNames: ['program', 'rule'],
+      registers,
+    }),
     referenceConflicts: new Counter({
       name: 'loyalty_reference_conflicts_total',
       help: 'References that were acknowledged twice and taken back.',

@@ -9,10 +9,11 @@
  * Which part of a mixed payment comes back as points: `proportional` to the returned share of the receipts (the default),
  * `first` (points before money), `last` (money before points), or a number of points.
  */
+import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, versionNumbered } from '#src/earning/program.ts';
 import { amountReturned, parseReturned, type ReturnedLine } from '#src/earning/returned.ts';
 import { converted, type MoneyAmount, rateBetween } from '#src/earning/rules/money.ts';
-import type { Award, Purchase } from '#src/earning/rules.ts';
+import type { JudgedMember, Purchase } from '#src/earning/rules/types.ts';
 import { type OriginalState, type TakenBack, takeBack, type Undone } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Points } from '#src/values.ts';
@@ -46,7 +47,7 @@ export interface RefundedPoints {
 export interface ReturnPlan {
   readonly accruals: readonly Undone[];
   readonly redemptions: readonly Undone[];
-  readonly awards: readonly Award[];
+  readonly awards: readonly KeptAward[];
   readonly refunded: readonly RefundedPoints[];
   readonly money: MoneyAmount | undefined;
 }
@@ -78,10 +79,11 @@ function takenByAccrual(
   order: Order,
   wish: Wish,
   stateOf: StateOf,
+  member: JudgedMember,
 ): Map<Recorded, TakenBack> {
   const taken = new Map<Recorded, TakenBack>();
   for (const [accrual, lines] of linesByAccrual(order, wish)) {
-    const back = takeBack(program, accrual, stateOf(accrual), lines);
+    const back = takeBack(program, accrual, stateOf(accrual), lines, member);
     if (!back && wish.lines) throw new Problem('reversal_exceeds_accrual');
     if (back) taken.set(accrual, back);
   }
@@ -246,8 +248,14 @@ function moneyBack(
 }
 
 /** The plan of a return. Throws the Problem that it is where more would come back than was bought or redeemed. */
-export function planReturn(program: Program, order: Order, wish: Wish, stateOf: StateOf): ReturnPlan {
-  const taken = takenByAccrual(program, order, wish, stateOf);
+export function planReturn(
+  program: Program,
+  order: Order,
+  wish: Wish,
+  stateOf: StateOf,
+  member: JudgedMember,
+): ReturnPlan {
+  const taken = takenByAccrual(program, order, wish, stateOf, member);
   const progress = progressOf(order, taken, stateOf);
   const worths = worthsIn(program, order, progress.currency);
   const parts = refundParts(program, order, wish, progress, worths, stateOf);

@@ -3,12 +3,12 @@
  * in one record. What comes back is planned in `return-plan.ts`.
  */
 import type pg from 'pg';
-import { awardView } from '#src/earning/accruals.ts';
+import { awardView, someMember } from '#src/earning/accruals.ts';
+import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
 import { shortfallView, undoneOf } from '#src/earning/reversals.ts';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
-import type { Award } from '#src/earning/rules.ts';
-import { type OriginalState, untouched } from '#src/earning/undoing.ts';
+import { asksOfMember, type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { memberId, type OperationHex, type OperationKind, operationId } from '#src/values.ts';
@@ -87,7 +87,7 @@ async function findOrder(context: ReturnContext, caller: Caller, body: ReturnBod
 }
 
 interface KeptReturn {
-  readonly takenBack?: readonly Award[];
+  readonly takenBack?: readonly KeptAward[];
   readonly refunded?: readonly {
     redemption: string;
     currency: number;
@@ -144,9 +144,12 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
         note: String(details.note),
       });
     },
-    decide(member) {
+    async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
-      const decided = planReturn(program, order, body, (o) => states.get(o.operation) ?? untouched);
+      const asking = order.accruals.find((accrual) => asksOfMember(program, accrual));
+      const judged = asking ? await context.judgedMember(program, member) : someMember;
+      const stateOf = (original: Recorded) => states.get(original.operation) ?? untouched;
+      const decided = planReturn(program, order, body, stateOf, judged);
       const all = [...decided.accruals, ...decided.redemptions];
       const points = all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0);
       checkPointsLimit(caller, points);

@@ -1,7 +1,6 @@
 /** Adjustments: corrections by customer care, in either direction, with a reason. */
 import { z } from 'zod';
-import { type Program, programNow } from '#src/earning/program.ts';
-import { partyOf } from '#src/earning/rules.ts';
+import { type Program, partyOf, programNow } from '#src/earning/program.ts';
 import type { Call, Reply } from '#src/http/route.ts';
 import { type MemberRef, memberRefSchema } from '#src/members/member-ref.ts';
 import { memberId, operationId, pointsMax, type Soon } from '#src/values.ts';

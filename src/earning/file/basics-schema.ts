@@ -106,17 +106,20 @@ export const capSchema = z.strictObject({
 });
 export type Cap = z.infer<typeof capSchema>;
 
+/** Counted from when it happened, or from when it was booked: a receipt of July that arrives in August then counts as August. */
+const from = z.enum(['occurrence', 'posting']).default('occurrence');
+
 /** When points end. Days and months are of the program's calendar; points count through the end of their last day. */
 const fixedExpirySchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('never') }),
   /** Through the end of this many days later. */
-  z.strictObject({ kind: z.literal('days'), days: z.int().min(1).max(36_500) }),
+  z.strictObject({ kind: z.literal('days'), days: z.int().min(1).max(36_500), from }),
   /** Through the last day of the month that is this many months later. */
-  z.strictObject({ kind: z.literal('month_end'), months: z.int().min(0).max(1_200) }),
+  z.strictObject({ kind: z.literal('month_end'), months: z.int().min(0).max(1_200), from }),
   /** Through 31 December of the year that is this many years later. */
-  z.strictObject({ kind: z.literal('year_end'), years: z.int().min(0).max(100) }),
+  z.strictObject({ kind: z.literal('year_end'), years: z.int().min(0).max(100), from }),
   /** Through the last day of the member's month of birth, this many years later. Without a birthday: the month itself. */
-  z.strictObject({ kind: z.literal('birthday_month'), years: z.int().min(1).max(100) }),
+  z.strictObject({ kind: z.literal('birthday_month'), years: z.int().min(1).max(100), from }),
   /** All points of the currency end together, this many months after the member last did something that counts. */
   z.strictObject({
     kind: z.literal('inactivity'),
