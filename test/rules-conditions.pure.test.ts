@@ -299,6 +299,8 @@ describe('a condition that is refused', () => {
     expect(checkCondition(nested, 'selection')?.message).toMatch(/takes up to \d+ steps; 100000 are allowed/);
     const hidden = 'receipt.lines.all(a, a.sku in receipt.lines.map(b, b.brand))';
     expect(checkCondition(hidden, 'selection')?.message).toMatch(/steps/);
+    const searched = 'receipt.lines.all(each, each.sku in member.segments)';
+    expect(checkCondition(searched, 'selection')?.message).toMatch(/steps/);
     const onLines = 'receipt.lines.exists(a, a.sku == line.brand)';
     expect(checkCondition(onLines, 'line')?.message).toMatch(/thousand lines/);
   });

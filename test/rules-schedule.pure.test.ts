@@ -171,7 +171,7 @@ describe('a recurrence', () => {
 
   const weekday = fc.constantFrom(...weekdayNames);
   const some = <Value>(value: fc.Arbitrary<Value>) => fc.uniqueArray(value, { minLength: 1, maxLength: 3 });
-  const months = fc.option(some(fc.integer({ min: 1, max: 12 })), { nil: undefined });
+  const months = fc.option(some(fc.integer({ min: 1, max: 12 })), { nil: undefined, freq: 1 });
   const monthDay = fc.oneof(fc.integer({ min: 1, max: 31 }), fc.integer({ min: -31, max: -1 }));
   const yearDay = fc.oneof(fc.integer({ min: 1, max: 366 }), fc.integer({ min: -366, max: -1 }));
   const interval = fc.integer({ min: 1, max: 4 });
@@ -224,7 +224,26 @@ describe('a recurrence', () => {
         expect([name, isDay(dayNumber)]).toEqual([name, isSlowDay(parts, dayOf(firstDay), dayOf(dayNumber))]);
       }
     };
-    fc.assert(fc.property(recurrence, first, distance, check), { numRuns: 300 });
+    fc.assert(fc.property(recurrence, first, distance, check), { numRuns: 500 });
+  });
+
+  test('has every day of ten years where it names every day', () => {
+    const isDay = daysOf({ text: 'FREQ=DAILY' }, dayNumberOfDate('2020-02-29'));
+    const days = Array.from({ length: 3_653 }, (_, i) => dayNumberOfDate('2020-02-29') + i);
+    expect(days.filter((dayNumber) => !isDay(dayNumber))).toEqual([]);
+    expect(isDay(dayNumberOfDate('2020-02-28'))).toBe(false);
+  });
+
+  test('with a COUNT has the first days of the one without', () => {
+    const check = (parts: RecurrenceParts, firstDay: number, count: number) => {
+      const text = recurrenceText(parts);
+      const [counted, endless] = [`${text};COUNT=${count}`, text].map((each) =>
+        daysOf({ text: each }, firstDay),
+      );
+      const days = Array.from({ length: 3_000 }, (_, i) => firstDay + i);
+      expect(days.filter(counted!)).toEqual(days.filter(endless!).slice(0, count));
+    };
+    fc.assert(fc.property(recurrence, first, fc.integer({ min: 1, max: 50 }), check), { numRuns: 100 });
   });
 });
 
