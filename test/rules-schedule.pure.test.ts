@@ -434,7 +434,7 @@ describe('a window that never occurs', () => {
       { from: '2026-03-29', through: '2026-03-29', hours: ['02:00', '03:00'] },
       /clocks of Europe\/Berlin do not show/,
     ],
-    [{ through: '1990-01-01', repeat: 'FREQ=WEEKLY;BYDAY=SU' }, /no day fits/],
+    [{ through: '1969-12-31', repeat: 'FREQ=WEEKLY;BYDAY=SU' }, /no day fits/],
   ];
   test.each(never)('%j', (window, message) => {
     expect(neverOccurs(window, 'Europe/Berlin')).toMatch(message);
@@ -444,7 +444,7 @@ describe('a window that never occurs', () => {
     [{}],
     [{ repeat: 'FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO' }],
     [{ through: '1990-01-01' }],
-    [{ from: '1999-12-31', repeat: 'FREQ=DAILY;COUNT=1' }],
+    [{ from: '1969-12-31', repeat: 'FREQ=DAILY;COUNT=1' }],
     [{ member: 'birthday' as const }],
     [{ repeat: 'FREQ=WEEKLY;BYDAY=SU', hours: ['02:00', '03:00'] as [string, string] }],
   ])('is not %j', (window) => {

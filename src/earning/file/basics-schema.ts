@@ -60,7 +60,7 @@ export const windowSchema = z.strictObject({
   from: dateField.optional(),
   /** The last day, through its end. */
   through: dateField.optional(),
-  /** Days by a recurrence rule of RFC 5545, such as `FREQ=MONTHLY;BYMONTHDAY=8`; it is counted from `from`, else from 2000-01-01. */
+  /** Days by a recurrence rule of RFC 5545, such as `FREQ=MONTHLY;BYMONTHDAY=8`; it is counted from `from`, else from 1970-01-01. */
   repeat: text(200).optional(),
   /** Times of the day, the end not included; over midnight where the end comes first. */
   hours: z.tuple([timeField, timeField]).optional(),

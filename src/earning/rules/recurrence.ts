@@ -29,8 +29,8 @@ export type ParsedRecurrence = { readonly recurrence: Recurrence } | { readonly 
 /** Whether a date is a day of the recurrence. */
 export type DayTest = (dayNumber: number) => boolean;
 
-/** Recurrences that have no first day of their own are counted from here, a Saturday. */
-export const firstDayDefault = dayNumberOf(2000, 1, 1);
+/** Recurrences that have no first day of their own are counted from here: no receipt is older. */
+export const firstDayDefault = dayNumberOf(1970, 1, 1);
 
 const frequencies = ['DAILY', 'WEEKLY', 'MONTHLY', 'YEARLY'];
 const subDayParts = ['BYHOUR', 'BYMINUTE', 'BYSECOND'];
