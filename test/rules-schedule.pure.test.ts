@@ -234,6 +234,20 @@ describe('a recurrence', () => {
     expect(isDay(dayNumberOfDate('2020-02-28'))).toBe(false);
   });
 
+  test('with a COUNT that a century does not reach has the days of the century', () => {
+    const isDay = daysOf(
+      { text: 'FREQ=YEARLY;COUNT=1000;BYMONTH=2;BYMONTHDAY=29' },
+      dayNumberOfDate('2000-01-01'),
+    );
+    const found = Array.from({ length: 36_500 }, (_, i) => dayNumberOfDate('2000-01-01') + i).filter(isDay);
+    expect(found.map((dayNumber) => calendarDayOf(dayNumber).year)).toEqual(
+      Array.from({ length: 25 }, (_, i) => 2_000 + 4 * i),
+    );
+    expect(
+      neverOccurs({ from: '2026-01-01', repeat: 'FREQ=DAILY;COUNT=9;BYMONTH=2;BYMONTHDAY=30' }, 'UTC'),
+    ).toMatch(/no day fits/);
+  });
+
   test('with a COUNT has the first days of the one without', () => {
     const check = (parts: RecurrenceParts, firstDay: number, count: number) => {
       const text = recurrenceText(parts);
