@@ -8,7 +8,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { TextFault } from './recurrence.ts';
 
-/** As `schemas.ts` bounds them. */
+/** At most: lines, payments and attributes as schemas bound them, the others far beyond what there is. */
 const listSizes: Readonly<Record<string, number>> = {
   'receipt.lines': 1_000,
   'receipt.payments': 50,
