@@ -7,6 +7,7 @@ import { keys, shardPrefix } from '#src/wallet/keys.ts';
 import { reference, startEngine } from './harness.ts';
 import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
+import { accrueCounting, newMember } from './house/counting.ts';
 import { damageState } from './house/journal.ts';
 
 const shardCount = 2;
@@ -109,6 +110,8 @@ const lot = 1;
 
 beforeAll(async () => {
   const own = await shop.enrol('audited');
+  const counting = await newMember(shop);
+  await accrueCounting(engine.app, shop, counting.number, { points: [], counts: [[1, 0, 1]] });
   const first = await shop.accrue(own, 1_000);
   accrual = String(first.body.id);
   member = parseMemberId(String(first.body.member))!;
