@@ -3,12 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { counterNames, definitionSchema, namesIn } from '#src/earning/file/definition.ts';
+import { definitionSchema, namesIn } from '#src/earning/file/definition.ts';
 import { changesBetween, changesText } from '#src/earning/file/diff.ts';
 import { type Numbers, noNumbers, numbersFor } from '#src/earning/file/numbers.ts';
 import { olderDefinition } from '#src/earning/file/older.ts';
 import { readProgramFile, sourceBytesMax } from '#src/earning/file/read.ts';
 import type { ProgramFile } from '#src/earning/file/schema.ts';
+import { counterNames } from '#src/earning/rules/caps.ts';
 import { checkout } from './house/folders.ts';
 import { placeOf, said } from './house/program-text.ts';
 
@@ -166,7 +167,7 @@ describe('numbers', () => {
     );
   });
 
-  test('counters are named by what they count, and a cap on one receipt needs none', () => {
+  test('counters are named by what they count, what is given once has a cap, and a cap on one receipt needs no counter', () => {
     const caps = 'caps: [{ points: 60, period: receipt }, { points: 90, period: week }]';
     const promotions = [
       `  - { name: more, currency: points, ${fixed}, ${caps}, oncePerOrder: true }\n`,
@@ -175,7 +176,11 @@ describe('numbers', () => {
     ];
     expect(counterNames(fileOf(withPromotion(promotions.join(''))))).toEqual([
       'cap:more:week',
-      'once:more',
+      'cap:more:order',
+      'cap:third:order',
+      'cap:third:lifetime',
+      'cap:much:order',
+      'cap:much:year',
       'purchases',
       'spend:year',
     ]);

@@ -92,6 +92,11 @@ export function looksAtMember({ definition }: ProgramVersion): boolean {
   return rulesOf(definition).looksAtMember;
 }
 
+/** Whether a judgement depends on the member's counters or changes them. */
+export function isCounted({ awards, counts, assumptions }: Judgement): boolean {
+  return counts.length > 0 || assumptions.length > 0 || awards.some(({ limits }) => limits !== undefined);
+}
+
 /** The input of `accrue.lua`: awards as numbers, and what counts where anything does. */
 export function accrueInput(
   program: Program,

@@ -2,12 +2,14 @@
 import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import type { Caller } from '#src/http/route.ts';
-import type { EpochMs } from '#src/values.ts';
+import type { EpochMs, MemberNumber } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { survivorOf } from '#src/wallet/lookup.ts';
 import type { EarningContext } from './accruals.ts';
 import { explanationOf } from './explanation.ts';
-import { programNow, versionAt } from './program.ts';
+import { type Asked, accrueInput, isCounted, judge } from './judge.ts';
+import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
+import type { GivenPoints } from './rules/explain.ts';
 import { nobody } from './rules/types.ts';
 import type { quoteSchema } from './schemas.ts';
 
@@ -25,21 +27,57 @@ async function memberOf(
   return facts;
 }
 
-/** The awards of a quote and its explanation. Without a member nothing is known of one, and no caps of a member count. */
+const attemptsMax = 5;
+
+/** Points of each award that the member's counters leave; a judgement that rested on other values of them is made again. */
+async function weighed(
+  { operations }: EarningContext,
+  program: Program,
+  version: ProgramVersion,
+  member: MemberNumber,
+  asked: Asked,
+): Promise<GivenPoints> {
+  for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+    const judgement = judge(program, version, asked);
+    if (!isCounted(judgement)) return undefined;
+    const input = JSON.stringify(accrueInput(program, version, judgement));
+    const outcome = await operations.wallet.weigh(member, input, asked.postedAt);
+    if ('weighed' in outcome) return outcome.weighed;
+    if (outcome.status === 'member_not_found') throw new Problem('member_not_found');
+    if (outcome.status !== 'refused' || outcome.code !== 'stale_counters')
+      throw new Error(`a quote was answered with ${outcome.status}`);
+    operations.counters.note(member, outcome.details.counters as [number, number, number][]);
+  }
+  throw new Problem('not_ready', 'the member changes faster than the quote can follow; ask again');
+}
+
+/**
+ * The awards of a quote and its explanation: what the accrual would give, were it sent now. Without a member nothing is known
+ * of one, and no caps of a member count.
+ */
 export async function quoteAccrual(
   context: EarningContext,
   caller: Caller,
   body: QuoteBody,
   at: EpochMs,
-): Promise<ReturnType<typeof explanationOf>> {
+): Promise<Pick<ReturnType<typeof explanationOf>, 'awards' | 'explanation'>> {
   const { program } = caller;
   const facts = await memberOf(context, caller, body);
+  const version = versionAt(program, at);
   const { purchase, flight, activity, grant } = body;
-  return explanationOf(program, versionAt(program, at), {
+  const asked: Asked = {
     subject: { purchase, flight, activity, grant },
     member: facts ? await context.judgedMember(program, facts) : nobody,
     counters: facts ? context.operations.counters.of(facts.member) : () => undefined,
     occurredAt: at,
     postedAt: programNow(program),
-  });
+  };
+  const given = facts && (await weighed(context, program, version, facts.member, asked));
+  const { awards, explanation } = explanationOf(program, version, asked, given);
+  return {
+    awards: awards
+      .map((award, i) => ({ ...award, points: given?.[i] ?? award.points }))
+      .filter(({ points }) => points > 0),
+    explanation,
+  };
 }

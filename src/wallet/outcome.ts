@@ -1,6 +1,6 @@
 /** PURE. What became of a movement, from what its script answered (`scripts/run.lua`). */
 import { parseStreamId } from '#src/journal.ts';
-import type { EpochMs, OperationHex, OperationKind, Position } from '#src/values.ts';
+import type { EpochMs, OperationHex, OperationKind, Points, Position } from '#src/values.ts';
 import { shardProblem } from './problems.ts';
 
 /** What became of a movement. */
@@ -18,6 +18,11 @@ export type Outcome =
   | { readonly status: 'member_not_found' }
   | { readonly status: 'original_not_found' }
   | { readonly status: 'refused'; readonly code: string; readonly details: Record<string, unknown> };
+
+/** What an accrual would be given of each award; absent where nothing is trimmed. Nothing was written. */
+export interface Weighed {
+  readonly weighed: readonly Points[] | undefined;
+}
 
 /** What must be read from the books before the movement can be decided. */
 export type Wanting =
@@ -41,7 +46,7 @@ function doneOf(shard: number, asked: OperationKind, result: string): Outcome {
 }
 
 /** The outcome of an item. Throws the Problem that concerns its shard. */
-export function outcomeOf(shard: number, asked: OperationKind, result: Result): Outcome | Wanting {
+export function outcomeOf(shard: number, asked: OperationKind, result: Result): Outcome | Weighed | Wanting {
   if (typeof result === 'string') return doneOf(shard, asked, result);
   const word = result[0] as string;
   switch (word) {
@@ -63,6 +68,8 @@ export function outcomeOf(shard: number, asked: OperationKind, result: Result): 
           ...(result[3] === 'replayed' ? { replayed: true } : {}),
         },
       };
+    case 'weighed':
+      return { weighed: result[1] === '' ? undefined : (JSON.parse(String(result[1])) as Points[]) };
     case 'cold':
       return { wants: 'member' };
     case 'cold_operation':

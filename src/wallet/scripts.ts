@@ -32,6 +32,7 @@ const shared = {
   correct: ['prelude', 'member', 'run', 'counters'],
   expire: ['prelude', 'member', 'run'],
   balance: ['prelude', 'member'],
+  weigh: ['prelude', 'member', 'run', 'counters'],
   load: ['prelude'],
   evict: ['prelude'],
   trim: ['prelude'],

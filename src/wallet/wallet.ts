@@ -12,12 +12,12 @@ import type { BalanceRow } from '#src/journal.ts';
 import { generationOf, sentTogether } from '#src/platform/redis.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
-import { shardOfMember, shardOfOperation } from '#src/values.ts';
+import { newOperation, shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader, Place } from './load.ts';
-import { type Outcome, outcomeOf, type Result } from './outcome.ts';
+import { type Outcome, outcomeOf, type Result, type Weighed } from './outcome.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
 import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
@@ -76,6 +76,8 @@ export interface Reading {
 export interface Wallet {
   readonly shardCount: number;
   execute(movement: Movement): Promise<Outcome>;
+  /** What an accrual with this input would be given under its member's counters; nothing is written. */
+  weigh(member: MemberNumber, input: string, at: EpochMs): Promise<Outcome | Weighed>;
   read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined>;
   /** Waits until the books hold everything that the shard's journal holds now. */
   readBarrier(shard: number, timeoutMs: number): Promise<Waited>;
@@ -92,9 +94,16 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** `balance` and `weigh` only read. */
+type LaneScript = MovementScript | 'balance' | 'weigh';
+
+function isReading(script: LaneScript): boolean {
+  return script === 'balance' || script === 'weigh';
+}
+
 interface Lane {
   readonly shard: number;
-  readonly script: MovementScript | 'balance';
+  readonly script: LaneScript;
   queue: Waiting[];
   inFlight: boolean;
 }
@@ -152,7 +161,7 @@ export function createWallet({
       nodes.reread();
       const problem = problemOfError(error, generation !== generationOf(redis));
       // A read changes nothing, so nothing about it is unknown.
-      throw lane.script === 'balance' && problem.code === 'outcome_unknown'
+      throw isReading(lane.script) && problem.code === 'outcome_unknown'
         ? new Problem('not_ready', 'the balances cannot be read at the moment', {}, { cause: error })
         : problem;
     }
@@ -164,7 +173,7 @@ export function createWallet({
     }
     // Of a master that was replaced while it stood still nobody keeps what it says.
     if (!nodes.believes(lane.shard, redis))
-      throw new Problem(lane.script === 'balance' ? 'shard_recovering' : 'outcome_unknown');
+      throw new Problem(isReading(lane.script) ? 'shard_recovering' : 'outcome_unknown');
     return results;
   }
 
@@ -281,22 +290,18 @@ export function createWallet({
     return `${input.slice(0, -1)},"known":${JSON.stringify([epoch, seq, values])}}`;
   }
 
-  async function execute(movement: Movement): Promise<Outcome> {
+  /** Runs a script for a movement, reading from the books what it wants. */
+  async function answerOf(movement: Movement, script: LaneScript): Promise<Outcome | Weighed> {
     const shard = shardOfMember(movement.member, shardCount);
-    if (journalFull() && !resolving.has(movement.script)) throw new Problem('journal_full');
     let args = argsOf(movement);
     const places = new Map<string, Place>();
     // A movement without a reference rests on no look-up.
     const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
     for (let attempt = 0; attempt < (places.size > 0 ? countedAttemptsMax : coldAttemptsMax); attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
-      const result = await submit(shard, movement.script, lookedUpAt, movement.judgedAt, args);
+      const result = await submit(shard, script, lookedUpAt, movement.judgedAt, args);
       const outcome = outcomeOf(shard, movement.kind, result);
-      if ('status' in outcome) {
-        if (outcome.status === 'done') acknowledged(outcome.position);
-        decided(movement.kind, outcome.status === 'refused' ? outcome.code : outcome.status);
-        return outcome;
-      }
+      if (!('wants' in outcome)) return outcome;
       if (outcome.wants === 'member') {
         if ((await warm(loader.member(movement.member))) === 'not_found')
           return { status: 'member_not_found' };
@@ -310,6 +315,40 @@ export function createWallet({
       }
     }
     throw new Problem('shard_recovering', 'what must be loaded of the member leaves Redis again and again');
+  }
+
+  async function execute(movement: Movement): Promise<Outcome> {
+    if (journalFull() && !resolving.has(movement.script)) throw new Problem('journal_full');
+    const outcome = await answerOf(movement, movement.script);
+    if ('weighed' in outcome) throw new Error('only the script that weighs answers so');
+    if (outcome.status === 'done') acknowledged(outcome.position);
+    decided(movement.kind, outcome.status === 'refused' ? outcome.code : outcome.status);
+    return outcome;
+  }
+
+  function weigh(member: MemberNumber, input: string, at: EpochMs): Promise<Outcome | Weighed> {
+    const now = Date.now();
+    const operation = newOperation(shardOfMember(member, shardCount), now);
+    const nobodys = {
+      program: 0,
+      client: 0,
+      origins: [],
+      order: '',
+      referenceKey: '',
+      fingerprint: '',
+      request: '',
+    };
+    const times = { occurredAt: at, at, judgedAt: now, lookedUpAt: now };
+    const asked = {
+      ...nobodys,
+      ...times,
+      member,
+      operation,
+      input,
+      isAwaited: false,
+      factsVersion: undefined,
+    };
+    return answerOf({ ...asked, script: 'accrue', kind: 'accrual' }, 'weigh');
   }
 
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
@@ -346,6 +385,7 @@ export function createWallet({
   return {
     shardCount,
     execute,
+    weigh,
     read,
     readBarrier,
     waitWritten: (position, timeoutMs) => written.wait(position, timeoutMs),

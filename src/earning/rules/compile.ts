@@ -81,8 +81,15 @@ export interface CompiledRules {
   readonly looksAtMember: boolean;
 }
 
+/** Every counter of a file was given its number when the version was applied. */
+function counterNumber({ numbers }: Definition, name: string): number {
+  const number = numbers.counters[name];
+  if (number === undefined) throw new RangeError(`the version has no number for the counter ${name}`);
+  return number;
+}
+
 function compileGiver(definition: Definition, rule: Rule | Promotion, index: LineIndex): CompiledGiver {
-  const { timeZone, numbers } = definition;
+  const { timeZone } = definition;
   const currency = definition.currencies.find(({ code }) => code === rule.currency);
   return {
     name: rule.name,
@@ -92,7 +99,7 @@ function compileGiver(definition: Definition, rule: Rule | Promotion, index: Lin
     rounding: rule.rounding,
     funder: rule.funder,
     caps: capsOf(rule).map(({ period, points, whenFull }) => ({
-      counter: period === 'receipt' ? 0 : numbers.counters[capCounter(rule.name, period)]!,
+      counter: period === 'receipt' ? 0 : counterNumber(definition, capCounter(rule.name, period)),
       period,
       pointsMax: points,
       isAllOrNothing: whenFull === 'refuse',
@@ -120,7 +127,7 @@ function compilePromotion(definition: Definition, promotion: Promotion, index: L
     purchaseNumber: promotion.purchaseNumber,
     spendReached: spendReached && {
       ...spendReached,
-      counter: definition.numbers.counters[spendCounter(spendReached.period)]!,
+      counter: counterNumber(definition, spendCounter(spendReached.period)),
     },
   };
 }
@@ -174,7 +181,6 @@ function looksAtMember(definition: Definition): boolean {
 
 /** Compiles a version. The file has been validated: a condition that does not parse throws. */
 export function compileRules(definition: Definition): CompiledRules {
-  const { counters } = definition.numbers;
   const index = createLineIndex();
   const periods = new Set(definition.promotions.flatMap(({ spendReached }) => spendReached?.period ?? []));
   return {
@@ -188,9 +194,12 @@ export function compileRules(definition: Definition): CompiledRules {
     index,
     pointsMax: definition.promotionsPointsMax,
     purchases: definition.promotions.some(({ purchaseNumber }) => purchaseNumber !== undefined)
-      ? counters[purchasesCounter]
+      ? counterNumber(definition, purchasesCounter)
       : undefined,
-    spends: [...periods].map((period) => ({ period, counter: counters[spendCounter(period)]! })),
+    spends: [...periods].map((period) => ({
+      period,
+      counter: counterNumber(definition, spendCounter(period)),
+    })),
     looksAtMember: looksAtMember(definition),
   };
 }

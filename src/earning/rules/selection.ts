@@ -9,6 +9,7 @@ import type { Moment } from './calendar.ts';
 import { type SubjectView, viewOfLine } from './condition-views.ts';
 import { compileCondition, type Judged } from './conditions.ts';
 import { compileLines, type IndexedLines, type LineIndex } from './line-index.ts';
+import { moneyText } from './money.ts';
 import { compileWindow } from './schedule.ts';
 import type { JudgedMember, Subject } from './types.ts';
 
@@ -135,7 +136,8 @@ function basketCheck(basket: Basket, index: LineIndex | undefined): Check {
     },
     detail(each) {
       const { amount, millionths } = missing(each);
-      if (amount > 0) return `${amount} more minor units in ${words}`;
+      if (amount > 0)
+        return `${moneyText({ amount, currency: each.subject.purchase!.currency })} more in ${words}`;
       if (millionths > 0) return `${millionths / 1_000_000} more units in ${words}`;
       return `a line in ${words}`;
     },
