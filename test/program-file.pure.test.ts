@@ -104,7 +104,7 @@ describe('the shape of a file', () => {
     expect(said(`${head}rules: ${'['.repeat(100)}${']'.repeat(100)}\n`)[0]).toContain(
       'nested deeper than 24 levels',
     );
-    expect(said(`${head}rules: ${'['.repeat(100_000)}`).length).toBeGreaterThan(0);
+    expect(said(`${head}rules: ${'['.repeat(20_000)}`)).toEqual(['1:1  is nested too deeply']);
     const laughs = ['a: &a [x,x,x,x,x,x,x,x,x]'];
     for (const [from, to] of ['ab', 'bc', 'cd', 'de', 'ef', 'fg'])
       laughs.push(`${to}: &${to} [${Array.from({ length: 9 }, () => `*${from}`).join()}]`);

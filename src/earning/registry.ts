@@ -68,21 +68,56 @@ export function programOf(row: ProgramRow, versions: readonly ProgramVersion[]):
 interface Known {
   readonly program: Program;
   readonly changedAt: string;
+  /** When each of its versions was applied, in their order. */
+  readonly appliedAt: readonly string[];
 }
 
-/** Versions that are not known yet, by program, in their order. */
-async function newVersions(
+/** `definition` is null where the version is known. */
+interface ReadRow extends VersionRow {
+  applied_at: string;
+}
+
+/**
+ * The versions of programs, in their order, with the definitions of those that are not known. A version is known by its time
+ * of application too: a PostgreSQL that came back older has lost versions, and gives their numbers again.
+ */
+async function versionsOf(
   pool: pg.Pool,
   rows: readonly ProgramRow[],
   known: ReadonlyMap<number, Known>,
-): Promise<Map<number, VersionRow[]>> {
-  const above = rows.map(({ number }) => known.get(number)?.program.versions.at(-1)?.version ?? 0);
-  const found = await pool.query<VersionRow>(
-    `select ${versionColumns} from program_version join unnest($1::int[], $2::int[]) changed (number, above)
-       on program = changed.number and version > changed.above order by program, version`,
-    [rows.map(({ number }) => number), above],
+): Promise<Map<number, ReadRow[]>> {
+  const kept = rows.flatMap(({ number }) => {
+    const { program, appliedAt = [] } = known.get(number) ?? {};
+    return appliedAt.map((at, i) => ({ number, version: program!.versions[i]!.version, at }));
+  });
+  const found = await pool.query<ReadRow>(
+    `select v.program, v.version, ${effectiveFromMs}, v.applied_at::text,
+       case when k.version is null then v.definition end as definition
+     from program_version v left join unnest($2::int[], $3::int[], $4::text[]) k (program, version, at)
+       on k.program = v.program and k.version = v.version and k.at = v.applied_at::text
+     where v.program = any($1) order by v.program, v.version`,
+    [
+      rows.map(({ number }) => number),
+      kept.map(({ number }) => number),
+      kept.map(({ version }) => version),
+      kept.map(({ at }) => at),
+    ],
   );
   return Map.groupBy(found.rows, (row) => row.program);
+}
+
+/** A program as it was read; a version that is known stays the same object, so that what is cached beside it stays valid. */
+function knownOf(row: ProgramRow, stored: readonly ReadRow[], before: Known | undefined): Known {
+  const versions = stored.map((each) =>
+    each.definition === null
+      ? before!.program.versions.find(({ version }) => version === each.version)!
+      : versionOf(each),
+  );
+  return {
+    program: programOf(row, versions),
+    changedAt: row.changed_at,
+    appliedAt: stored.map((each) => each.applied_at),
+  };
 }
 
 /** Reads all programs. Call `refresh` on a timer and whenever a change is announced. */
@@ -90,18 +125,16 @@ export async function loadPrograms(pool: pg.Pool): Promise<Programs> {
   const known = new Map<number, Known>();
   async function readChanged(): Promise<void> {
     const stored = await pool.query<ProgramRow>(`select ${programColumns} from program`);
-    // An unchanged program stays the same object, and a version always, so that what is cached beside them stays valid.
     const changed = stored.rows.filter((row) => known.get(row.number)?.changedAt !== row.changed_at);
     if (changed.length === 0) return;
-    const added = await newVersions(pool, changed, known);
+    const versions = await versionsOf(pool, changed, known);
     let unreadable: unknown;
     for (const row of changed) {
+      const ofProgram = versions.get(row.number);
+      // Processes from before programs had versions may found one without any during an upgrade.
+      if (!ofProgram) continue;
       try {
-        const before = known.get(row.number)?.program.versions ?? [];
-        const versions = [...before, ...(added.get(row.number) ?? []).map(versionOf)];
-        // Processes from before programs had versions may found one without any during an upgrade.
-        if (versions.length === 0) continue;
-        known.set(row.number, { program: programOf(row, versions), changedAt: row.changed_at });
+        known.set(row.number, knownOf(row, ofProgram, known.get(row.number)));
       } catch (error) {
         // Of a later version of this service. The other programs go on.
         unreadable = error;

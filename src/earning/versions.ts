@@ -144,10 +144,10 @@ function faultsBetween(program: Program, newest: ProgramVersion, next: Definitio
   return faults;
 }
 
-/** The program with its newest version alone; nobody else applies one meanwhile. */
+/** The program with its newest version alone; nobody else applies one meanwhile, and members can be enrolled. */
 async function locked(tx: pg.PoolClient, number: number): Promise<Program> {
   const { rows } = await tx.query<ProgramRow>(
-    `select ${programColumns} from program where number = $1 for update`,
+    `select ${programColumns} from program where number = $1 for no key update`,
     [number],
   );
   const versions = await tx.query<VersionRow>(

@@ -165,6 +165,9 @@ function lostAliases(document: Document): Misplaced[] {
   return wrong;
 }
 
+/** A parser that calls itself for each level runs out of stack. */
+const tooDeep = 'is nested too deeply';
+
 function parsed(source: string, lines: LineCounter): { document: Document; wrong: Misplaced[] } | string {
   try {
     const document = parseDocument(source, {
@@ -182,12 +185,12 @@ function parsed(source: string, lines: LineCounter): { document: Document; wrong
       at: pos[0],
       detail: message.split('\n', 1)[0]!,
     }));
+    if (complaints.some(({ detail }) => detail.includes('call stack'))) return tooDeep;
     if (complaints.length > 0) return { document, wrong: complaints };
     const misplaced = misplacedIn(document.contents);
     return { document, wrong: misplaced.length > 0 ? misplaced : lostAliases(document) };
   } catch (error) {
-    // A parser that calls itself for each level ends so.
-    return error instanceof RangeError ? 'is nested too deeply' : 'cannot be read as YAML';
+    return error instanceof RangeError ? tooDeep : 'cannot be read as YAML';
   }
 }
 
