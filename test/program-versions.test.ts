@@ -6,9 +6,9 @@ import { DateTime } from 'luxon';
 import pg from 'pg';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readProgramFile } from '#src/earning/file/read.ts';
-import { versionAt } from '#src/earning/program.ts';
+import { moveClock, type Program, versionAt } from '#src/earning/program.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
-import { applyVersion } from '#src/earning/versions.ts';
+import { applyVersion, createProgram } from '#src/earning/versions.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { type Answer, type Shop, startEngine, waitFor } from './harness.ts';
 import { commandOf } from './house/command.ts';
@@ -299,6 +299,86 @@ describe('npm run program', () => {
       ]);
     }
     expect((await command('list')).out).not.toContain('nothing');
+  });
+});
+
+describe('what is read of the database', () => {
+  const file = readProgramFile(source(1)).file!;
+
+  async function database(name: string) {
+    const { url, client } = await databaseBefore('9', engine.stores, name);
+    await prepareDatabase(url);
+    const pool = new pg.Pool({ connectionString: url, max: 2 });
+    const close = async () => {
+      await pool.end();
+      await client.end();
+    };
+    const apply = async (program: Program, points: number) => {
+      const text = source(points);
+      const draft = { file: readProgramFile(text).file!, source: text, actor: 'test' };
+      return (await applyVersion(pool, program, draft)).status;
+    };
+    return { pool, apply, close };
+  }
+
+  test('is read once: a version stays the same object whatever else changes', async () => {
+    const { pool, apply, close } = await database('read_once');
+    try {
+      const program = await createProgram(pool, { name: 'shop', mode: 'test', file });
+      const programs = await loadPrograms(pool);
+      const before = programs.get(program.number)!;
+      await programs.refresh();
+      expect(programs.get(program.number)).toBe(before);
+      await moveClock(pool, program.number, 5_000);
+      expect(await apply(program, 2)).toBe('applied');
+      await Promise.all([programs.refresh(), programs.refresh(), programs.refresh()]);
+      const after = programs.get(program.number)!;
+      expect([after.clockOffsetMs, after.versions.length]).toEqual([5_000, 2]);
+      expect(after.versions[0]).toBe(before.versions[0]);
+    } finally {
+      await close();
+    }
+  });
+
+  test('is believed although it came back older: a version that was lost and given again is the new one', async () => {
+    const { pool, apply, close } = await database('older_copy');
+    try {
+      const program = await createProgram(pool, { name: 'shop', mode: 'live', file });
+      expect(await apply(program, 2)).toBe('applied');
+      const programs = await loadPrograms(pool);
+      await pool.query('alter table program_version disable trigger append_only');
+      await pool.query('delete from program_version where version = 2');
+      expect(await apply(program, 3)).toBe('applied');
+      await programs.refresh();
+      const { versions } = programs.get(program.number)!;
+      expect(versions.map(({ version }) => version)).toEqual([1, 2]);
+      expect(versions[1]!.definition.rules[0]!.earn).toMatchObject({ points: 3 });
+    } finally {
+      await close();
+    }
+  });
+
+  test('of a later service stops that program alone', async () => {
+    const { pool, apply, close } = await database('later_service');
+    try {
+      const [strange, plain] = [
+        await createProgram(pool, { name: 'strange', mode: 'live', file }),
+        await createProgram(pool, { name: 'plain', mode: 'live', file }),
+      ];
+      const programs = await loadPrograms(pool);
+      await pool.query(
+        `insert into program_version (program, version, effective_from, definition, source, digest, applied_by)
+         values ($1, 2, now(), '{"moods": []}', '', '', 'later')`,
+        [strange.number],
+      );
+      await pool.query('update program set changed_at = clock_timestamp()');
+      expect(await apply(plain, 2)).toBe('applied');
+      await expect(programs.refresh()).rejects.toThrow();
+      expect(programs.get(plain.number)!.versions).toHaveLength(2);
+      expect(programs.get(strange.number)!.versions).toHaveLength(1);
+    } finally {
+      await close();
+    }
   });
 });
 
