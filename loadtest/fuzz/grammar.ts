@@ -89,6 +89,22 @@ const alternatives = [
   ['points', 'parts'],
 ] as const;
 
+/** A file of the fuzzer's programs; one in three is wrong. */
+function programFile(chance: Chance): string {
+  const more = chance.pick([
+    '',
+    '',
+    'debtAllowed: false\n',
+    'rules: [\n',
+    'rules: &r [*r]\n',
+    'x: *y\n',
+    '"\\ud800": 1\n',
+  ]);
+  const points = chance.pick([1, 2, 3]);
+  const earn = `{ by: amount, points: ${points}, perMinorUnits: 100 }`;
+  return `timeZone: Europe/Berlin\ncurrencies: [{ code: points }]\nrules:\n  - { name: spend, currency: points, earn: ${earn} }\n${more}`;
+}
+
 /** Text for a property by what it is called, because most patterns say less than the name. */
 function named(name: string, { chance, known, nowMs, reference }: Surroundings): string | undefined {
   const lately = () => new Date(nowMs - chance.below(100_000_000)).toISOString();
@@ -119,6 +135,8 @@ function named(name: string, { chance, known, nowMs, reference }: Surroundings):
       return chance.pick(['1', '2.5', 'XX']);
     case 'order':
       return `order-${chance.below(30)}`;
+    case 'source':
+      return programFile(chance);
     case 'occurredAt':
     case 'at':
       return lately();
