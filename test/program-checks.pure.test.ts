@@ -212,6 +212,127 @@ describe('a fault is found in what points are worth', () => {
   ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
 });
 
+describe('what is left of limits is seen', () => {
+  const gift = (rest: string) =>
+    withPromotion(`  - { name: gift, currency: points, give: { points: 5 }, ${rest} }`);
+  const flight = (rest: string) => withRule(`  - { name: fly, on: flight, currency: points, ${rest} }`);
+  const grouped = (promotion: string, group: string) =>
+    withPromotion(`  - { name: more, currency: points, group: days, ${promotion} }\n${group}`);
+
+  test.each<Row>([
+    [
+      'a gift of every day',
+      gift('during: §{ from: 2026-01-01 }'),
+      '/promotions/0/during would give the points every day: say repeat, or the same day in from and through',
+    ],
+    [
+      'a gift within hours',
+      gift('during: { member: birthday, hours: §["10:00", "12:00"] }'),
+      '/promotions/0/during/hours a gift begins at its own time: say give.at instead',
+    ],
+    [
+      'a gift with a cap',
+      gift('during: { member: birthday }, caps: §[{ points: 5, period: year }]'),
+      '/promotions/0/caps a gift comes once for each of its days, so it needs no cap',
+    ],
+    [
+      'a minimum for classes that earn nothing',
+      flight('earn: { by: distance, classes: [{ codes: [X], percent: 0, minimumMiles: §300 }] }'),
+      '/rules/1/earn/classes/0/minimumMiles a class of 0 percent earns nothing, so it has no minimum',
+    ],
+    [
+      'a cap below the smallest minimum',
+      flight(
+        'earn: { by: distance, classes: [{ codes: [X], percent: 50, minimumMiles: 300 }] }, caps: [{ points: §200, period: ticket }]',
+      ),
+      '/rules/1/caps/0/points is below a single award of 300 points; raise it or lower the award',
+    ],
+    [
+      'a cap on a ticket that nobody has',
+      withRule(`  - { name: more, currency: points, ${fixed}, caps: [{ points: 60, period: §ticket }] }`),
+      '/rules/1/caps/0/period only a flight has a ticket, and this is on a purchase',
+    ],
+    [
+      'a cap that a longer one covers',
+      withRule(
+        `  - { name: more, currency: points, ${fixed}, caps: [{ points: §90, period: day }, { points: 80, period: week }] }`,
+      ),
+      'warning /rules/1/caps/0/points is never reached: a week has at most 80 points',
+    ],
+    [
+      'points of a group below one promotion of it',
+      grouped(fixed, 'groups: [{ name: days, combine: additive, pointsMax: §20 }]'),
+      '/groups/0/pointsMax is below more, which gives 50 points at once',
+    ],
+    [
+      'points of all promotions below one of them',
+      withPromotion(`  - { name: more, currency: points, ${fixed} }\npromotionsPointsMax: §20`),
+      '/promotionsPointsMax is below more, which gives 50 points at once',
+    ],
+    [
+      'a budget below a single award',
+      withRule(
+        `  - { name: more, currency: points, ${fixed}, budget: §small }\nbudgets: [{ name: small, points: 20 }]`,
+      ),
+      '/rules/1/budget small has 20 points, less than a single award of 50',
+    ],
+    [
+      'what a point costs where points are counted',
+      withRule(
+        `  - { name: more, currency: points, ${fixed}, budget: b }\nbudgets: [{ name: b, points: 200, costPerPoint: §2 }]`,
+      ),
+      '/budgets/0/costPerPoint is only for a budget of minorUnits',
+    ],
+    [
+      'only means that never earn',
+      withRule(
+        '  - { name: more, currency: points, earn: { by: amount, points: 1, perMinorUnits: 100, paidBy: §[points] } }',
+      ),
+      'warning /rules/1/earn/paidBy what was paid by points or gift cards earns nothing: this rule never applies',
+    ],
+  ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
+});
+
+describe('what can never be paid is seen', () => {
+  const pay = (name: string, rest = '') =>
+    `{ name: ${name}, currency: points, exchange: { points: 100, minorUnits: 100, money: EUR }${rest} }`;
+
+  test.each<Row>([
+    [
+      'a redemption rule behind one that always fits',
+      withSetting(`redemption: [${pay('all')}, ${pay('gold', ', tiers: [gold]').replace('gold', '§gold')}]`),
+      'warning /redemption/1/name is never reached: all, which stands before it, always fits',
+    ],
+    [
+      'a maximum off its step',
+      withSetting(`redemption: [${pay('all', ', stepPoints: 100, maximumPoints: §250')}]`),
+      '/redemption/0/maximumPoints is no multiple of the step of 100 points',
+    ],
+    [
+      'another money than rules count in',
+      withSetting(`money: { currency: CHF }\nredemption: [${pay('all').replace('EUR', '§EUR')}]`),
+      '/redemption/0/exchange/money has to be CHF, in which rules count',
+    ],
+    [
+      'money without a rate',
+      withSetting('moneyCurrencies: [EUR, §CHF]\nmoney: { currency: EUR }'),
+      '/moneyCurrencies/1 CHF has no rate in money.rates',
+    ],
+    [
+      'two rates of one day',
+      withSetting(
+        'money: { currency: EUR, rates: [{ currency: CHF, from: 2026-01-01, units: 1, base: 1 }, { currency: CHF, from: §2026-01-01, units: 1, base: 1 }] }',
+      ),
+      '/money/rates/1/from there are two rates of CHF from 2026-01-01',
+    ],
+    [
+      'points that nobody spends',
+      `timeZone: UTC\ncurrencies: [{ code: points, spendable: false }]\nredemption: [${pay('all').replace('points', '§points')}]\n`,
+      '/redemption/0/currency points is not spendable, so nobody can pay with it',
+    ],
+  ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
+});
+
 test('what may be meant so is only a warning', () => {
   const lines = '{ categories: [fresh/fish], except: { categories: §[fresh] } }';
   expectFound(

@@ -44,7 +44,7 @@ describe('the shape of a file', () => {
     [
       'a type that does not fit',
       withRule('  - name: more\n    currency: points\n    earn: { by: fixed, points: many }\n'),
-      '8:32 /rules/1/earn/points expected number, received string',
+      '8:32 /rules/1/earn/points has to be of type number, not string',
     ],
     [
       'a word that is none of those',
@@ -59,12 +59,12 @@ describe('the shape of a file', () => {
     [
       'a fraction of a point',
       withRule('  - name: more\n    currency: points\n    earn: { by: fixed, points: 1.5 }\n'),
-      '8:32 /rules/1/earn/points expected int, received number',
+      '8:32 /rules/1/earn/points has to be a whole number',
     ],
     [
       'a negative multiplier',
       withPromotion('  - { name: more, currency: points, multiply: { by: -1 } }\n'),
-      '7:53 /promotions/0/multiply/by Too small: expected number to be >=0',
+      '7:53 /promotions/0/multiply/by has to be at least 0',
     ],
     [
       'a key that stands twice',
@@ -76,10 +76,17 @@ describe('the shape of a file', () => {
       withRule(
         '  - name: more\n    currency: points\n    earn: { by: fixed, points: 1 }\n    during: { from: 2026-02-30 }\n',
       ),
-      '9:21 /rules/1/during/from Invalid ISO date',
+      '9:21 /rules/1/during/from is not a day of the calendar, such as 2026-12-31',
     ],
-    ['nothing at all', '', '1:1  expected object, received null'],
-    ['a list', '- a\n- b\n', '1:1  expected object, received array'],
+    [
+      'days of a recurrence without quotes',
+      withRule(
+        '  - { name: more, currency: points, earn: { by: fixed, points: 1 }, during: { repeat: FREQ=WEEKLY;BYDAY=MO,TU } }\n',
+      ),
+      '6:108 /rules/1/during/TU is not a known field; a text with a comma in braces has to stand in quotes',
+    ],
+    ['nothing at all', '', '1:1  has to be of type object, not null'],
+    ['a list', '- a\n- b\n', '1:1  has to be of type object, not array'],
     ['a bracket that is not closed', `${head}rules: [\n`, '5:1  '],
     ['two documents', `${head}---\ntimeZone: UTC\n`, '4:1  Source contains multiple documents'],
     [

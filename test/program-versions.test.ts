@@ -91,6 +91,22 @@ describe('a version that is applied', () => {
     }
   });
 
+  test.each([
+    ['Europe/Berlin', '2027-03-28', '2027-03-27T23:00:00.000Z'],
+    ['Europe/Berlin', '2027-03-29', '2027-03-28T22:00:00.000Z'],
+    ['Europe/Berlin', '2027-11-01', '2027-10-31T23:00:00.000Z'],
+    ['America/New_York', '2027-03-15', '2027-03-15T04:00:00.000Z'],
+    ['America/New_York', '2027-11-08', '2027-11-08T05:00:00.000Z'],
+    ['Australia/Lord_Howe', '2027-04-04', '2027-04-03T13:00:00.000Z'],
+    ['Australia/Lord_Howe', '2027-04-05', '2027-04-04T13:30:00.000Z'],
+    // A day that has no midnight begins an hour later, at the same instant.
+    ['Africa/Cairo', '2027-04-30', '2027-04-29T22:00:00.000Z'],
+  ])('begins with the day of its zone: %s, %s', async (timeZone, effectiveFrom, instant) => {
+    const shop = await engine.shop({ timeZone });
+    const tried = await apply(shop, { source: source(2, { timeZone }), effectiveFrom, dryRun: true });
+    expect([tried.status, tried.body.effectiveFrom]).toEqual([200, instant]);
+  });
+
   test('leaves the explanation of what was judged before as it was', async () => {
     const shop = await engine.shop();
     const accrued = await shop.accrue(await shop.enrol(), 10);
@@ -292,8 +308,8 @@ describe('npm run program', () => {
       expect([code, complaint.split('\n')]).toEqual([
         1,
         [
-          `${wrong}:7:33  /rules/0/earn/points Too small: expected number to be >=1`,
-          `${wrong}:8:13  /rules/0/stores Too small: expected array to have >=1 items`,
+          `${wrong}:7:33  /rules/0/earn/points has to be at least 1`,
+          `${wrong}:8:13  /rules/0/stores may not be empty`,
           '',
         ],
       ]);

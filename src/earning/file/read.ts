@@ -90,6 +90,16 @@ function textStart(scalar: Scalar): number | undefined {
   return scalar.type === 'PLAIN' ? start : start + 1;
 }
 
+/** The node that a pointer names. */
+function nodeAt(document: Document, pointer: string): unknown {
+  let node: unknown = document.contents;
+  for (const part of pathOf(pointer)) node = stepInto(document, node, part)?.value;
+  return node;
+}
+
+/** As faults of zod's are worded (`http/faults.ts`). */
+const unknownField = 'is not a known field';
+
 /** The offset of what a pointer names; of what it stands in, where that is missing. */
 function offsetOf(document: Document, { pointer, detail, offset }: Finding): number {
   let node: unknown = document.contents;
@@ -97,7 +107,7 @@ function offsetOf(document: Document, { pointer, detail, offset }: Finding): num
   for (const part of pathOf(pointer)) {
     const step = stepInto(document, node, part);
     if (!step) return found;
-    const isMeant = detail === 'is not a known field' || !isWritten(step.value);
+    const isMeant = detail.startsWith(unknownField) || !isWritten(step.value);
     found = startOf(isMeant && step.key !== undefined ? step.key : step.value) ?? found;
     node = step.value;
   }
@@ -210,17 +220,39 @@ function refused(detail: string): Reading {
   return { faults: [locate({ pointer: '', detail })], warnings: [], locate };
 }
 
-/** Words that a field may have where zod only says that none fits. */
+/** What may stand where zod only says that none of the forms fits. */
 const forms: readonly (readonly [ending: RegExp, detail: string])[] = [
   [/\/earn\/by$/, 'has to be amount, quantity, fixed, distance or fare'],
   [/\/pending\/kind$/, 'has to be days, day_of_month or event'],
   [/\/kind$/, 'has to be never, days, month_end, year_end, birthday_month, inactivity or tier'],
 ];
 
-function worded(fault: Fault): Fault {
-  if (fault.detail !== 'fits none of the allowed forms') return fault;
-  const form = forms.find(([ending]) => ending.test(fault.pointer));
-  return form ? { ...fault, detail: form[1] } : fault;
+/** Bounds in words of people who do not program. */
+const bounds: readonly (readonly [message: RegExp, detail: string])[] = [
+  [/^Too small: expected (?:number|int) to be >=?(.+)$/, 'has to be at least $1'],
+  [/^Too big: expected (?:number|int) to be <=?(.+)$/, 'has to be at most $1'],
+  [/^Too small: expected (?:string|array) to have >=1 (?:characters|items)$/, 'may not be empty'],
+  [/^Too big: expected (?:string|array) to have <=(\d+) (characters|items)$/, 'has more than $1 $2'],
+  [/^expected int, received number$/, 'has to be a whole number'],
+  [/^expected ([a-z]+), received ([a-z]+)$/, 'has to be of type $1, not $2'],
+  [/^Invalid ISO date$/, 'is not a day of the calendar, such as 2026-12-31'],
+  [/^Invalid ISO datetime$/, 'is not a time with its offset, such as "2026-12-31T18:00:00+01:00"'],
+];
+
+function worded(fault: Fault, document: Document): Fault {
+  const { pointer, detail } = fault;
+  if (detail === unknownField) {
+    // `{ repeat: FREQ=WEEKLY;BYDAY=MO,TU }` has a field TU without any value.
+    return isWritten(nodeAt(document, pointer))
+      ? fault
+      : { pointer, detail: `${unknownField}; a text with a comma in braces has to stand in quotes` };
+  }
+  if (detail === 'fits none of the allowed forms') {
+    const form = forms.find(([ending]) => ending.test(pointer));
+    return form ? { pointer, detail: form[1] } : fault;
+  }
+  const bound = bounds.find(([message]) => message.test(detail));
+  return bound ? { pointer, detail: detail.replace(bound[0], bound[1]) } : fault;
 }
 
 /** Reads a file and finds whatever is wrong with it; the faults stand in the order of the text. */
@@ -249,7 +281,7 @@ export function readProgramFile(source: string): Reading {
   if (typeof content === 'string') return refused(content);
   const checked = programFileSchema.safeParse(content.value);
   if (!checked.success) {
-    const faults = faultsOf(checked.error, content.value).map((fault) => locate(worded(fault)));
+    const faults = faultsOf(checked.error, content.value).map((fault) => locate(worded(fault, document)));
     return { faults: inOrder(faults), warnings: [], locate };
   }
   const { faults, warnings } = checkFile(checked.data);
