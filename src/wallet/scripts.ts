@@ -22,14 +22,14 @@ import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
 const shared = {
-  accrue: ['prelude', 'member', 'run', 'counters'],
-  spend: ['prelude', 'member', 'run', 'counters'],
+  accrue: ['prelude', 'member', 'run', 'dropping', 'counters'],
+  spend: ['prelude', 'member', 'run', 'dropping', 'counters'],
   hold: ['prelude', 'member', 'run'],
   settle: ['prelude', 'member', 'run'],
-  undo: ['prelude', 'member', 'run', 'counters'],
-  receive: ['prelude', 'member', 'run', 'counters'],
+  undo: ['prelude', 'member', 'run', 'dropping', 'counters'],
+  receive: ['prelude', 'member', 'run', 'dropping', 'counters'],
   status: ['prelude', 'member', 'run'],
-  correct: ['prelude', 'member', 'run', 'counters'],
+  correct: ['prelude', 'member', 'run', 'dropping', 'counters'],
   expire: ['prelude', 'member', 'run'],
   balance: ['prelude', 'member'],
   weigh: ['prelude', 'member', 'run', 'counters'],

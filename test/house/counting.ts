@@ -6,6 +6,7 @@ import type { Recorded } from '#src/wallet/operations.ts';
 import { perform } from '#src/wallet/perform.ts';
 import { dropHot } from '#src/wallet/reload.ts';
 import { reference, type Shop } from './shop.ts';
+import { waitFor } from './waiting.ts';
 
 export type LimitRow = readonly [
   award: number,
@@ -40,8 +41,11 @@ function inputOf({ points, limits, assumptions, counts }: Counted): Record<strin
 /** The number of a new member. */
 export async function newMember(shop: Shop): Promise<{ name: string; number: MemberNumber }> {
   const name = await shop.enrol('counting');
-  const { body } = await shop.care('GET', `/v1/members/${name}`);
-  return { name, number: parseMemberId(String(body.id))! };
+  // A shard may just be recovering.
+  const number = await waitFor('the new member is known', async () =>
+    parseMemberId(String((await shop.care('GET', `/v1/members/${name}`)).body.id)),
+  );
+  return { name, number };
 }
 
 function callerOf(shop: Shop) {

@@ -1,4 +1,4 @@
--- Fourth part of every script that counts: a member's counters, such as the points of a rule in a month, or the number of
+-- Fifth part of every script that counts: a member's counters, such as the points of a rule in a month, or the number of
 -- purchases. A place (counter, period) stands at a whole number; at 0 where nothing was ever counted.
 --
 -- The books have all places, a hot member the few that are still touched: of each counter the two newest calendar periods
@@ -17,7 +17,6 @@
 local COUNTERS = 11
 -- Periods from here on are orders and tickets, by 48 bits of a hash; those below are of the calendar.
 local ORDERS, EVERYTHING = 1e8, 1e15
-local CALENDAR_MAX, ORDERS_MAX, ROWS_MAX = 3, 16, 128
 
 local function counters_of(m)
   local packed = m[COUNTERS]
@@ -35,13 +34,8 @@ local function counters_of(m)
   return list
 end
 
--- What one operation counts: the rows, those that it changes with by how much, and the places that must be read first.
-local function tally(m, known)
-  local list = counters_of(m)
-  return { list = list, stood = #list, known = known, changed = {}, by = {}, missing = {} }
-end
-
 -- What the caller has read of a place, in books that have its last change.
+-- Rare.
 local function read_before(known, counter, period, dropped)
   if not known or known[1] ~= EPOCH or known[2] < dropped then return nil end
   for _, row in ipairs(known[3]) do
@@ -49,149 +43,98 @@ local function read_before(known, counter, period, dropped)
   end
 end
 
--- Where a place's row begins; it is opened where it is new or was read. Nil where it must be read first.
-local function place_of(t, counter, period)
-  local list, dropped = t.list, nil
-  for i = 2, #list, 4 do
+-- Where a place's row begins; it is opened where it is new or was read. Zero where it must be read first.
+local function place_of(list, known, counter, period)
+  local size, dropped = #list, nil
+  for i = 2, size, 4 do
     local of, through = list[i], list[i + 1]
     if of == counter and through == period then return i end
-    if of == 0 or (of == -counter and period <= through and (period < ORDERS) == (through < ORDERS)) then
+    if of <= 0 and (of == 0 or (of == -counter and period <= through and (period < ORDERS) == (through < ORDERS))) then
       dropped = math.max(dropped or 0, list[i + 3])
     end
   end
   local value = 0
   if dropped then
-    value = read_before(t.known, counter, period, dropped)
-    if not value then
-      t.missing[#t.missing + 1] = '[' .. text(counter) .. ',' .. text(period) .. ']'
-      return nil
+    value = read_before(known, counter, period, dropped)
+    if not value then return 0 end
+  end
+  list[size + 1], list[size + 2], list[size + 3], list[size + 4] = counter, period, value, 0
+  return size + 1
+end
+
+-- Adds to a row, and notes which it is and what it was at.
+local function add(list, changed, was, i, by)
+  local n = 1
+  while changed[n] and changed[n] ~= i do n = n + 1 end
+  if not changed[n] then changed[n], was[n] = i, list[i + 2] end
+  list[i + 2] = list[i + 2] + by
+end
+
+-- What the record says of the counters, and what puts them into the member once the record has its sequence. Where nothing has
+-- changed the first is empty and the other nil.
+local function finish(m, list, stood, changed, was)
+  local rows
+  for n = 1, #changed do
+    local i = changed[n]
+    local by = list[i + 2] - was[n]
+    if by ~= 0 then
+      local row = format('[%d,%d,%d,%d]', list[i], list[i + 1], by, list[i + 2])
+      rows = rows and rows .. ',' .. row or row
     end
   end
-  local i = #list + 1
-  list[i], list[i + 1], list[i + 2], list[i + 3] = counter, period, value, 0
-  return i
+  if not rows then return '', nil end
+  return ',"counters":[' .. rows .. ']', function(seq)
+    for n = 1, #changed do
+      local i = changed[n]
+      if list[i + 2] ~= was[n] then list[i + 3] = seq end
+    end
+    if #list > stood then prune(list, stood, seq) end
+    -- An array without its head of one byte, or of three: values one by one would be a text each before they are joined.
+    m[COUNTERS] = #list > 1 and string.sub(cmsgpack.pack(list), #list < 16 and 2 or 4) or ''
+  end
 end
 
-local function change(t, i, by)
-  t.list[i + 2] = t.list[i + 2] + by
-  if not t.by[i] then t.changed[#t.changed + 1] = i end
-  t.by[i] = (t.by[i] or 0) + by
-end
-
--- Notes that rows of `of` may be missing through a period.
-local function note_dropped(list, of, through, seq)
-  for i = 2, #list, 4 do
-    if list[i] == of and (list[i + 1] < ORDERS) == (through < ORDERS) then
-      list[i + 1], list[i + 3] = math.max(list[i + 1], through), math.max(list[i + 3], seq)
-      return
+-- Answers which of the places must be read first: lists of rows whose counter stands at the given column.
+-- Rare.
+local function cold(list, known, ...)
+  local missing, args = {}, { ... }
+  for k = 1, #args, 2 do
+    for _, row in ipairs(args[k]) do
+      local counter, period = row[args[k + 1]], row[args[k + 1] + 1]
+      if place_of(list, known, counter, period) == 0 then
+        missing[#missing + 1] = '[' .. text(counter) .. ',' .. text(period) .. ']'
+      end
     end
   end
-  local i = #list + 1
-  list[i], list[i + 1], list[i + 2], list[i + 3] = of, through, 0, seq
-end
-
-local function drop(list, i, of, through)
-  local seq = list[i + 3]
-  for _ = 1, 4 do table.remove(list, i) end
-  note_dropped(list, of, through, seq)
-end
-
--- Drops one row of a counter where it has too many of a kind: the oldest period, or the order that changed longest ago. What
--- record `seq` has changed goes last. Returns whether one was dropped.
-local function drop_oldest(list, counter, is_order, seq)
-  local count, oldest, age = 0, nil, math.huge
-  for i = 2, #list, 4 do
-    if list[i] == counter and (list[i + 1] >= ORDERS) == is_order then
-      local rank = (is_order and list[i + 3] or list[i + 1]) + (list[i + 3] == seq and EVERYTHING or 0)
-      count = count + 1
-      if rank < age then oldest, age = i, rank end
-    end
-  end
-  if count <= (is_order and ORDERS_MAX or CALENDAR_MAX) then return false end
-  drop(list, oldest, -counter, is_order and EVERYTHING or list[oldest + 1])
-  return true
-end
-
--- Drops the row that changed longest ago, whatever it is, where a member has too many.
-local function drop_any(list)
-  if #list <= 1 + 4 * ROWS_MAX then return false end
-  local oldest
-  for i = 2, #list, 4 do
-    if list[i] ~= 0 and (not oldest or list[i + 3] < list[oldest + 3]) then oldest = i end
-  end
-  drop(list, oldest, 0, EVERYTHING)
-  return true
-end
-
--- Puts the counters into the member, as record `seq` leaves them. Rows that were only asked for are not kept.
-local function keep(m, t, seq)
-  local list, kept = t.list, { EPOCH }
-  for i = 2, #list, 4 do
-    local has_changed = t.by[i] and t.by[i] ~= 0
-    if has_changed then list[i + 3] = seq end
-    if has_changed or i <= t.stood then
-      for j = i, i + 3 do kept[#kept + 1] = list[j] end
-    end
-  end
-  for _, i in ipairs(t.changed) do
-    local is_order = list[i + 1] >= ORDERS
-    repeat until not drop_oldest(kept, list[i], is_order, seq)
-  end
-  repeat until not drop_any(kept)
-  m[COUNTERS] = #kept > 1 and cmsgpack.pack(unpack(kept)) or ''
-end
-
--- What the record says of the counters, and what puts them into the member once the record has its sequence.
-local function outcome_of(m, t)
-  local rows = {}
-  for _, i in ipairs(t.changed) do
-    if t.by[i] ~= 0 then
-      rows[#rows + 1] = format('[%d,%d,%d,%d]', t.list[i], t.list[i + 1], t.by[i], t.list[i + 2])
-    end
-  end
-  if #rows == 0 then return '', nil end
-  return ',"counters":[' .. table.concat(rows, ',') .. ']', function(seq) keep(m, t, seq) end
-end
-
-local function cold(t)
-  return nil, 'cold_counter', '[' .. table.concat(t.missing, ',') .. ']'
+  return nil, 'cold_counter', '[' .. table.concat(missing, ',') .. ']'
 end
 
 -- Adds to places: rows are {counter, period, by}. No counter goes below zero by it, unless its member is being merged: that
 -- one's counters follow its points, also those that were given back meanwhile. Returns extra, save or nil, code, details.
 -- Rare.
 local function add_up(m, rows, known)
-  local t, places = tally(m, known), {}
-  for k, row in ipairs(rows) do places[k] = place_of(t, row[1], row[2]) or 0 end
-  if t.missing[1] then return cold(t) end
-  local is_leaving = m[STATUS] == 'merging' or m[STATUS] == 'merged'
-  for k, row in ipairs(rows) do
-    local i = places[k]
-    change(t, i, is_leaving and row[3] or math.max(row[3], -math.max(0, t.list[i + 2])))
+  local list, changed, was = counters_of(m), {}, {}
+  local stood, is_leaving = #list, m[STATUS] == 'merging' or m[STATUS] == 'merged'
+  for _, row in ipairs(rows) do
+    local i = place_of(list, known, row[1], row[2])
+    if i == 0 then return cold(list, known, rows, 1) end
+    add(list, changed, was, i, is_leaving and row[3] or math.max(row[3], -math.max(0, list[i + 2])))
   end
-  return outcome_of(m, t)
+  return finish(m, list, stood, changed, was)
 end
 
 -- Takes everything out of all counters that are kept, and out of those that are named: {counter, period}. Returns as add_up.
 -- Rare.
 local function take_out(m, places, known)
-  local t = tally(m, known)
-  for _, place in ipairs(places) do place_of(t, place[1], place[2]) end
-  if t.missing[1] then return cold(t) end
-  for i = 2, #t.list, 4 do
-    if t.list[i] > 0 and t.list[i + 2] ~= 0 then change(t, i, -t.list[i + 2]) end
+  local list, changed, was = counters_of(m), {}, {}
+  local stood = #list
+  for _, place in ipairs(places) do
+    if place_of(list, known, place[1], place[2]) == 0 then return cold(list, known, places, 1) end
   end
-  return outcome_of(m, t)
-end
-
--- What is left of an award under its limits, which are rows of the input; `places` are those of the rows.
-local function within(t, points, rows, places)
-  local least, is_whole = points, false
-  for k, row in ipairs(rows) do
-    least = math.min(least, math.max(0, row[4] - t.list[places[k] + 2]))
-    is_whole = is_whole or row[5] == 1
+  for i = 2, #list, 4 do
+    if list[i] > 0 and list[i + 2] ~= 0 then add(list, changed, was, i, -list[i + 2]) end
   end
-  return (is_whole and least < points) and 0 or least
+  return finish(m, list, stood, changed, was)
 end
 
 -- Trims the awards of an accrual and counts. `first` is where, behind the awards, the rest of the input begins:
@@ -201,39 +144,55 @@ end
 -- Rare.
 local function weigh(m, json, first)
   local input = cjson.decode('{' .. string.sub(json, first))
-  local t, assumptions, counts = tally(m, input.known), input.assumptions or {}, input.counts or {}
-  local assumed, counted, rows, places = {}, {}, {}, {}
-  for k, row in ipairs(assumptions) do assumed[k] = place_of(t, row[1], row[2]) or 0 end
-  for k, row in ipairs(counts) do counted[k] = place_of(t, row[1], row[2]) or 0 end
-  for _, row in ipairs(input.limits or {}) do
-    local award = row[1]
-    if not rows[award] then rows[award], places[award] = {}, {} end
-    table.insert(rows[award], row)
-    table.insert(places[award], place_of(t, row[2], row[3]) or 0)
+  local known, list, changed, was, trimmed, none = input.known, counters_of(m), {}, {}, {}, {}
+  local assumptions, limits, counts = input.assumptions or none, input.limits or none, input.counts or none
+  local stood, is_cold, stands = #list, false, nil
+  for k = 1, #assumptions do
+    local row = assumptions[k]
+    local i = place_of(list, known, row[1], row[2])
+    if i == 0 then is_cold = true elseif list[i + 2] < row[3] or list[i + 2] > row[4] then stands = {} end
   end
-  if t.missing[1] then return cold(t) end
-  local stands, is_stale = {}, false
-  for k, row in ipairs(assumptions) do
-    local value = t.list[assumed[k] + 2]
-    stands[k] = format('[%d,%d,%d]', row[1], row[2], value)
-    is_stale = is_stale or value < row[3] or value > row[4]
+  for k = 1, #limits do
+    local row = limits[k]
+    row[6] = place_of(list, known, row[2], row[3])
+    is_cold = is_cold or row[6] == 0
   end
-  if is_stale then return nil, 'stale_counters', '{"counters":[' .. table.concat(stands, ',') .. ']}' end
-  local given, trimmed, award = {}, {}, 0
-  for asked in string.gmatch(string.sub(json, 1, first), ',(%d+),%d+,%d+,%d+%]') do
-    award = award + 1
-    given[award] = asked
-    if rows[award] then
-      local points = within(t, asked + 0, rows[award], places[award])
-      for _, i in ipairs(places[award]) do change(t, i, points) end
-      if points < asked + 0 then
-        given[award] = text(points)
-        trimmed[award] = given[award]
+  for k = 1, #counts do
+    local row = counts[k]
+    row[4] = place_of(list, known, row[1], row[2])
+    is_cold = is_cold or row[4] == 0
+  end
+  if is_cold then return cold(list, known, assumptions, 1, limits, 2, counts, 1) end
+  if stands then
+    for k, row in ipairs(assumptions) do
+      stands[k] = format('[%d,%d,%d]', row[1], row[2], list[place_of(list, known, row[1], row[2]) + 2])
+    end
+    return nil, 'stale_counters', '{"counters":[' .. table.concat(stands, ',') .. ']}'
+  end
+  local given, award, place = nil, 0, 1
+  while limits[1] do
+    local _, last, asked = string.find(json, ',(%d+),%d+,%d+,%d+%]', place)
+    if not last or last > first then break end
+    award, place = award + 1, last
+    local least, is_whole = asked + 0, false
+    for k = 1, #limits do
+      local row = limits[k]
+      if row[1] == award then
+        least = math.min(least, math.max(0, row[4] - list[row[6] + 2]))
+        is_whole = is_whole or row[5] == 1
       end
     end
+    if least < asked + 0 then
+      if is_whole then least = 0 end
+      trimmed[award] = text(least)
+    end
+    for k = 1, #limits do
+      if limits[k][1] == award and least > 0 then add(list, changed, was, limits[k][6], least) end
+    end
+    given = (given and given .. ',' or '') .. (trimmed[award] or asked)
   end
-  for k, row in ipairs(counts) do change(t, counted[k], row[3]) end
-  local extra, save = outcome_of(m, t)
-  if next(trimmed) then extra = extra .. ',"given":[' .. table.concat(given, ',') .. ']' end
+  for k = 1, #counts do add(list, changed, was, counts[k][4], counts[k][3]) end
+  local extra, save = finish(m, list, stood, changed, was)
+  if next(trimmed) then extra = extra .. ',"given":[' .. given .. ']' end
   return trimmed, extra, save
 end
