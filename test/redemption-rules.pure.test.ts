@@ -356,6 +356,14 @@ describe('a price', () => {
     });
   });
 
+  test('that cannot be counted is refused, whatever the member has', () => {
+    const rich = versionOf([
+      { ...plain, exchange: { points: 1, minorUnits: 1_000_000_000_000, money: 'EUR' } },
+    ]);
+    const all = asked({ points: Number.MAX_SAFE_INTEGER }, { purchase: undefined });
+    expect(refused(rich, all)).toEqual({ code: 'balance_limit' });
+  });
+
   test('of parts in different money needs a value or a receipt that says which', () => {
     const version = versionOf([plain, { ...coin, exchange: { points: 1, minorUnits: 5, money: 'JPY' } }]);
     expect(refused(version, asked({ points: 200, coins: 1 }, { purchase: undefined }))).toMatchObject({

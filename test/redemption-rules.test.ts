@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
 import { afterAll, describe, expect, test } from 'vitest';
-import { type Answer, amountRule, reference, startEngine, uuidV7 } from './harness.ts';
+import { type Answer, amountRule, reference, startEngine, uuidV7, waitFor } from './harness.ts';
 import type { Shop } from './house/shop.ts';
 
 const engine = await startEngine();
@@ -271,6 +271,62 @@ describe('a value', () => {
     expect(back).toEqual([99, 101, 100]);
     expect(await shop.balances(member)).toMatchObject({ available: 1_001, held: 0 });
   });
+});
+
+test('a return brings back of each currency what its own points were worth', async () => {
+  const member = await withPoints(1_000);
+  const name = reference('order').slice(-40);
+  const parts = [
+    { currency: 'points', points: 200 },
+    { currency: 'coins', points: 20 },
+  ];
+  expect((await redeem(member, { parts, order: name })).at('value')).toEqual(euros(200));
+  await shop.accrue(member, 0, {
+    purchase: { ...receipt({ food: 1_000 }), order: name, payments: [{ means: 'points', amount: 200 }] },
+  });
+  const half = await giveBack({ order: name, lines: [{ line: 'food', amount: 500 }], points: 200 });
+  expect(half.body).toMatchObject({
+    refunded: [{ currency: 'points', points: 200, value: euros(100) }],
+    refundMoney: euros(400),
+  });
+  const rest = await giveBack({ order: name });
+  expect(rest.body).toMatchObject({
+    refunded: [{ currency: 'coins', points: 20, value: euros(100) }],
+    refundMoney: euros(400),
+  });
+});
+
+test('a version with other rules judges what comes from its time on, and what was held before keeps its value', async () => {
+  const early = await engine.shop({ definition: { redemption: [] } });
+  const member = await withPoints(1_000, early);
+  const ask = (path: string, more: object) => early.checkout('POST', path, { member, ...more });
+  const held = await ask('/v1/holds', { reference: reference(), points: 500, value: euros(123) });
+  expect(held.at('value')).toEqual(euros(123));
+  const source = `timeZone: UTC
+currencies: [{ code: points }]
+rules: [{ name: spend, currency: points, earn: { by: amount, points: 1, perMinorUnits: 100 } }]
+redemption:
+  - name: fives
+    currency: points
+    exchange: { points: 100, minorUnits: 50, money: EUR }
+    minimumPoints: 100
+    stepPoints: 100
+`;
+  const applied = await early.admin('POST', '/v1/program/versions', { source });
+  expect(applied.status).toBe(201);
+  await waitFor('the version is in force', async () => {
+    return (await ask('/v1/redemptions/quote', {})).body.programVersion === 2;
+  });
+  expect((await ask('/v1/redemptions/quote', {})).body).toMatchObject({ rule: 'fives', maximum: 500 });
+  const refused = await ask('/v1/redemptions', { reference: reference(), points: 50 });
+  expect(refused.body).toMatchObject({ code: 'redemption_limit', limitedBy: 'minimum' });
+  const captured = await early.checkout('POST', `/v1/holds/${held.id}/capture`, {
+    reference: reference(),
+    points: 250,
+  });
+  expect(captured.at('value')).toEqual(euros(61));
+  const taken = await ask('/v1/redemptions', { reference: reference(), points: 100, value: euros(50) });
+  expect(taken.at('value')).toEqual(euros(50));
 });
 
 /** What a step of a random purse asks for: mostly what was offered, and its neighbours. */

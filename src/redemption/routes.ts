@@ -50,6 +50,7 @@ const spendingErrors = [
   'money_currency_not_accepted',
   'redemption_limit',
   'value_mismatch',
+  'balance_limit',
 ] as const;
 
 const holdQuery = z.strictObject({
@@ -73,7 +74,7 @@ function holdRoutes(context: RedemptionRoutesContext): Route[] {
       roles: tills,
       body: holdSchema,
       replies: { 201: holdReply, 202: holdReply },
-      errors: [...spendingErrors, 'balance_limit'],
+      errors: spendingErrors,
       handle: (call) => hold(context, call),
     }),
     route({
@@ -189,6 +190,7 @@ export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
         'currency_unknown',
         'money_currency_not_accepted',
         'store_not_allowed',
+        'balance_limit',
         'shard_recovering',
       ],
       handle: (call) => quoteRedemption(context, call),

@@ -19,7 +19,13 @@ import { countedOf, shareOf } from '#src/earning/rules/amounts.ts';
 import { momentOf } from '#src/earning/rules/calendar.ts';
 import { viewOf } from '#src/earning/rules/condition-views.ts';
 import { ConditionFailure } from '#src/earning/rules/conditions.ts';
-import { type ExactRate, type MoneyAmount, rateBetween, toProgramMoney } from '#src/earning/rules/money.ts';
+import {
+  converted,
+  type ExactRate,
+  type MoneyAmount,
+  rateBetween,
+  toProgramMoney,
+} from '#src/earning/rules/money.ts';
 import {
   allHold,
   type Case,
@@ -125,9 +131,9 @@ function ceilOf(numerator: bigint, denominator: bigint): bigint {
   return (numerator + denominator - 1n) / denominator;
 }
 
-/** What points are worth, rounded down to the smallest unit. */
+/** What points are worth, rounded down to the smallest unit. Throws `balance_limit` where it cannot be counted. */
 export function valueOfPoints({ worth }: Pick<Terms, 'worth'>, points: Points): number {
-  return Number((BigInt(points) * worth.numerator) / worth.denominator);
+  return converted(points, worth);
 }
 
 /** The fewest points that are worth an amount. */
