@@ -60,19 +60,16 @@ const attemptsMax = 3;
 const barrierMs = 1_000;
 
 /**
- * Who a reference means right now, and how that member stands. What this process remembers may be out of date; the wallet
- * knows the version of a member's facts, so what does not match is read again.
+ * Who is meant right now, and how that member stands. What this process remembers may be out of date; the wallet knows the
+ * version of a member's facts, so what does not match is read again.
  */
-export async function currentMember(
-  operations: Operations,
-  identity: Identity,
-  program: Program,
-  ref: MemberRef,
+export async function memberNow(
+  { lookup, wallet }: Pick<Operations, 'lookup' | 'wallet'>,
+  resolve: () => Soon<MemberFacts | undefined>,
   at: number,
 ): Promise<CurrentMember | undefined> {
-  const { lookup, wallet } = operations;
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-    const named = await resolveMember(lookup, identity, program, ref);
+    const named = await resolve();
     const facts = await survivorOf(lookup, named);
     const reading = facts && (await wallet.read(facts.member, at));
     if (!named || !facts || !reading) return undefined;
@@ -82,4 +79,15 @@ export async function currentMember(
     lookup.forget(named.member);
   }
   throw new Problem('not_ready', 'the books are behind what the wallet knows of this member; ask again');
+}
+
+/** Who a reference means right now, and how that member stands. */
+export function currentMember(
+  operations: Operations,
+  identity: Identity,
+  program: Program,
+  ref: MemberRef,
+  at: number,
+): Promise<CurrentMember | undefined> {
+  return memberNow(operations, () => resolveMember(operations.lookup, identity, program, ref), at);
 }

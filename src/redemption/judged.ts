@@ -3,8 +3,9 @@
  * its own time: a rate that changes at midnight between quote and redemption is the redemption's, and where its caller named
  * a value it hears `value_mismatch` instead of paying something else than it showed.
  */
+import { someMember } from '#src/earning/accruals.ts';
 import { type Program, programNow, versionAt } from '#src/earning/program.ts';
-import { type JudgedMember, nobody } from '#src/earning/rules/types.ts';
+import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
 import type { Soon } from '#src/values.ts';
@@ -20,8 +21,6 @@ export interface JudgingContext {
   ruleFailed(program: Program, rule: string, reason: string): void;
 }
 
-const somebody: JudgedMember = { ...nobody, isKnown: true };
-
 /** A member as far as the rules of some currencies ask; nobody is looked up for rules that do not. */
 export function memberForRules(
   context: JudgingContext,
@@ -33,7 +32,7 @@ export function memberForRules(
   const asks = program.versions.some(({ definition }) =>
     currencies.some((currency) => asksOfMember(definition, currency)),
   );
-  return asks ? context.judgedMember(program, member) : somebody;
+  return asks ? context.judgedMember(program, member) : someMember;
 }
 
 /** What a price is worth now; undefined where no rule says. Throws the Problem that a refusal is. */

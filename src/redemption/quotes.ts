@@ -7,8 +7,8 @@ import { type Program, programNow, versionAt } from '#src/earning/program.ts';
 import { checkMoneyCurrency } from '#src/earning/rules/money.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
+import { memberNow } from '#src/members/member-ref.ts';
 import { checkStore } from '#src/wallet/fields.ts';
-import { survivorOf } from '#src/wallet/lookup.ts';
 import { memberForRules } from './judged.ts';
 import { noTermsProblem } from './pricing.ts';
 import { type RedemptionContext, spendableCurrency } from './redemptions.ts';
@@ -70,11 +70,14 @@ export async function quoteRedemption(
   const { purchase } = body;
   if (purchase) checkStore(caller, purchase.store);
   const currency = spendableCurrency(caller, body.currency, '/currency');
-  const { wallet, lookup } = context.operations;
-  const member = await survivorOf(lookup, await context.resolveMember(program, body.member));
-  const known = member && (await memberForRules(context, program, [currency.code], member));
-  const reading = member && (await wallet.read(member.member, programNow(program)));
-  if (!known || !reading) throw new Problem('member_not_found');
+  const member = await memberNow(
+    context.operations,
+    () => context.resolveMember(program, body.member),
+    programNow(program),
+  );
+  if (!member) throw new Problem('member_not_found');
+  const { facts, reading } = member;
+  const known = await memberForRules(context, program, [currency.code], facts);
   const available = reading.balances.find((row) => row[0] === currency.number)?.[1] ?? 0;
   const occasion = { purchase, member: known, at: programNow(program) };
   const offer = offered(context, program, currency.code, available, occasion);

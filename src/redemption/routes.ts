@@ -191,6 +191,7 @@ export function redemptionRoutes(context: RedemptionRoutesContext): Route[] {
         'money_currency_not_accepted',
         'store_not_allowed',
         'balance_limit',
+        'not_ready',
         'shard_recovering',
       ],
       handle: (call) => quoteRedemption(context, call),
