@@ -66,6 +66,8 @@ test('a member whose balance in Redis is wrong is frozen with a record, alarmed,
   await damage(who.key, 's[8][1][4][1][2] = s[8][1][4][1][2] + 7');
   await wholePass('hot');
   expect(await findingOf(who)).toMatchObject({ fault: 'redis', points: 7, settled_at: null });
+  const offered = await shop.pos('POST', '/v1/redemptions/quote', { member: who.name });
+  expect(offered.body).toMatchObject({ maximum: 0, limitedBy: 'member' });
   expect((await spend(who, 1)).code).toBe('spending_frozen');
   expect((await shop.balances(who.name)).available).toBe(50);
   expect((await spend(neighbour, 1)).status).toBe(201);

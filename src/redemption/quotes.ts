@@ -81,7 +81,7 @@ export async function quoteRedemption(
   const available = reading.balances.find((row) => row[0] === currency.number)?.[1] ?? 0;
   const occasion = { purchase, member: known, at: programNow(program) };
   const offer = offered(context, program, currency.code, available, occasion);
-  const maySpend = reading.status === 'active';
+  const maySpend = reading.status === 'active' && !reading.isFrozen;
   return {
     status: 200,
     body: {

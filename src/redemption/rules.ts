@@ -47,7 +47,7 @@ export type LimitedBy =
   | 'maximum'
   /** The part of the eligible lines that points may pay. */
   | 'share'
-  /** A member who may not spend: suspended, closed, merging. */
+  /** A member who may not spend: suspended, closed, merging, frozen. */
   | 'member'
   /** A means of payment that excludes points. */
   | 'payment'

@@ -71,6 +71,8 @@ export interface Reading {
   readonly at: EpochMs;
   readonly status: string;
   readonly factsVersion: number;
+  /** Spending is frozen until a person has looked. */
+  readonly isFrozen: boolean;
 }
 
 export interface Wallet {
@@ -364,6 +366,7 @@ export function createWallet({
           at: Number(result[5]),
           status: String(result[6]),
           factsVersion: Number(result[7]),
+          isFrozen: Number(result[8]) === 1,
         };
       }
       if ((await warm(loader.member(member))) === 'not_found') return undefined;

@@ -1,6 +1,6 @@
 -- Reads members as they stand at a time, without writing: what is due is settled in memory only.
 -- ARGV    clock, deadline, then member, at for each
--- answers {'cold'} or {'read', balances, lots, sequence, epoch, at, status, facts} with lots =
+-- answers {'cold'} or {'read', balances, lots, sequence, epoch, at, status, facts, frozen} with lots =
 --         [[currency, lot, points, expiresAt, availableAt, party], …] in burn order
 local word = forbidden()
 if word then return { word } end
@@ -18,7 +18,7 @@ for base = 3, #ARGV, 2 do
       end
     end
     results[#results + 1] = { 'read', '[' .. balances_text(m, at) .. ']', '[' .. table.concat(lots, ',') .. ']', m[SEQ],
-      m[EPOCH_AT], text(at), m[STATUS], m[FACTS_VERSION] }
+      m[EPOCH_AT], text(at), m[STATUS], m[FACTS_VERSION], m[FROZEN] }
   else
     results[#results + 1] = { 'cold' }
   end
