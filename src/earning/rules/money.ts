@@ -6,11 +6,11 @@
  * purchase in the program's zone; whoever judges the purchase again later, for a return, gets the same one by giving the
  * purchase's time and the version that it was judged by.
  */
-import { DateTime } from 'luxon';
 import { Problem } from '#src/errors.ts';
 import type { EpochMs } from '#src/values.ts';
 import type { Money } from '../file/redemption-schema.ts';
 import type { ProgramFile } from '../file/schema.ts';
+import { momentOf } from './calendar.ts';
 import type { Payment, Purchase } from './types.ts';
 
 /**
@@ -92,7 +92,7 @@ function rateToProgram(money: Money, currency: string, date: string): ExactRate 
 }
 
 function dayOf(definition: WithMoney, at: EpochMs): string {
-  return DateTime.fromMillis(at, { zone: definition.timeZone }).toFormat('yyyy-MM-dd');
+  return momentOf(at, definition.timeZone).date;
 }
 
 /** From one currency of money to another by the rates of a day; undefined where the file does not say. */
