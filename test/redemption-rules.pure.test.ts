@@ -1,7 +1,9 @@
 /** What points are worth and how many a receipt takes: the rules of a program file, without any engine. */
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { noNumbers } from '#src/earning/file/numbers.ts';
+import { readProgramFile } from '#src/earning/file/read.ts';
 import { type ProgramFileInput, programFileSchema } from '#src/earning/file/schema.ts';
 import { type JudgedMember, nobody, type Purchase } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
@@ -397,6 +399,37 @@ describe('a price', () => {
     });
   });
 });
+
+const groceries = receipt({ household: 4_000, tobacco: 1_000, 'gift-cards': 1_000 }, { store: 'nord' });
+test.each([
+  // 80 % of the 40.00 that are not excepted are 32.00: 6,400 points.
+  ['supermarket', '2026-10-05', 'everywhere', 9_000, 6_400, 3_200, groceries],
+  // Half of them are 20.00, at 150 points each.
+  ['supermarket', '2026-12-24', 'opening', 9_000, 3_000, 2_000, groceries],
+  [
+    'beauty-club',
+    '2026-10-05',
+    'everybody',
+    950,
+    400,
+    2_000,
+    receipt({ makeup: 4_000, 'gift-cards': 1_000 }),
+  ],
+  ['airline', '2026-10-05', 'shop', 1_900, 1_500, 1_050, receipt({ baggage: 4_000 }, { currency: 'USD' })],
+])(
+  '%s.yaml on %s: by %s, of %i points %i buy %i',
+  (name, date, rule, available, points, amount, purchase) => {
+    const source = readFileSync(new URL(`../programs/${name}.yaml`, import.meta.url), 'utf8');
+    const file = readProgramFile(source).file!;
+    const occasion = occasionOf(purchase, { at: Date.parse(`${date}T10:00:00Z`) });
+    const terms = termsOf(file, file.currencies[0]!.code, occasion);
+    if (typeof terms === 'string') throw new Error(terms);
+    expect([terms.rule.name, offerOf(terms, available).best]).toEqual([
+      rule,
+      { points, value: { amount, currency: purchase.currency } },
+    ]);
+  },
+);
 
 const ruleAndReceipt = fc.record({
   points: fc.integer({ min: 1, max: 500 }),
