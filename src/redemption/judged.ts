@@ -4,14 +4,14 @@
  * a value it hears `value_mismatch` instead of paying something else than it showed.
  */
 import { someMember } from '#src/earning/accruals.ts';
-import { type Program, programNow, versionAt } from '#src/earning/program.ts';
+import { type Program, type ProgramVersion, programNow, versionAt } from '#src/earning/program.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
-import type { Soon } from '#src/values.ts';
+import type { EpochMs, Soon } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { type Asked, judgeRedemption } from './pricing.ts';
-import { asksOfMember, hasRules } from './rules.ts';
+import { asksOfMember } from './rules.ts';
 import type { KeptWorth } from './worth.ts';
 
 export interface JudgingContext {
@@ -21,18 +21,29 @@ export interface JudgingContext {
   ruleFailed(program: Program, rule: string, reason: string): void;
 }
 
+/** Who is judged, and at which time. */
+export interface Judged {
+  readonly member: JudgedMember;
+  readonly at: EpochMs;
+  readonly version: ProgramVersion;
+}
+
 /** A member as far as the rules of some currencies ask; nobody is looked up for rules that do not. */
-export function memberForRules(
+export async function judgedNow(
   context: JudgingContext,
   program: Program,
   currencies: readonly string[],
-  member: MemberFacts,
-): Soon<JudgedMember> {
-  // Of all versions: the one in force may change while the member is looked up.
-  const asks = program.versions.some(({ definition }) =>
-    currencies.some((currency) => asksOfMember(definition, currency)),
-  );
-  return asks ? context.judgedMember(program, member) : someMember;
+  facts: MemberFacts,
+): Promise<Judged> {
+  const now = programNow(program);
+  const version = versionAt(program, now);
+  if (!currencies.some((currency) => asksOfMember(version.definition, currency))) {
+    return { member: someMember, at: now, version };
+  }
+  const member = await context.judgedMember(program, facts);
+  // Looking somebody up took time, and the price is that of afterwards.
+  const at = programNow(program);
+  return { member, at, version: versionAt(program, at) };
 }
 
 /** What a price is worth now; undefined where no rule says. Throws the Problem that a refusal is. */
@@ -40,16 +51,12 @@ export async function judgedWorth(
   context: JudgingContext,
   program: Program,
   asked: Asked,
-  member: MemberFacts,
+  facts: MemberFacts,
 ): Promise<KeptWorth | undefined> {
-  const codes = asked.parts.map(({ currency }) => currency.code);
-  if (!program.versions.some(({ definition }) => codes.some((code) => hasRules(definition, code)))) {
-    return undefined;
-  }
-  const known = await memberForRules(context, program, codes, member);
-  const at = programNow(program);
+  const currencies = asked.parts.map(({ currency }) => currency.code);
+  const { member, at, version } = await judgedNow(context, program, currencies, facts);
   try {
-    return judgeRedemption(versionAt(program, at), asked, known, at, (rule, reason) =>
+    return judgeRedemption(version, asked, member, at, (rule, reason) =>
       context.ruleFailed(program, rule, reason),
     );
   } catch (refusal) {

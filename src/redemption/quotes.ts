@@ -3,16 +3,17 @@
  * receipt would be judged by if it came at this moment, and a redemption that names the quote's `value` is refused where
  * that has changed.
  */
-import { type Program, programNow, versionAt } from '#src/earning/program.ts';
-import { checkMoneyCurrency } from '#src/earning/rules/money.ts';
+import { type Program, programNow } from '#src/earning/program.ts';
+import { checkMoneyCurrency, type MoneyAmount } from '#src/earning/rules/money.ts';
+import type { Purchase } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
 import { memberNow } from '#src/members/member-ref.ts';
 import { checkStore } from '#src/wallet/fields.ts';
-import { memberForRules } from './judged.ts';
+import { type Judged, judgedNow } from './judged.ts';
 import { noTermsProblem } from './pricing.ts';
 import { type RedemptionContext, spendableCurrency } from './redemptions.ts';
-import { exchangeOf, hasRules, type LimitedBy, type Occasion, offerOf, termsOf } from './rules.ts';
+import { exchangeOf, hasRules, type LimitedBy, offerOf, termsOf } from './rules.ts';
 import type { RedemptionQuoteBody } from './schemas.ts';
 
 interface Offered {
@@ -20,7 +21,10 @@ interface Offered {
   readonly step: number;
   readonly maximum: number;
   readonly limitedBy: LimitedBy;
-  readonly best: { readonly points: number; readonly value?: unknown };
+  readonly best: { readonly points: number; readonly value?: MoneyAmount };
+  readonly exchange?: ReturnType<typeof exchangeOf>;
+  readonly rule?: string;
+  readonly programVersion?: number;
 }
 
 /** A version without rules for the currency: any number of points, and no value. */
@@ -40,13 +44,12 @@ function offered(
   program: Program,
   currency: string,
   available: number,
-  occasion: Occasion,
+  { version: { version, definition }, ...judged }: Judged,
+  purchase: Purchase | undefined,
 ): Offered {
-  const { version, definition } = versionAt(program, occasion.at);
   if (!hasRules(definition, currency)) return freeOffer(available);
-  const { purchase } = occasion;
   if (purchase) checkMoneyCurrency(definition, purchase.currency, '/purchase/currency');
-  const terms = termsOf(definition, currency, occasion, (rule, reason) =>
+  const terms = termsOf(definition, currency, { ...judged, purchase }, (rule, reason) =>
     context.ruleFailed(program, rule, reason),
   );
   if (terms === 'other_money')
@@ -56,7 +59,9 @@ function offered(
   }
   return {
     ...offerOf(terms, available),
-    ...{ exchange: exchangeOf(terms), rule: terms.rule.name, programVersion: version },
+    exchange: exchangeOf(terms),
+    rule: terms.rule.name,
+    programVersion: version,
   };
 }
 
@@ -77,10 +82,9 @@ export async function quoteRedemption(
   );
   if (!member) throw new Problem('member_not_found');
   const { facts, reading } = member;
-  const known = await memberForRules(context, program, [currency.code], facts);
+  const judged = await judgedNow(context, program, [currency.code], facts);
   const available = reading.balances.find((row) => row[0] === currency.number)?.[1] ?? 0;
-  const occasion = { purchase, member: known, at: programNow(program) };
-  const offer = offered(context, program, currency.code, available, occasion);
+  const offer = offered(context, program, currency.code, available, judged, purchase);
   const maySpend = reading.status === 'active' && !reading.isFrozen;
   return {
     status: 200,
