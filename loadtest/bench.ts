@@ -11,6 +11,7 @@ import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import { interruption, runToEnd } from './command.ts';
 import type { Stage, Surroundings } from './contestant.ts';
+import { measureGives } from './gives.ts';
 import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
 import { machine, syncSpeed } from './machine.ts';
@@ -26,7 +27,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -38,6 +39,7 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --grow [--membe
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
   --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
+  --gives      a worker gives points to all members: awards a second, and the p99 of accruals beside it
   --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
                bytes, and all members loaded into an empty Redis: the better part of an hour
 
@@ -58,7 +60,7 @@ interface Options {
   readonly apiProcesses: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'grow';
+type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'gives' | 'grow';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -68,6 +70,7 @@ const measures: Readonly<
   ceilings: (around, { rounds }) => measureCeilings(around, rounds),
   latency: (around, { rounds }) => measureLatency(around, rounds),
   bytes: (around) => measureBytes(around),
+  gives: (around, { rounds }) => measureGives(around, rounds),
   grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
 };
 const apartNames = Object.keys(measures) as Apart[];
@@ -85,6 +88,7 @@ function optionsOf(args: readonly string[]): Options {
       ceilings: { type: 'boolean', default: false },
       latency: { type: 'boolean', default: false },
       bytes: { type: 'boolean', default: false },
+      gives: { type: 'boolean', default: false },
       grow: { type: 'boolean', default: false },
       entries: { type: 'string', default: '10000000' },
       members: { type: 'string' },
@@ -97,7 +101,7 @@ function optionsOf(args: readonly string[]): Options {
   const { quick: isQuick, help: wantsHelp, only, json: jsonPath, svg: svgPath } = values;
   const [apart, another] = apartNames.filter((name) => values[name]);
   if (another) throw new UsageFault(`--${apart} and --${another} are measured one at a time`);
-  const members = Number(values.members ?? (apart === 'recovery' ? 100_000 : 10_000));
+  const members = Number(values.members ?? (apart === 'recovery' || apart === 'gives' ? 100_000 : 10_000));
   if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
     throw new UsageFault('--members needs 10000 to 100000');
   const entries = Number(values.entries);

@@ -1,6 +1,6 @@
 /** Timers come back by themselves when Redis has lost them with everything else, and when the worker waits where nothing comes. */
 import { afterAll, expect, test } from 'vitest';
-import { type JobName, jobNames } from '#src/jobs/catalog.ts';
+import { type JobName, jobNames, upkeepQueue } from '#src/jobs/catalog.ts';
 import { type Handlers, startJobs } from '#src/jobs/queues.ts';
 import { createAnyRedis, createBlockingAnyRedis } from '#src/platform/redis-nodes.ts';
 import { isClusterUrl } from '#src/platform/redis-topology.ts';
@@ -26,7 +26,8 @@ const { redisUrl } = engine.stores;
 test('a Redis that has lost the schedule gets it again, and every frequent job runs on', async () => {
   const { runs, handlers } = counting();
   const producer = createAnyRedis(redisUrl);
-  const jobs = await startJobs(() => createBlockingAnyRedis(redisUrl), producer, handlers, log, metrics);
+  const connect = () => createBlockingAnyRedis(redisUrl);
+  const jobs = await startJobs(upkeepQueue, connect, producer, handlers, log, metrics);
   try {
     await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
     await engine.redis.del(await engine.redis.keys('{bull}:*'));
@@ -54,7 +55,7 @@ onOneRedis(
     Object.assign(beyondProxy, { hostname, port: String(link.port), username, password });
     const urls = [beyondProxy.href];
     const connect = () => createBlockingAnyRedis(urls.shift() ?? redisUrl);
-    const jobs = await startJobs(connect, producer, handlers, log, metrics);
+    const jobs = await startJobs(upkeepQueue, connect, producer, handlers, log, metrics);
     try {
       await waitFor('the first transfers job runs', () => runs('transfers') > 0, 15_000);
       link.freeze();

@@ -72,6 +72,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/config.ts',
   ],
   'earning/rules': ['src/earning/file/'],
+  'earning/gives': ['src/earning/', 'src/wallet/', 'src/platform/postgres.ts', ...calls],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
   'earning/demo': ['src/earning/import/', 'src/config.ts'],

@@ -4,6 +4,7 @@ import { createApp } from '#src/app.ts';
 import { loadConfig } from '#src/config.ts';
 import { createHealthServer } from '#src/http/health.ts';
 import { auditPart, publishAudit } from '#src/jobs/audit.ts';
+import { upkeepQueue } from '#src/jobs/catalog.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
 import { createEviction, keepRoom } from '#src/jobs/eviction.ts';
@@ -28,6 +29,7 @@ const room = keepRoom(app);
 const producer = createAnyRedis(config.redisUrl);
 await whenReady(producer);
 const jobs = await startJobs(
+  upkeepQueue,
   () => createBlockingAnyRedis(config.redisUrl),
   producer,
   {

@@ -21,6 +21,7 @@ export interface Installation {
   /** Starts one more ledger writer; it takes its part of the shards. */
   startWriter(): Promise<NodeProcess>;
   startUpkeep(): NodeProcess;
+  startPromotions(): NodeProcess;
   stop(): Promise<void>;
 }
 
@@ -114,6 +115,7 @@ export async function openInstallation(around: Surroundings, dataDir: string): P
     writers,
     startWriter,
     startUpkeep: () => start('upkeep', 'workers/upkeep.ts'),
+    startPromotions: () => start('promotions', 'workers/promotions.ts'),
     stop: () => standing.disposeAsync(),
   };
 }

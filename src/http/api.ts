@@ -2,6 +2,8 @@
 import type { Server } from 'node:http';
 import type { App } from '#src/app.ts';
 import { explainAccrual } from '#src/earning/explanation.ts';
+import { explainGift } from '#src/earning/gives/gift.ts';
+import { givesRoutes } from '#src/earning/gives/routes.ts';
 import { earningRoutes } from '#src/earning/routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
@@ -33,6 +35,8 @@ export function allRoutes(app: App, keys: Keys): Route[] {
       async explain(recorded) {
         const program = app.programs.get(recorded.program);
         if (!program) return undefined;
+        const gift = explainGift(program, recorded);
+        if (gift) return gift;
         const facts = await app.operations.lookup.member(program.number, recorded.member);
         const judged = facts && (await app.judgedMember(program, facts));
         return explainAccrual(program, recorded, judged) ?? explainWorth(program, recorded);
@@ -40,6 +44,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     }),
     ...programRoutes(context),
     ...versionRoutes(context),
+    ...givesRoutes(context),
     ...keyRoutes(context),
   ];
 }

@@ -4,7 +4,6 @@
  */
 import { z } from 'zod';
 
-export const queueName = 'upkeep';
 /** One hash tag, so that BullMQ's scripts work on Redis Cluster too. */
 export const queuePrefix = '{bull}';
 
@@ -72,3 +71,23 @@ export const catalog = {
 
 export type JobName = keyof typeof catalog;
 export const jobNames = Object.keys(catalog) as JobName[];
+
+/** Jobs that one sort of worker process does. */
+export interface JobQueue<Name extends string> {
+  readonly name: string;
+  readonly jobs: Readonly<Record<Name, JobEntry>>;
+}
+
+export const upkeepQueue: JobQueue<JobName> = { name: 'upkeep', jobs: catalog };
+
+/** Giving to a million members takes a core for a minute: a process of its own keeps that from timers and audit. */
+export const promotionsQueue: JobQueue<'gives'> = {
+  name: 'promotions',
+  jobs: {
+    gives: {
+      payload: nothing,
+      everyMs: 2_000,
+      purpose: 'plans what promotions give to members, and gives it',
+    },
+  },
+};

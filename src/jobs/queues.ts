@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
 import type { AnyRedis } from '#src/platform/redis-nodes.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
-import { catalog, type JobName, jobNames, queueName, queuePrefix } from './catalog.ts';
+import { type JobName, type JobQueue, queuePrefix } from './catalog.ts';
 
-export type Handlers = Readonly<Record<JobName, () => Promise<unknown>>>;
+export type Handlers<Name extends string = JobName> = Readonly<Record<Name, () => Promise<unknown>>>;
 
 export interface Jobs {
   stop(): Promise<void>;
@@ -31,18 +31,20 @@ interface Working {
  * 3185), and says nothing then. Where jobs are overdue, Redis answers and the worker has got none all that time, it is
  * replaced by one with connections of its own.
  */
-export async function startJobs(
+export async function startJobs<Name extends string>(
+  { name: queueName, jobs }: JobQueue<Name>,
   connect: () => AnyRedis,
   producer: AnyRedis,
-  handlers: Handlers,
+  handlers: Handlers<Name>,
   log: Logger,
   metrics: Metrics,
 ): Promise<Jobs> {
+  const jobNames = Object.keys(jobs) as Name[];
   const queue = new Queue(queueName, { connection: producer, prefix: queuePrefix });
   async function schedule(): Promise<void> {
     for (const name of jobNames) {
       const opts = { removeOnComplete: { count: 100 }, removeOnFail: { count: keptFailed } };
-      await queue.upsertJobScheduler(name, { every: catalog[name].everyMs }, { name, data: {}, opts });
+      await queue.upsertJobScheduler(name, { every: jobs[name].everyMs }, { name, data: {}, opts });
     }
   }
   let isDoubtful = false;
@@ -96,9 +98,9 @@ export async function startJobs(
   }
   async function runJob(job: Job): Promise<unknown> {
     // A timer of another version, which runs beside this one or has run before it: its own upkeep takes the next tick.
-    if (!Object.hasOwn(catalog, job.name)) return undefined;
-    const name = job.name as JobName;
-    catalog[name].payload.parse(job.data);
+    if (!Object.hasOwn(jobs, job.name)) return undefined;
+    const name = job.name as Name;
+    jobs[name].payload.parse(job.data);
     return handlers[name]();
   }
   queue.on('error', () => {});

@@ -18,7 +18,7 @@ import { raiseFacts } from './engine.ts';
 import { knowsType } from './enrolment.ts';
 import { type Identifier, type Identity, normalized } from './identity.ts';
 import type { MemberRef } from './member-ref.ts';
-import { type ProfilePatch, patchedProfile, profileText } from './profile.ts';
+import { birthDayOf, type ProfilePatch, patchedProfile, profileText } from './profile.ts';
 import {
   familyOf,
   profileOfRow,
@@ -138,7 +138,12 @@ async function apply(
   if (!profile) throw validationProblem([{ pointer: '/attributes', detail: 'would be too many' }]);
   const text = profileText(profile);
   const sealed = text === undefined ? null : identity.encrypt(program.number, member, text);
-  await tx.query('update member set profile = $2 where number = $1', [member, sealed]);
+  const birthDay = sealed === null ? null : birthDayOf(profile.birthday);
+  await tx.query('update member set profile = $2, birth_day = $3 where number = $1', [
+    member,
+    sealed,
+    birthDay,
+  ]);
 }
 
 export function createChanges(operations: Operations, pool: pg.Pool, identity: Identity): Changes {

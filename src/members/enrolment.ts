@@ -12,7 +12,7 @@ import { Problem, validationProblem } from '#src/errors.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { type Identifier, type Identity, normalized } from './identity.ts';
 import { identifierOf, type MemberRef, ownIdType } from './member-ref.ts';
-import { type Profile, profileDifference, profileOf, profileText } from './profile.ts';
+import { birthDayOf, type Profile, profileDifference, profileOf, profileText } from './profile.ts';
 import { shortTransaction } from './records.ts';
 
 interface Details extends Profile {
@@ -172,8 +172,8 @@ async function insertMembers(
 ): Promise<void> {
   const now = Date.now() + program.clockOffsetMs;
   await tx.query(
-    `insert into member (number, program, joined_at, profile)
-     select n, $1::int, j, p from unnest($2::bigint[], $3::timestamptz[], $4::bytea[]) as t(n, j, p)`,
+    `insert into member (number, program, joined_at, profile, birth_day)
+     select n, $1::int, j, p, d from unnest($2::bigint[], $3::timestamptz[], $4::bytea[], $5::smallint[]) as t(n, j, p, d)`,
     [
       program.number,
       numbers,
@@ -182,6 +182,7 @@ async function insertMembers(
         const text = profileText(person.details);
         return text === undefined ? null : identity.encrypt(program.number, numbers[i]!, text);
       }),
+      people.map((person) => birthDayOf(person.details.birthday)),
     ],
   );
   const rows = people

@@ -42,6 +42,13 @@ export interface Profile {
 
 export const emptyProfile: Profile = {};
 
+/** Month * 100 + day of a birthday, 0 where there is none: what may stand beside the encrypted profile. */
+export function birthDayOf(birthday: string | undefined): number {
+  if (birthday === undefined) return 0;
+  const [month, day] = birthday.slice(-5).split('-');
+  return Number(month) * 100 + Number(day);
+}
+
 /** The text that is encrypted; undefined where there is nothing to keep. */
 export function profileText(profile: Profile): string | undefined {
   const attributes = Object.keys(profile.attributes ?? {}).length > 0 ? profile.attributes : undefined;

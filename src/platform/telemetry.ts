@@ -271,10 +271,33 @@ function auditMetrics(registers: Registry[]) {
   };
 }
 
+function giftMetrics(registers: Registry[]) {
+  return {
+    gifts: new Counter({
+      name: 'loyalty_gifts_total',
+      help: 'Members to whom a promotion gave points, and those it could not give them to, by outcome.',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    giveRuns: new Gauge({
+      name: 'loyalty_give_runs',
+      help: 'Runs of promotions that give points and are not done, by state.',
+      labelNames: ['status'],
+      registers,
+    }),
+    giveLag: new Gauge({
+      name: 'loyalty_give_lag_seconds',
+      help: 'For how long the oldest gifts that are not paused have been due.',
+      registers,
+    }),
+  };
+}
+
 export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof pointMetrics> &
   ReturnType<typeof ledgerMetrics> &
-  ReturnType<typeof auditMetrics>;
+  ReturnType<typeof auditMetrics> &
+  ReturnType<typeof giftMetrics>;
 
 /** One finished request: what is counted, and what is logged when it failed or was slow. */
 export interface FinishedRequest {
@@ -363,6 +386,7 @@ export function createTelemetry(options: {
     ...pointMetrics(registers, decisions),
     ...ledgerMetrics(registers),
     ...auditMetrics(registers),
+    ...giftMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

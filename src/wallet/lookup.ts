@@ -33,6 +33,13 @@ export interface Lookup {
   reference(
     referenceKey: string,
   ): Promise<{ readonly operation: OperationHex | undefined; readonly behind: readonly number[] }>;
+  /**
+   * Which of many references were used, in one query of their own: for whoever has a thousand at once, one by one they cost
+   * 7 µs each. `behind` as above.
+   */
+  references(
+    referenceKeys: readonly string[],
+  ): Promise<{ readonly used: ReadonlySet<string>; readonly behind: readonly number[] }>;
   member(program: number, member: MemberNumber): Soon<MemberFacts | undefined>;
   identifier(program: number, key: IdentifierKey): Soon<MemberFacts | undefined>;
   /** Forgets what is remembered of a member, after `stale_facts` or a change made here. */
@@ -77,6 +84,13 @@ interface AnswerRow {
   readonly merged_into: MemberNumber | null;
 }
 
+const booksBehind = `written_through_at < clock_timestamp() - interval '${idempotencyWindowMs / 2} milliseconds'`;
+
+/** In one statement, which is one snapshot. */
+const referencesQuery = `
+  select replace(reference_key::text, '-', '') as key, null::int as behind from reference where reference_key = any($1::uuid[])
+  union all select null, shard from position where ${booksBehind}`;
+
 const query = `
   select 'reference' as what, replace(reference_key::text, '-', '') as key, replace(operation::text, '-', '') as operation,
     null::bigint as member, null::int as program, null::int as facts_version, null::bigint as merged_into
@@ -91,7 +105,7 @@ const query = `
   join member m on m.number = i.member
   union all
   select 'books', shard::text, null, null, null, null, null
-  from position where written_through_at < clock_timestamp() - interval '${idempotencyWindowMs / 2} milliseconds'`;
+  from position where ${booksBehind}`;
 
 const rememberedMax = 200_000;
 
@@ -162,6 +176,18 @@ export function createLookup(pool: pg.Pool): Lookup {
     async reference(referenceKey) {
       const { row, behind } = await asked('reference', referenceKey);
       return { operation: row?.operation ?? undefined, behind };
+    },
+    async references(referenceKeys) {
+      const { rows } = await pool.query<{ key: string | null; behind: number | null }>({
+        ...requestQuery,
+        name: 'references',
+        text: referencesQuery,
+        values: [referenceKeys],
+      });
+      return {
+        used: new Set(rows.flatMap(({ key }) => key ?? [])),
+        behind: rows.flatMap(({ behind }) => behind ?? []),
+      };
     },
     member(program, number) {
       const facts = members.get(number);

@@ -47,6 +47,7 @@ export interface SpawnedEngine {
   startApi(port?: number, root?: string): Promise<SpawnedApi>;
   startWriter(root?: string, more?: Readonly<Record<string, string>>): Promise<Spawned>;
   startUpkeep(): Promise<Spawned>;
+  startPromotions(): Promise<Spawned>;
   readonly env: Readonly<Record<string, string>>;
   shop(options?: ShopOptions): Promise<Shop>;
   drained(timeoutMs?: number): Promise<void>;
@@ -153,6 +154,12 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     return upkeep;
   }
 
+  async function startPromotions(): Promise<Spawned> {
+    const promotions = await startProcess('promotions', 'workers/promotions.ts', env, logOf('promotions'));
+    others.push(promotions);
+    return promotions;
+  }
+
   for (let i = 0; i < (options.writers ?? 1); i += 1) writers.push(await startWriter());
   for (let i = 0; i < (options.apis ?? 1); i += 1) apis.push(await startApi());
   if (options.upkeep) await startUpkeep();
@@ -175,6 +182,7 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     },
     startWriter,
     startUpkeep,
+    startPromotions,
     shop: (shopOptions) =>
       openShop({ pool, redis, http, apis: () => apis.map((api) => api.http) }, shopOptions),
     drained: (timeoutMs) => booksHoldAll(pool, redis, timeoutMs),

@@ -33,6 +33,7 @@ async function start(): Promise<number> {
         program(i === 0 ? 'ledger-writer' : `ledger-writer-${i + 1}`, 'workers/ledger-writer.ts'),
       ),
       program('upkeep', 'workers/upkeep.ts'),
+      program('promotions', 'workers/promotions.ts'),
     ],
     prepare: prepareDatabase,
     seed: (databaseUrl) => seedDemo(databaseUrl, config.dataDir),
