@@ -7,7 +7,7 @@ import { waitFor } from './harness.ts';
 import { addMembers, giftsInBooks, runsOf } from './house/gifts.ts';
 import { type Spawned, spawnEngine } from './house/spawn.ts';
 
-const kills = Number(process.env.GIVE_KILLS ?? 5);
+const kills = Number(process.env.GIVE_KILLS ?? 3);
 const members = 6_000;
 const seed = 20_261_122;
 const dayMs = 86_400_000;

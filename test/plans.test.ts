@@ -10,6 +10,7 @@ import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
 import { createEviction } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
+import { createGiver } from '#src/jobs/gives.ts';
 import { keepMonthsAhead } from '#src/jobs/months.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { auditParts } from '#src/ledger/audit-place.ts';
@@ -29,6 +30,17 @@ afterAll(async () => {
 });
 const { stores, pool, app } = engine;
 const shop = await engine.shop();
+const gift = { currency: 'points', give: { points: 5 } };
+const gifts = await engine.shop({
+  mode: 'test',
+  definition: {
+    promotions: [
+      { ...gift, name: 'to-all', during: { repeat: 'FREQ=DAILY' } },
+      { ...gift, name: 'birthday', during: { member: 'birthday' } },
+      { ...gift, name: 'anniversary', during: { member: 'anniversary' } },
+    ],
+  },
+});
 
 /** Tables whose size follows that of the ledger or of the membership. */
 const growing =
@@ -130,8 +142,27 @@ async function clear(): Promise<void> {
   await client.end();
 }
 
+/** A day of a program that gives points to everybody, to those who were born on it and to those who joined on it. */
+async function give(): Promise<void> {
+  const giver = createGiver(app);
+  await giver.tick();
+  const tomorrow = new Date(gifts.now() + 86_400_000).toISOString().slice(5, 10);
+  await gifts.pos('POST', '/v1/members', { member: 'born-then', birthday: `--${tomorrow}` });
+  await gifts.advance(86_400);
+  await app.programs.refresh();
+  await giver.tick();
+  await giver.idle();
+  expect((await gifts.admin('GET', '/v1/program/gives')).body.data).toMatchObject([
+    { promotion: 'anniversary', given: 0 },
+    { promotion: 'birthday', given: 1 },
+    { promotion: 'to-all', given: 1 },
+  ]);
+  await giver.stop();
+}
+
 /** A day in the shop, and every job of upkeep. */
 async function work(): Promise<void> {
+  await give();
   const [who, other] = [await shop.enrol(), await shop.enrol()];
   const accrued = await shop.accrue(who, 500, {
     purchase: { order: 'o-77', currency: 'EUR', lines: [{ line: 1, amount: 50_000 }] },
@@ -262,6 +293,8 @@ test('the statements of the hot path, of the writer and of every job were seen',
     'from entry e where operation = any',
     'order by operation.operation desc',
     'order_reference = $2',
+    'm.birth_day = any',
+    'n.joined_at >= day.since',
   ])
     expect(texts.filter((text) => text.includes(part)).length, part).toBeGreaterThan(0);
 });
