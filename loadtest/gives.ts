@@ -63,8 +63,8 @@ let days = 0;
 async function plan({ pool, program }: Scene): Promise<number> {
   days += 1;
   const { rows } = await pool.query<{ run: number }>(
-    `insert into give_run (program, promotion, occurrence, version, begins_at, due_at, points, currency)
-     select $1, $2, current_date - $3::int, max(version), (extract(epoch from now()) * 1000)::bigint, (extract(epoch from now()) * 1000)::bigint - 1000, 10, 'points'
+    `insert into give_run (program, promotion, occurrence, version, due_at, points, currency)
+     select $1, $2, current_date - $3::int, max(version), (extract(epoch from now()) * 1000)::bigint, 10, 'points'
      from program_version where program = $1 returning run`,
     [program, gift.name, days],
   );

@@ -1,5 +1,6 @@
 /** Promotions that give: who gets points, when, once, and what a run says of it. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { planRuns } from '#src/earning/gives/plan.ts';
 import { createGiver } from '#src/jobs/gives.ts';
 import { readBirthDays } from '#src/members/birth-days.ts';
 import { parseMemberId } from '#src/values.ts';
@@ -171,6 +172,21 @@ describe('a run', () => {
     expect(again.body.status).toBe('done');
   });
 
+  test('can be paused before its members are selected, and selects them when it goes on', async () => {
+    const shop = await opened(everyEighth, at('03-07T20:00'));
+    await shop.enrol();
+    await shop.setClock(at('03-08T00:00:01'));
+    await engine.app.programs.refresh();
+    expect(await planRuns(pool, engine.app.programs.get(shop.program.number)!)).toBe(1);
+    const { id } = (await runsOf(shop))[0]!;
+    expect((await shop.admin('POST', `/v1/program/gives/${id}/pause`)).body.status).toBe('paused');
+    await tickAt(shop, at('03-08T01:00'));
+    expect((await runsOf(shop))[0]).toMatchObject({ status: 'paused', members: 0 });
+    expect((await shop.admin('POST', `/v1/program/gives/${id}/resume`)).body.status).toBe('planned');
+    await until(shop, at('03-08T02:00'));
+    expect((await runsOf(shop))[0]).toMatchObject({ status: 'done', members: 1, given: 1 });
+  });
+
   test('that was missed is caught up, once, and so is each of several', async () => {
     const shop = await opened({ during: { repeat: 'FREQ=DAILY' } }, at('03-07T20:00'));
     const member = await shop.enrol();
@@ -231,6 +247,16 @@ describe("a member's own day", () => {
     expect(rows).toEqual([{ count: 0 }]);
   });
 
+  test('a profile that nobody can read keeps no gift from the others', async () => {
+    const shop = await opened({ during: { member: 'birthday' } }, at('05-10T20:00'));
+    await shop.pos('POST', '/v1/members', { member: 'fine', birthday: '1990-05-11' });
+    const [damaged] = await addMembers(pool, shop, 1, { joinedAt: at('01-01T00:00') });
+    await pool.query(`update member set profile = 'damaged', birth_day = null where number = $1`, [damaged]);
+    await until(shop, at('05-11T00:10'));
+    expect((await runsOf(shop))[0]).toMatchObject({ members: 1, given: 1 });
+    await pool.query('update member set profile = null where number = $1', [damaged]);
+  });
+
   test('a birthday that an older version wrote is read before the run', async () => {
     const shop = await opened({ during: { member: 'birthday' } }, at('05-10T20:00'));
     await shop.pos('POST', '/v1/members', { member: 'old', birthday: '1990-05-11' });
@@ -245,7 +271,8 @@ describe("a member's own day", () => {
     await pool.query('update member set profile = $2 where number = $1', [changed, sealed]);
     await until(shop, at('05-11T00:10'));
     expect((await runsOf(shop))[0]).toMatchObject({ members: 2, given: 2 });
-    expect(await readBirthDays(pool, engine.app.identity, shop.program.number, 1)).toBe(true);
+    const read = { isComplete: true, unreadable: 0 };
+    expect(await readBirthDays(pool, engine.app.identity, shop.program.number, 1)).toEqual(read);
   });
 
   test('who was born on 29 February has the day on the 28th in other years', async () => {

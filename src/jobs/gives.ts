@@ -52,10 +52,17 @@ async function planProgram(app: App, program: Program): Promise<number> {
   const planned = await planRuns(pool, program);
   const runs = await plannedRuns(pool, program);
   if (runs.length === 0) return planned;
-  // Who changed the profile a moment ago is selected by the new birthday; so many unread ones wait for the next tick.
-  const areRead =
-    !namesBirthdays(program) || (await readBirthDays(pool, identity, program.number, birthDayRoundsMax));
-  if (!areRead) return planned;
+  // Who changed the profile a moment ago is selected by the new birthday; where too many are unread, runs wait for the next tick.
+  if (namesBirthdays(program)) {
+    const read = await readBirthDays(pool, identity, program.number, birthDayRoundsMax);
+    const { unreadable } = read;
+    if (unreadable > 0)
+      log.error(
+        { program: program.number, unreadable },
+        'profiles cannot be read; they have no birthday now',
+      );
+    if (!read.isComplete) return planned;
+  }
   for (const run of runs) {
     const members = await selectMembers(pool, program, run);
     if (members === undefined) continue;
@@ -110,6 +117,7 @@ export function createGiver(app: App): Giver {
     );
     if (!done) return returnChunk(pool, owner, chunk, undefined);
     if (!(await endChunk(pool, owner, chunk, done))) return;
+    await endRuns(pool);
     metrics.gifts.inc({ outcome: 'given' }, done.given);
     for (const [outcome, members] of Object.entries(done.refused)) metrics.gifts.inc({ outcome }, members);
   }

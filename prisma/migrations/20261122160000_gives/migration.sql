@@ -45,8 +45,7 @@ create table give_run (
   promotion text not null,
   occurrence date not null,
   version integer not null,
-  -- When the occurrence begins and when the giving does; epoch ms by the program's own clock.
-  begins_at bigint not null,
+  -- When the giving begins: who is a member then is meant; epoch ms by the program's own clock.
   due_at bigint not null,
   -- `planned`: members have not been selected yet.
   status text not null default 'planned' check (status in ('planned', 'running', 'paused', 'done')),

@@ -116,7 +116,7 @@ export async function returnChunk(
 export async function endRuns(pool: pg.Pool): Promise<number> {
   const { rowCount } = await pool.query(
     `update give_run r set status = 'done', ended_at = clock_timestamp()
-     where r.status in ('running', 'paused') and not exists (select from give_chunk c where c.run = r.run and c.status <> 'done')`,
+     where r.status in ('running', 'paused') and r.selected_at is not null and not exists (select from give_chunk c where c.run = r.run and c.status <> 'done')`,
   );
   return rowCount ?? 0;
 }

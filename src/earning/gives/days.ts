@@ -30,8 +30,7 @@ export interface GivingDay {
   readonly version: number;
   /** Such as `2026-11-08`. */
   readonly occurrence: string;
-  /** When the day begins: who is a member then is meant. */
-  readonly beginsAt: EpochMs;
+  /** When the giving begins: who is a member then is meant. */
   readonly dueAt: EpochMs;
 }
 
@@ -88,7 +87,6 @@ export function givingDaysDue(
           promotion,
           version: version.version,
           occurrence: date,
-          beginsAt: spansOf(dayNumberOfDate(date), 0, dayMinutes, timeZone)[0]?.start ?? start,
           dueAt,
         };
         if (whoseDay(day, timeZone)) due.push(day);

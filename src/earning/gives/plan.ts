@@ -5,9 +5,9 @@
  * made up for: every missed occurrence of the last 31 days becomes a run, once. A program is planned from the moment in
  * which it is first seen: it owes nothing for days before.
  *
- * Members are selected once, when a run becomes due: who was a member when the occurrence began and is active now. The
- * selection is kept in pieces (`give_chunk`), so that a run is for the same members however often and by whomever it is
- * worked on, and its report is exact.
+ * Members are selected once, when a run becomes due: who was a member when it did and is active now. The selection is kept in
+ * pieces (`give_chunk`), so that a run is for the same members however often and by whomever it is worked on, and its report
+ * is exact.
  */
 import type pg from 'pg';
 import { inTransaction } from '#src/platform/postgres.ts';
@@ -36,15 +36,14 @@ const selecting = { query_timeout: selectingMsMax } as const;
 
 async function insertRuns(tx: pg.PoolClient, program: Program, days: readonly GivingDay[]): Promise<number> {
   const { rowCount } = await tx.query(
-    `insert into give_run (program, promotion, occurrence, version, begins_at, due_at, points, currency)
-     select $1::int, * from unnest($2::text[], $3::date[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
+    `insert into give_run (program, promotion, occurrence, version, due_at, points, currency)
+     select $1::int, * from unnest($2::text[], $3::date[], $4::int[], $5::bigint[], $6::bigint[], $7::text[])
      on conflict (program, promotion, occurrence) do nothing`,
     [
       program.number,
       days.map(({ promotion }) => promotion.name),
       days.map(({ occurrence }) => occurrence),
       days.map(({ version }) => version),
-      days.map(({ beginsAt }) => beginsAt),
       days.map(({ dueAt }) => dueAt),
       days.map(({ promotion }) => promotion.give.points),
       days.map(({ promotion }) => promotion.currency),
@@ -79,7 +78,6 @@ export interface PlannedRun {
   readonly run: number;
   readonly promotion: GivingPromotion;
   readonly occurrence: string;
-  readonly beginsAt: EpochMs;
   readonly dueAt: EpochMs;
 }
 
@@ -88,7 +86,6 @@ interface PlannedRow {
   promotion: string;
   occurrence: string;
   version: number;
-  begins_at: EpochMs;
   due_at: EpochMs;
 }
 
@@ -101,15 +98,15 @@ export function promotionOf(program: Program, version: number, name: string): Gi
 /** Runs of a program whose members have not been selected. */
 export async function plannedRuns(pool: pg.Pool, program: Program): Promise<PlannedRun[]> {
   const { rows } = await pool.query<PlannedRow>(
-    `select run, promotion, occurrence::text, version, begins_at, due_at from give_run
+    `select run, promotion, occurrence::text, version, due_at from give_run
      where program = $1 and status = 'planned' order by due_at, run limit 100`,
     [program.number],
   );
   return rows.flatMap((row) => {
     // A version that this process has not read yet: the next round knows it.
     const promotion = promotionOf(program, row.version, row.promotion);
-    const { run, occurrence, begins_at: beginsAt, due_at: dueAt } = row;
-    return promotion ? [{ run, promotion, occurrence, beginsAt, dueAt }] : [];
+    const { run, occurrence, due_at: dueAt } = row;
+    return promotion ? [{ run, promotion, occurrence, dueAt }] : [];
   });
 }
 
@@ -118,7 +115,7 @@ interface Source {
   readonly values: readonly unknown[];
 }
 
-/** Where those who are meant are read from; `$1` is the program, `$2` when the occurrence begins. */
+/** Where those who are meant are read from; `$1` is the program, `$2` when the giving begins. */
 function sourceOf(whose: Whose): Source {
   const instants = (times: readonly EpochMs[]) => times.map((at) => new Date(at).toISOString());
   switch (whose.who) {
@@ -159,7 +156,7 @@ async function insertChunks(tx: pg.PoolClient, program: Program, run: PlannedRun
   if (!whose || tiers !== undefined || segments !== undefined) return 0;
   const { from, values } = sourceOf(whose);
   const meant = `${from} and m.status = 'active' and m.joined_at < $2`;
-  const given = [program.number, new Date(run.beginsAt).toISOString(), ...values];
+  const given = [program.number, new Date(run.dueAt).toISOString(), ...values];
   const { rows } = await tx.query<{ members: number }>({
     ...selecting,
     text: `select count(*) as members from ${meant}`,
