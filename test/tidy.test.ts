@@ -73,6 +73,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   'earning/rules': ['src/earning/file/'],
   'earning/gives': ['src/earning/', 'src/wallet/', 'src/platform/postgres.ts', ...calls],
+  'earning/backtest': ['src/earning/', 'src/wallet/', 'src/platform/postgres.ts', 'src/platform/command.ts'],
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
   'earning/demo': ['src/earning/import/', 'src/config.ts'],

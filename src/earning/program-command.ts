@@ -10,6 +10,7 @@ import { loadConfig } from '#src/config.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
+import { type FailedExample, failedExamples } from './backtest/examples.ts';
 import { changesBetween, changesText } from './file/diff.ts';
 import { type FileFault, type Reading, readProgramFile } from './file/read.ts';
 import type { ProgramFile } from './file/schema.ts';
@@ -20,6 +21,7 @@ import { applyVersion, createProgram, fileOfVersion, listVersions, readVersion }
 const help = `Programs of the points engine, described by files. The folder programs/ has three to start from.
 
   npm run program -- validate FILE
+  npm run program -- test FILE
   npm run program -- create NAME --file FILE [--mode live|test]
   npm run program -- diff FILE --program NAME [--version N] [--json]
   npm run program -- apply FILE --program NAME [--effective TIME] [--title TEXT]
@@ -27,6 +29,7 @@ const help = `Programs of the points engine, described by files. The folder prog
   npm run program -- list [NAME]
 
   validate   says what is wrong in a file, as FILE:LINE:COLUMN and a sentence; ends with 1 where something is
+  test       runs the examples in a file: each receipt has to earn what stands beside it; ends with 1 where one does not
   create     founds a program in the file's time zone, which cannot change later
   diff       what a file would change: against the newest version, or against version N
   apply      makes the file the next version; versions before it stay, and judge what occurred in their time
@@ -119,6 +122,32 @@ async function validate(path: string): Promise<void> {
   print(`${path} is right: ${counts}, ${examples.length} examples.`);
 }
 
+function inWords(awards: readonly string[]): string {
+  return awards.length > 0 ? awards.join(', ') : 'nothing';
+}
+
+function failureText(place: string, { name, expected, came, reasons }: FailedExample): string {
+  return [
+    `${place}  ${name}`,
+    `  expected: ${inWords(expected)}`,
+    `  came:     ${inWords(came)}`,
+    ...reasons.map((reason) => `  ${reason}`),
+  ].join('\n');
+}
+
+async function test(path: string): Promise<void> {
+  const { file, locate } = await sourceAt(path);
+  const failed = failedExamples(file);
+  for (const each of failed) {
+    const { line, column } = locate({ pointer: each.pointer, detail: '' });
+    print(failureText(`${path}:${line}:${column}`, each));
+  }
+  const count = file.examples.length;
+  if (count === 0) print(`${path} has no examples.`);
+  else print(`${count - failed.length} of ${count} examples of ${path} come out as they say.`);
+  if (failed.length > 0) throw new WrongFile();
+}
+
 async function create(pool: pg.Pool, name: string, flags: Flags): Promise<void> {
   if (!/^[a-z][a-z0-9_-]{0,63}$/.test(name))
     throw new UsageFault('a program is named by 1 to 64 small letters, digits, - and _, a letter first');
@@ -198,6 +227,9 @@ async function list(pool: pg.Pool): Promise<void> {
   if (programs.length === 0) print('There is no program yet.');
 }
 
+/** What needs a file alone, by its verb. */
+const onFile: Readonly<Record<string, ((path: string) => Promise<void>) | undefined>> = { validate, test };
+
 /** What is meant, by its verb; `subject` is a file or the name of a program. */
 const verbs: Readonly<
   Record<string, ((pool: pg.Pool, subject: string, flags: Flags) => Promise<void>) | undefined>
@@ -226,14 +258,14 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
-  if (!['validate', 'list', ...Object.keys(verbs)].includes(verb))
+  if (!['list', ...Object.keys(onFile), ...Object.keys(verbs)].includes(verb))
     throw new UsageFault(`unknown command ${verb}`);
   if (verb !== 'list' && subject === undefined)
     throw new UsageFault(
       `${verb} needs ${verb === 'create' || verb === 'export' ? 'the name of a program' : 'a FILE'}`,
     );
   try {
-    if (verb === 'validate') await validate(subject!);
+    if (onFile[verb]) await onFile[verb](subject!);
     else await onDatabase(verb, subject, values);
     return 0;
   } catch (error) {
