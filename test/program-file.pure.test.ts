@@ -85,6 +85,13 @@ describe('the shape of a file', () => {
       ),
       '6:108 /rules/1/during/TU is not a known field; a text with a comma in braces has to stand in quotes',
     ],
+    [
+      'a text with a null character',
+      `${head}title: "a\\0b"\n`,
+      '4:8  holds a character that cannot be stored',
+    ],
+    ['half a character', `${head}title: "a\\ud800b"\n`, '4:8  '],
+    ['a null character in a comment', `${head}# \0\n`, '1:1  holds a character that cannot be stored'],
     ['nothing at all', '', '1:1  has to be of type object, not null'],
     ['a list', '- a\n- b\n', '1:1  has to be of type object, not array'],
     ['a bracket that is not closed', `${head}rules: [\n`, '5:1  '],

@@ -121,7 +121,10 @@ describe('a version that is applied', () => {
 
   test('is given back byte for byte, and listed, newest first', async () => {
     const shop = await engine.shop();
-    const [two, three] = [source(2), `${source(3)}\n\n# the end, without a newline`];
+    const [two, three] = [
+      `\uFEFF${source(2).replaceAll('\n', '\r\n')}`,
+      `${source(3)}\n\n# Ünïcödé 💳, tabs\t and no newline at the end`,
+    ];
     const tomorrow = shop.time(86_400_000);
     expect((await apply(shop, { source: two })).status).toBe(201);
     expect((await apply(shop, { source: three, effectiveFrom: tomorrow })).status).toBe(201);

@@ -2,6 +2,7 @@
  * `npm run program`: checks program files, founds programs from them and brings programs up to date. Running processes have
  * what was applied within half a second; a new program's first key comes from `npm run keys`.
  */
+import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { DateTime } from 'luxon';
@@ -80,9 +81,12 @@ interface Source {
 
 /** The file as it was typed; prints what is wrong in it. */
 async function sourceAt(path: string): Promise<Source> {
-  const text = await readFile(path, 'utf8').catch(() => {
+  const bytes = await readFile(path).catch(() => {
     throw new UsageFault(`${path} cannot be read`);
   });
+  // What is stored has to come back byte for byte.
+  if (!isUtf8(bytes)) throw new UsageFault(`${path} is not text in UTF-8`);
+  const text = bytes.toString('utf8');
   const { file, faults, warnings, locate } = readProgramFile(text);
   complain(path, faults);
   complain(path, warnings, 'warning: ');

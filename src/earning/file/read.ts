@@ -133,18 +133,28 @@ interface Misplaced {
   readonly detail: string;
 }
 
-/** Keys that stand twice, and nesting beyond the bound. The parser's own look for keys compares each with each. */
+const unstorable = 'holds a character that cannot be stored';
+
+/** Texts that YAML can say by escapes and no database can hold. */
+function isUnstorable(value: unknown): boolean {
+  return typeof value === 'string' && (value.includes('\0') || !value.isWellFormed());
+}
+
+/** Keys that stand twice, texts that cannot be stored, and nesting beyond the bound. The parser's own look for keys compares each with each. */
 function misplacedIn(contents: Node | null): Misplaced[] {
   const wrong: Misplaced[] = [];
   const open: { node: unknown; depth: number }[] = [{ node: contents, depth: 1 }];
   while (open.length > 0 && wrong.length < faultsMax) {
     const { node, depth } = open.pop()!;
-    if (depth > depthMax) {
+    if (isScalar(node) && isUnstorable(node.value)) {
+      wrong.push({ at: startOf(node) ?? 0, detail: unstorable });
+    } else if (depth > depthMax) {
       wrong.push({ at: startOf(node) ?? 0, detail: `is nested deeper than ${depthMax} levels` });
     } else if (isMap(node)) {
       const seen = new Set<string>();
       for (const { key, value } of node.items) {
         const name = isScalar(key) ? String(key.value) : '';
+        if (isUnstorable(name)) wrong.push({ at: startOf(key) ?? 0, detail: unstorable });
         if (seen.has(name)) wrong.push({ at: startOf(key) ?? 0, detail: `${name} stands twice here` });
         seen.add(name);
         open.push({ node: value, depth: depth + 1 });
@@ -258,6 +268,7 @@ function worded(fault: Fault, document: Document): Fault {
 /** Reads a file and finds whatever is wrong with it; the faults stand in the order of the text. */
 export function readProgramFile(source: string): Reading {
   if (Buffer.byteLength(source) > sourceBytesMax) return refused(`is larger than ${sourceBytesMax} bytes`);
+  if (isUnstorable(source)) return refused(unstorable);
   const lines = new LineCounter();
   const text = parsed(source, lines);
   if (typeof text === 'string') return refused(text);
