@@ -11,8 +11,8 @@ import type pg from 'pg';
 import type { Fault } from '#src/errors.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, Mode } from '#src/values.ts';
-import { type Definition, namesIn } from './file/definition.ts';
-import { type Numbers, noNumbers, numbersFor } from './file/numbers.ts';
+import { type Definition, definitionOf } from './file/definition.ts';
+import { noNumbers } from './file/numbers.ts';
 import { olderDefinition } from './file/older.ts';
 import { readProgramFile } from './file/read.ts';
 import { type ProgramFile, type ProgramFileInput, programFileSchema } from './file/schema.ts';
@@ -56,11 +56,6 @@ async function insertVersion(tx: pg.PoolClient, program: number, version: NewVer
     `insert into audit_log (program, actor, action, subject) values ($1, $2, 'program.version', $3)`,
     [program, actor, String(version.version)],
   );
-}
-
-/** What processes judge by. Examples are for people and for `test`; the source keeps them. */
-function definitionOf(file: ProgramFile, before: Numbers): Definition {
-  return { ...file, examples: [], numbers: numbersFor(before, namesIn(file)) };
 }
 
 /** A file as somebody has it in hand; where its text is not given, JSON stands for it. */

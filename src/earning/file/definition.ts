@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { counterNames } from '../rules/caps.ts';
-import type { Numbers } from './numbers.ts';
+import { type Numbers, numbersFor } from './numbers.ts';
 import { type ProgramFile, programFileSchema } from './schema.ts';
 
 export type Definition = ProgramFile & { readonly numbers: Numbers };
@@ -27,4 +27,9 @@ export function namesIn(file: ProgramFile): { readonly [Kind in keyof Numbers]: 
     counters: counterNames(file),
     budgets: file.budgets.map(({ name }) => name),
   };
+}
+
+/** What processes judge by. Examples are for people and for `test`; the source keeps them. */
+export function definitionOf(file: ProgramFile, before: Numbers): Definition {
+  return { ...file, examples: [], numbers: numbersFor(before, namesIn(file)) };
 }
