@@ -19,6 +19,7 @@ import type { Entry } from './marks.ts';
 import { measureRecovery } from './recovery.ts';
 import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
+import { measureRules } from './rules.ts';
 import { cacheDir, checkout, logTails, makeRunFolder, removeFolder } from './run-folder.ts';
 import { echoes } from './setup/echo.ts';
 import { thisEngine } from './setup/engine.ts';
@@ -27,7 +28,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --recovery | --ceilings | --latency | --bytes | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -39,6 +40,7 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --gives | --gro
   --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
   --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
+  --rules      what judging ten lines by 200 rules takes, and accruals under the supermarket's program beside the sample rule
   --gives      a worker gives points to all members: awards a second, and the p99 of accruals beside it
   --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
                bytes, and all members loaded into an empty Redis: the better part of an hour
@@ -60,7 +62,7 @@ interface Options {
   readonly apiProcesses: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'gives' | 'grow';
+type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'rules' | 'gives' | 'grow';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -70,6 +72,7 @@ const measures: Readonly<
   ceilings: (around, { rounds }) => measureCeilings(around, rounds),
   latency: (around, { rounds }) => measureLatency(around, rounds),
   bytes: (around) => measureBytes(around),
+  rules: (around, { rounds }) => measureRules(around, rounds),
   gives: (around, { rounds }) => measureGives(around, rounds),
   grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
 };
@@ -88,6 +91,7 @@ function optionsOf(args: readonly string[]): Options {
       ceilings: { type: 'boolean', default: false },
       latency: { type: 'boolean', default: false },
       bytes: { type: 'boolean', default: false },
+      rules: { type: 'boolean', default: false },
       gives: { type: 'boolean', default: false },
       grow: { type: 'boolean', default: false },
       entries: { type: 'string', default: '10000000' },
