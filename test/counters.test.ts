@@ -353,7 +353,7 @@ function receiptOf({
   const distinct = new Map(rows.map((row) => [row.slice(0, 3).join(), row]));
   return {
     points,
-    limits: [...distinct.values()],
+    limits: [...distinct.values()].toSorted((a, b) => a[0] - b[0]),
     counts: counts.map(([[counter, period], by]) => [counter, period, by] as const),
   };
 }

@@ -22,7 +22,7 @@ import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
 const shared = {
-  accrue: ['prelude', 'member', 'run', 'dropping', 'counters'],
+  accrue: ['prelude', 'member', 'run', 'dropping', 'counters', 'weighing'],
   spend: ['prelude', 'member', 'run', 'dropping', 'counters'],
   hold: ['prelude', 'member', 'run'],
   settle: ['prelude', 'member', 'run'],

@@ -42,9 +42,10 @@ function inputOf({ points, limits, assumptions, counts }: Counted): Record<strin
 export async function newMember(shop: Shop): Promise<{ name: string; number: MemberNumber }> {
   const name = await shop.enrol('counting');
   // A shard may just be recovering.
-  const number = await waitFor('the new member is known', async () =>
-    parseMemberId(String((await shop.care('GET', `/v1/members/${name}`)).body.id)),
-  );
+  const number = await waitFor('the new member is served', async () => {
+    const { status } = await shop.pos('GET', `/v1/members/${name}/balances`);
+    return status === 200 && parseMemberId(String((await shop.care('GET', `/v1/members/${name}`)).body.id));
+  });
   return { name, number };
 }
 

@@ -1,7 +1,7 @@
 -- Adds awarded points to a member's lots and pays off debt with them.
 -- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?}, in this order and without blanks; there
 --         may be no award: a receipt that earns nothing. Instead of an account there may be what counts: limits,
---         assumptions, counts, known (`weigh` in counters.lua)
+--         assumptions, counts, known (`weigh` in weighing.lua)
 -- refuses member_merging, member_merged, member_not_active, balance_limit, stale_counters {counters = [[counter, period,
 --         value], …]}; answers {'cold_counter', [[counter, period], …]} when these must be read from the books first
 -- record  accrual (or adjustment upwards): wallet +, issuance or the given account -; what was counted, and where an award

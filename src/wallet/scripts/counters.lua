@@ -62,21 +62,22 @@ local function place_of(list, known, counter, period)
   return size + 1
 end
 
--- Adds to a row, and notes which it is and what it was at.
-local function add(list, changed, was, i, by)
-  local n = 1
-  while changed[n] and changed[n] ~= i do n = n + 1 end
-  if not changed[n] then changed[n], was[n] = i, list[i + 2] end
+-- Adds to a row, and notes which it is and what it was at: `changes` begins with how many numbers follow. (A table that has
+-- its size from the beginning is made once, not anew with every number.)
+local function add(list, changes, i, by)
+  local size, n = changes[1], 2
+  while n <= size and changes[n] ~= i do n = n + 2 end
+  if n > size then changes[1], changes[n], changes[n + 1] = n + 1, i, list[i + 2] end
   list[i + 2] = list[i + 2] + by
 end
 
 -- What the record says of the counters, and what puts them into the member once the record has its sequence. Where nothing has
 -- changed the first is empty and the other nil.
-local function finish(m, list, stood, changed, was)
+local function finish(m, list, stood, changes)
   local rows
-  for n = 1, #changed do
-    local i = changed[n]
-    local by = list[i + 2] - was[n]
+  for n = 2, changes[1], 2 do
+    local i = changes[n]
+    local by = list[i + 2] - changes[n + 1]
     if by ~= 0 then
       local row = format('[%d,%d,%d,%d]', list[i], list[i + 1], by, list[i + 2])
       rows = rows and rows .. ',' .. row or row
@@ -84,9 +85,9 @@ local function finish(m, list, stood, changed, was)
   end
   if not rows then return '', nil end
   return ',"counters":[' .. rows .. ']', function(seq)
-    for n = 1, #changed do
-      local i = changed[n]
-      if list[i + 2] ~= was[n] then list[i + 3] = seq end
+    for n = 2, changes[1], 2 do
+      local i = changes[n]
+      if list[i + 2] ~= changes[n + 1] then list[i + 3] = seq end
     end
     if #list > stood then prune(list, stood, seq) end
     -- An array without its head of one byte, or of three: values one by one would be a text each before they are joined.
@@ -113,86 +114,26 @@ end
 -- one's counters follow its points, also those that were given back meanwhile. Returns extra, save or nil, code, details.
 -- Rare.
 local function add_up(m, rows, known)
-  local list, changed, was = counters_of(m), {}, {}
+  local list, changes = counters_of(m), { 1 }
   local stood, is_leaving = #list, m[STATUS] == 'merging' or m[STATUS] == 'merged'
   for _, row in ipairs(rows) do
     local i = place_of(list, known, row[1], row[2])
     if i == 0 then return cold(list, known, rows, 1) end
-    add(list, changed, was, i, is_leaving and row[3] or math.max(row[3], -math.max(0, list[i + 2])))
+    add(list, changes, i, is_leaving and row[3] or math.max(row[3], -math.max(0, list[i + 2])))
   end
-  return finish(m, list, stood, changed, was)
+  return finish(m, list, stood, changes)
 end
 
 -- Takes everything out of all counters that are kept, and out of those that are named: {counter, period}. Returns as add_up.
 -- Rare.
 local function take_out(m, places, known)
-  local list, changed, was = counters_of(m), {}, {}
+  local list, changes = counters_of(m), { 1 }
   local stood = #list
   for _, place in ipairs(places) do
     if place_of(list, known, place[1], place[2]) == 0 then return cold(list, known, places, 1) end
   end
   for i = 2, #list, 4 do
-    if list[i] > 0 and list[i + 2] ~= 0 then add(list, changed, was, i, -list[i + 2]) end
+    if list[i] > 0 and list[i + 2] ~= 0 then add(list, changes, i, -list[i + 2]) end
   end
-  return finish(m, list, stood, changed, was)
-end
-
--- Trims the awards of an accrual and counts. `first` is where, behind the awards, the rest of the input begins:
---   "limits":[[award (from 1), counter, period, pointsMax, is all or nothing 0 | 1], …], "assumptions":[[counter, period, from,
---   to], …], "counts":[[counter, period, by], …], "known":…; each may be left out
--- Returns the points, as text, of those awards that are given fewer, by their number; extra; save. Or nil, code, details.
--- Rare.
-local function weigh(m, json, first)
-  local input = cjson.decode('{' .. string.sub(json, first))
-  local known, list, changed, was, trimmed, none = input.known, counters_of(m), {}, {}, {}, {}
-  local assumptions, limits, counts = input.assumptions or none, input.limits or none, input.counts or none
-  local stood, is_cold, stands = #list, false, nil
-  for k = 1, #assumptions do
-    local row = assumptions[k]
-    local i = place_of(list, known, row[1], row[2])
-    if i == 0 then is_cold = true elseif list[i + 2] < row[3] or list[i + 2] > row[4] then stands = {} end
-  end
-  for k = 1, #limits do
-    local row = limits[k]
-    row[6] = place_of(list, known, row[2], row[3])
-    is_cold = is_cold or row[6] == 0
-  end
-  for k = 1, #counts do
-    local row = counts[k]
-    row[4] = place_of(list, known, row[1], row[2])
-    is_cold = is_cold or row[4] == 0
-  end
-  if is_cold then return cold(list, known, assumptions, 1, limits, 2, counts, 1) end
-  if stands then
-    for k, row in ipairs(assumptions) do
-      stands[k] = format('[%d,%d,%d]', row[1], row[2], list[place_of(list, known, row[1], row[2]) + 2])
-    end
-    return nil, 'stale_counters', '{"counters":[' .. table.concat(stands, ',') .. ']}'
-  end
-  local given, award, place = nil, 0, 1
-  while limits[1] do
-    local _, last, asked = string.find(json, ',(%d+),%d+,%d+,%d+%]', place)
-    if not last or last > first then break end
-    award, place = award + 1, last
-    local least, is_whole = asked + 0, false
-    for k = 1, #limits do
-      local row = limits[k]
-      if row[1] == award then
-        least = math.min(least, math.max(0, row[4] - list[row[6] + 2]))
-        is_whole = is_whole or row[5] == 1
-      end
-    end
-    if least < asked + 0 then
-      if is_whole then least = 0 end
-      trimmed[award] = text(least)
-    end
-    for k = 1, #limits do
-      if limits[k][1] == award and least > 0 then add(list, changed, was, limits[k][6], least) end
-    end
-    given = (given and given .. ',' or '') .. (trimmed[award] or asked)
-  end
-  for k = 1, #counts do add(list, changed, was, counts[k][4], counts[k][3]) end
-  local extra, save = finish(m, list, stood, changed, was)
-  if next(trimmed) then extra = extra .. ',"given":[' .. given .. ']' end
-  return trimmed, extra, save
+  return finish(m, list, stood, changes)
 end
