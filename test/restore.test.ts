@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { keys } from '#src/wallet/keys.ts';
 import { reference, startEngine, uuidV7, waitFor } from './harness.ts';
+import { accrueCounting, countersOf, newMember } from './house/counting.ts';
 import { checkout } from './house/folders.ts';
 import { backUp, putBackPostgres } from './house/older-postgres.ts';
 
@@ -149,8 +150,16 @@ async function forgetJournals(): Promise<void> {
 
 test('a copy older than the journals reach: the shards say ledger_behind and serve nobody until a person accepts it; then the books are what Redis has', async () => {
   const [a, b] = await twoMembers(100);
+  const { number } = await newMember(shop);
+  // Numbers alternate between two shards: the newcomer below must come to lie beside the first.
+  await shop.enrol('neighbour');
+  const count = (by: number) =>
+    accrueCounting(engine.app, shop, number, { points: [], counts: [[1, 202611, by]] });
+  await count(1);
+  await engine.drained();
   const copy = await backUp(stores);
   await ready();
+  await count(4);
   const inGap = shop.receipt(a, 20, { durability: 'ledger' });
   expect((await shop.pos('POST', '/v1/accruals', inGap)).status).toBe(201);
   await ledgerAccrual(b, 20);
@@ -160,6 +169,7 @@ test('a copy older than the journals reach: the shards say ledger_behind and ser
   await ledgerAccrual(newcomer, 8);
   await forgetJournals();
   const kept = await ledgerAccrual(a, 5);
+  await count(2);
   await engine.drained();
   const before = [await shop.balances(a), await shop.balances(b)];
   await putBackPostgres(stores, copy);
@@ -182,6 +192,7 @@ test('a copy older than the journals reach: the shards say ledger_behind and ser
   expect(said).toMatch(/members that were enrolled in the gap/);
   await clean();
   expect([await shop.balances(a), await shop.balances(b)]).toEqual(before);
+  expect(await countersOf(engine.app, number)).toEqual({ '1.202611': 7 });
   expect((await shop.pos('GET', `/v1/operations/${kept}`)).status).toBe(200);
   const repeated = await shop.pos('POST', '/v1/accruals', inGap);
   expect([repeated.status, repeated.code]).toEqual([504, 'outcome_unknown']);
