@@ -9,6 +9,7 @@ import { listQuarantine, type QuarantinedRow, quarantineId } from '#src/ledger/q
 import { type MemberNumber, parseMemberId } from '#src/values.ts';
 import { type Answer, reference, startEngine } from './harness.ts';
 import { commandOf } from './house/command.ts';
+import { accrueCounting, countersOf } from './house/counting.ts';
 import { forge, replaceLast } from './house/journal.ts';
 
 const engine = await startEngine({ shardCount: 1 });
@@ -47,6 +48,26 @@ async function suspense(): Promise<number> {
 
 const again = async (row: QuarantinedRow): Promise<QuarantinedRow> =>
   (await listQuarantine(pool, true)).find((each) => quarantineId(each) === quarantineId(row))!;
+
+test('what a record counted goes with it: void takes it back, retry counts what could not be read', async () => {
+  for (const [resolution, broken, booked, settled] of [
+    ['voided', '["issuance",1,-29,0]', { '1.0': 4 }, {}],
+    ['retried', '"issuance",1,-30,0]', {}, { '1.0': 4 }],
+  ] as const) {
+    const who = await withPoints(50);
+    const sound = await engine.withoutWriter(async () => {
+      await accrueCounting(app, shop, who.number, { points: [30], counts: [[1, 0, 4]] });
+      return replaceLast(redis, 0, ({ text }) => text.replace('["issuance",1,-30,0]', broken));
+    });
+    const row = await quarantined(who);
+    expect(await countersOf(app, who.number)).toEqual(booked);
+    const read = resolution === 'voided' ? row : { ...row, record: sound.record };
+    await resolveQuarantined(app, read, resolution, 'jane');
+    await engine.drained();
+    expect(await countersOf(app, who.number)).toEqual(settled);
+    await engine.audit();
+  }
+});
 
 test('retry books what the record should have booked, and the member is as it was told', async () => {
   const who = await withPoints(50);
