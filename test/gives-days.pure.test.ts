@@ -5,6 +5,7 @@ import type { Window } from '#src/earning/file/basics-schema.ts';
 import { programFileSchema } from '#src/earning/file/schema.ts';
 import { givingDaysDue, type Whose, whoseDay } from '#src/earning/gives/days.ts';
 import { referenceOfGift } from '#src/earning/gives/gift.ts';
+import { createPace } from '#src/earning/gives/pace.ts';
 import { chunksOf } from '#src/earning/gives/plan.ts';
 import type { Program, ProgramVersion } from '#src/earning/program.ts';
 import { momentOf } from '#src/earning/rules/calendar.ts';
@@ -147,6 +148,61 @@ describe('who is meant', () => {
     const program = programOf('UTC', { repeat: 'FREQ=WEEKLY;BYDAY=FR' });
     const [day] = givingDaysDue(program, at('2026-11-01', 'UTC'), at('2026-11-08', 'UTC'));
     expect(whoseDay(day!, 'UTC')).toEqual({ who: 'everybody' });
+  });
+});
+
+describe('the pace', () => {
+  /** Feeds records of one shard, all its own but every `otherEvery`th, a millisecond each. */
+  function paceAfter(records: number, otherEvery: number): { isShared: boolean } {
+    let nowMs = 0;
+    const pace = createPace(() => nowMs);
+    for (let seq = 1; seq <= records; seq += 1) {
+      nowMs += 1;
+      if (seq % otherEvery !== 0) pace.gave({ shard: 0, epoch: 1, seq });
+    }
+    return { isShared: pace.isShared() };
+  }
+
+  test('is careful until it has seen that nobody else moves points', () => {
+    expect(paceAfter(100, Infinity)).toEqual({ isShared: true });
+    expect(paceAfter(600, Infinity)).toEqual({ isShared: false });
+    expect(paceAfter(600, 100)).toEqual({ isShared: false });
+  });
+
+  test('makes room where others do, in whatever epoch they began', () => {
+    expect(paceAfter(2_000, 10)).toEqual({ isShared: true });
+    let nowMs = 0;
+    const pace = createPace(() => nowMs);
+    for (const [epoch, seq] of [
+      [1, 1],
+      [2, 900],
+      [2, 901],
+      [3, 5],
+    ] as const) {
+      nowMs += 100;
+      pace.gave({ shard: 0, epoch, seq });
+    }
+    expect(pace.isShared()).toBe(false);
+  });
+
+  test('lets two calls run at a time, and the next ones in their order', async () => {
+    const pace = createPace();
+    const begun: number[] = [];
+    let running = 0;
+    let most = 0;
+    const call = (number: number) => async () => {
+      begun.push(number);
+      running += 1;
+      most = Math.max(most, running);
+      await Promise.resolve();
+      running -= 1;
+      return number;
+    };
+    const answers = await Promise.all([1, 2, 3, 4, 5].map((number) => pace.take(call(number))));
+    expect(answers).toEqual([1, 2, 3, 4, 5]);
+    expect(begun).toEqual(answers);
+    expect(most).toBe(2);
+    await expect(pace.take(() => Promise.reject(new Error('as thrown')))).rejects.toThrow('as thrown');
   });
 });
 

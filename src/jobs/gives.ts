@@ -16,7 +16,8 @@ import {
 } from '#src/earning/gives/chunks.ts';
 import { type GivingPromotion, givingPromotions } from '#src/earning/gives/days.ts';
 import { dependsOnBirthday } from '#src/earning/gives/gift.ts';
-import { createTurns, giveChunk } from '#src/earning/gives/giving.ts';
+import { giveChunk } from '#src/earning/gives/giving.ts';
+import { createPace } from '#src/earning/gives/pace.ts';
 import { gives, plannedRuns, planRuns, promotionOf, selectMembers } from '#src/earning/gives/plan.ts';
 import { birthMonthsOf, openRuns } from '#src/earning/gives/runs.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
@@ -90,7 +91,7 @@ export function createGiver(app: App): Giver {
   const { pool, operations, telemetry } = app;
   const { log, metrics } = telemetry;
   const owner = randomUUID();
-  const turns = createTurns();
+  const pace = createPace();
   let isStopping = false;
   let giving: Promise<void> | undefined;
 
@@ -111,7 +112,7 @@ export function createGiver(app: App): Giver {
           ? await birthMonthsOf(pool, chunk.members)
           : new Map(),
         mayGoOn: async () => !isStopping && (await keepChunk(pool, owner, chunk)),
-        turns,
+        pace,
       },
       chunk,
     );

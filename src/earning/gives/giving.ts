@@ -7,9 +7,6 @@
  *
  * Asking the books also on a first attempt costs 4 µs a member. Who has claimed a chunk for the first time could leave it
  * out, were it not for a PostgreSQL that came back older: that has forgotten the claim, and not what Redis did.
- *
- * The API's movements share Redis with the gifts: a call of sixty-four items takes it 1.5 ms, so a process has two under way,
- * which keeps Redis busy and lets others in between.
  */
 import { parseStreamId } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, Position } from '#src/values.ts';
@@ -21,12 +18,12 @@ import { type Program, programNow } from '../program.ts';
 import type { Chunk, ChunkDone } from './chunks.ts';
 import type { GivingPromotion } from './days.ts';
 import { type AwardOf, awardsOf, type GiftRequest, inputOf, referenceOfGift } from './gift.ts';
+import type { Pace } from './pace.ts';
 
 const engineClient = 0;
 const kind = 'accrual';
 export const pageMembers = 1_024;
 const membersPerCall = 64;
-const callsMax = 2;
 const writtenMsMax = 15_000;
 
 /** What a worker gives a chunk by. */
@@ -38,31 +35,8 @@ export interface Giving {
   readonly birthMonths: ReadonlyMap<MemberNumber, number>;
   /** Asked before each page; false ends the work undone. */
   mayGoOn(): Promise<boolean>;
-  /** Lets at most so many calls of this process run at a time. */
-  readonly turns: Turns;
-}
-
-/** Whoever wants to call waits for its turn. */
-export interface Turns {
-  take<T>(work: () => Promise<T>): Promise<T>;
-}
-
-export function createTurns(together = callsMax): Turns {
-  let free = together;
-  const waiting: (() => void)[] = [];
-  return {
-    async take(work) {
-      if (free > 0) free -= 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
-      try {
-        return await work();
-      } finally {
-        const next = waiting.shift();
-        if (next) next();
-        else free += 1;
-      }
-    },
-  };
+  /** Of this process, whatever it works on. */
+  readonly pace: Pace;
 }
 
 /** One gift that nobody has given as far as the books reach. */
@@ -183,6 +157,7 @@ async function giveOne(
   switch (outcome.status) {
     case 'done':
       note(reached, outcome.position);
+      giving.pace.gave(outcome.position);
       return 'given';
     case 'replayed':
       note(reached, { shard: wallet.shardOf(movement.member), ...parseStreamId(outcome.streamId) });
@@ -228,7 +203,7 @@ async function givePage(
   );
   const settled = await Promise.all(
     calls.map((gifts) =>
-      giving.turns.take(() =>
+      giving.pace.take(() =>
         Promise.allSettled(
           gifts.map((gift) => giveOne(giving, movementOf(giving, chunk, page, gift), reached)),
         ),
