@@ -182,10 +182,20 @@ export function takeBack(
   lines: readonly ReturnedLine[] | undefined,
   member: JudgedMember,
 ): TakenBack | undefined {
+  const after = returnedAfter(purchaseOf(accrual)?.lines ?? [], parseReturned(state.note), lines);
+  return after && takeBackTo(program, accrual, state, after, member);
+}
+
+/** What is taken from an accrual so that `after` of its receipt has come back. */
+export function takeBackTo(
+  program: Program,
+  accrual: Recorded,
+  state: OriginalState,
+  after: ReturnedSoFar,
+  member: JudgedMember,
+): TakenBack {
   const bought = purchaseOf(accrual)?.lines ?? [];
   const before = parseReturned(state.note);
-  const after = returnedAfter(bought, before, lines);
-  if (!after) return undefined;
   const version = versionOfAccrual(program, accrual);
   const rejudge = rejudgeOf(program, version, accrual, member);
   const [given, asked] = [keptAwards(accrual), askedAwards(accrual)];

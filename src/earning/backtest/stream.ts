@@ -1,0 +1,89 @@
+/**
+ * The ledger's operations of a program from the first to the newest, a page at a time by a cursor over one snapshot that
+ * changes nothing. The next page is on its way while the one before is judged. Read in the order of ids, which is that of
+ * the months' partitions and, nearly, of the pages on disk.
+ */
+import type pg from 'pg';
+import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
+import type { LedgerRow } from './replay.ts';
+
+/** Which receipts are replayed, by when they occurred; absent: no bound. */
+export interface Span {
+  readonly from?: EpochMs | undefined;
+  /** The first instant after it. */
+  readonly to?: EpochMs | undefined;
+}
+
+const pageRows = 1_000;
+
+const milliseconds = (column: string) => `round(date_part('epoch', ${column}) * 1000)::bigint`;
+/** Looking for the word costs less than reading the JSON. */
+const fromEffect = (name: string, opening: string) =>
+  `case when strpos(o.effect::text, '"${name}":${opening}') > 0 then o.effect ->> '${name}' end`;
+const isReplayed = `(o.kind = 'accrual' and o.occurred_at >= $2::timestamptz and o.occurred_at < $3::timestamptz)`;
+
+const ledgerQuery = `declare ledger no scroll cursor for
+  select o.operation, o.shard, o.epoch, o.seq, o.kind, o.member, ${milliseconds('o.at')}, ${milliseconds('o.occurred_at')},
+    case when ${isReplayed} or o.kind in ('reversal', 'return') then o.request end,
+    case when ${isReplayed} then ${fromEffect('given', '[')} end,
+    case when not ${isReplayed} then ${fromEffect('counters', '[[')} end,
+    ${isReplayed} and exists (select from consequence c where c.origin = o.operation)
+  from operation o where o.program = $1 order by o.operation`;
+
+type RawRow = readonly (string | null)[];
+
+/** Texts as PostgreSQL sends them: what becomes of each is said below, once. */
+const asText = { getTypeParser: () => (text: unknown) => text };
+
+function rowOf(raw: RawRow): LedgerRow {
+  return {
+    operation: raw[0]!.replaceAll('-', '') as OperationHex,
+    shard: Number(raw[1]),
+    epoch: Number(raw[2]),
+    seq: Number(raw[3]),
+    kind: raw[4] as OperationKind,
+    member: Number(raw[5]) as MemberNumber,
+    at: Number(raw[6]),
+    occurredAt: Number(raw[7]),
+    request: raw[8] ?? undefined,
+    given: raw[9] ?? undefined,
+    counters: raw[10] ?? undefined,
+    isUndone: raw[11] === 't',
+  };
+}
+
+function instant(at: EpochMs | undefined, otherwise: string): string {
+  return at === undefined ? otherwise : new Date(at).toISOString();
+}
+
+async function open(tx: pg.PoolClient, program: number, { from, to }: Span): Promise<void> {
+  await tx.query('begin isolation level repeatable read read only');
+  // All rows are wanted, in the order of an index that every month has: nothing is sorted on disk before the first comes.
+  await tx.query('set local cursor_tuple_fraction = 1; set local enable_sort = off');
+  await tx.query(ledgerQuery, [program, instant(from, '-infinity'), instant(to, 'infinity')]);
+}
+
+/** Pages of the ledger, in the order of ids. */
+export async function* ledgerPages(pool: pg.Pool, program: number, span: Span): AsyncGenerator<LedgerRow[]> {
+  const tx = await pool.connect();
+  const fetch = () =>
+    tx.query<RawRow[]>({
+      text: `fetch ${pageRows} from ledger`,
+      rowMode: 'array',
+      types: asText as pg.CustomTypesConfig,
+    });
+  try {
+    await open(tx, program, span);
+    let page = await fetch();
+    while (page.rows.length > 0) {
+      const next = fetch();
+      // Whoever stops early, or fails meanwhile, does not wait for it.
+      next.catch(() => {});
+      yield page.rows.map((raw) => rowOf(raw as unknown as RawRow));
+      page = await next;
+    }
+  } finally {
+    // The snapshot ends with its connection; another report opens its own.
+    tx.release(true);
+  }
+}

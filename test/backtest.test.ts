@@ -1,0 +1,219 @@
+/**
+ * Backtests: the receipts of a ledger judged again. By the version that was in force they give what the ledger has, point for
+ * point and member for member, whatever ran at once, came late, met a cap or was returned. By another version they say what
+ * would have been.
+ */
+import fc from 'fast-check';
+import { afterAll, describe, expect, test } from 'vitest';
+import { draftOf } from '#src/earning/backtest/draft.ts';
+import type { Report } from '#src/earning/backtest/report.ts';
+import { runBacktest } from '#src/earning/backtest/run.ts';
+import type { Span } from '#src/earning/backtest/stream.ts';
+import { readProgramFile } from '#src/earning/file/read.ts';
+import type { ProgramFile } from '#src/earning/file/schema.ts';
+import { loadPrograms } from '#src/earning/registry.ts';
+import type { MemberNumber } from '#src/values.ts';
+import { type Answer, reference, type Shop, startEngine } from './harness.ts';
+
+const engine = await startEngine({ shardCount: 3 });
+afterAll(() => engine.end());
+const other = await engine.anotherApi();
+
+const everyKind = `
+timeZone: Europe/Berlin
+currencies: [{ code: points, expiry: { kind: year_end, years: 1 } }, { code: stamps, spendable: false }]
+funders: [program, house]
+backdateDaysMax: 60
+rules:
+  - { name: base, currency: points, earn: { by: amount, points: 1, perMinorUnits: 100 } }
+  - name: fresh
+    currency: points
+    earn: { by: amount, points: 2, perMinorUnits: 300, each: line, lines: { categories: [fresh] } }
+    caps: [{ points: 9, period: day }, { points: 20, period: week }]
+    returns: proportional
+    funder: house
+  - { name: pieces, currency: stamps, earn: { by: quantity, points: 1 }, caps: [{ points: 3, period: receipt }, { points: 25, period: lifetime }] }
+  - { name: web, currency: points, channels: [web], earn: { by: fixed, points: 4 }, caps: [{ points: 4, period: day, whenFull: refuse }], pending: { kind: days, days: 2 } }
+  - { name: review, on: activity, activities: [review], currency: points, earn: { by: fixed, points: 7 }, caps: [{ points: 20, period: month, whenFull: refuse }] }
+  - { name: miles, on: flight, currency: points, earn: { by: distance, classes: [{ codes: [Y], percent: 50, minimumMiles: 100 }] } }
+  - { name: fare, on: flight, currency: points, earn: { by: fare, points: 1, perMinorUnits: 500 }, caps: [{ points: 30, period: ticket }] }
+groups:
+  - { name: days, combine: best }
+  - { name: goods, combine: additive, factorMax: 3, pointsMax: 40 }
+promotionsPointsMax: 90
+promotions:
+  - { name: born, currency: points, during: { member: birthday_month }, multiply: { by: 2 }, caps: [{ points: 30, period: year }], group: days }
+  - { name: evens, currency: points, when: at.day % 2 == 0, multiply: { by: 3, rules: [base] }, caps: [{ points: 25, period: day }], group: days }
+  - { name: fresh-more, currency: points, multiply: { by: 2, rules: [fresh], lines: { categories: [fresh] } }, group: goods }
+  - { name: web-more, currency: points, multiply: { by: "1.5", rules: [base, web] }, group: goods, caps: [{ points: 60, period: month }] }
+  - { name: first, currency: points, purchaseNumber: 1, earn: { by: fixed, points: 50 } }
+  - { name: fourth, currency: points, purchaseNumber: 4, earn: { by: fixed, points: 70 } }
+  - { name: much, currency: points, spendReached: { minorUnits: 9000, period: month }, earn: { by: fixed, points: 60 } }
+  - { name: coupon, currency: stamps, code: GO, earn: { by: fixed, points: 5 }, oncePerOrder: true }
+  - { name: basket, currency: points, basket: [{ lines: { categories: [fresh] }, amountMin: 900 }], earn: { by: fixed, points: 11 }, caps: [{ points: 44, period: lifetime }] }
+redemption:
+  - { name: till, currency: points, exchange: { points: 200, minorUnits: 100, money: EUR }, minimumPoints: 200, stepPoints: 200 }
+`;
+
+function fileOf(source: string): ProgramFile {
+  const { file, faults } = readProgramFile(source);
+  expect(faults).toEqual([]);
+  return file!;
+}
+
+const facts = { program: 0, factsVersion: 0, mergedInto: undefined };
+
+async function backtest(shop: Shop, file: ProgramFile, span: Span = {}): Promise<Report> {
+  await engine.drained();
+  const program = (await loadPrograms(engine.pool)).get(shop.program.number)!;
+  return runBacktest(engine.pool, {
+    draft: draftOf(file, program),
+    span,
+    judgedMember: (member: MemberNumber) => engine.app.judgedMember(program, { ...facts, member }),
+    endsAt: Date.now(),
+  });
+}
+
+interface Step {
+  readonly what: 'purchase' | 'activity' | 'flight' | 'reverse' | 'giveBack';
+  readonly member: number;
+  readonly daysBack: number;
+  readonly amounts: readonly number[];
+  readonly isFresh: boolean;
+  readonly isWeb: boolean;
+  readonly order: number;
+  readonly isWhole: boolean;
+}
+
+const steps = fc.array(
+  fc.record<Step>({
+    what: fc.constantFrom(
+      'purchase',
+      'purchase',
+      'purchase',
+      'purchase',
+      'activity',
+      'flight',
+      'reverse',
+      'giveBack',
+    ),
+    member: fc.nat(3),
+    daysBack: fc.constantFrom(0, 0, 0, 1, 2, 7, 31),
+    amounts: fc.array(fc.integer({ min: 0, max: 4_000 }), { minLength: 1, maxLength: 3 }),
+    isFresh: fc.boolean(),
+    isWeb: fc.boolean(),
+    order: fc.nat(4),
+    isWhole: fc.boolean(),
+  }),
+  { minLength: 40, maxLength: 60 },
+);
+
+const dayMs = 86_400_000;
+
+function subjectOf(step: Step, member: string): Record<string, unknown> {
+  if (step.what === 'activity') return { activity: { type: 'review' } };
+  if (step.what === 'flight') {
+    const fare = { amount: step.amounts[0]!, currency: 'EUR' };
+    const to = { from: 'BER', to: 'CDG', distanceMiles: 100 + step.amounts[0]!, bookingClass: 'Y' };
+    return {
+      flight: { carrier: 'XX', flightNumber: '1', date: '2026-01-31', ...to, ticket: `T${step.order}`, fare },
+    };
+  }
+  const lines = step.amounts.map((amount, i) => ({
+    line: i + 1,
+    amount,
+    quantity: String(i + 1),
+    category: step.isFresh && i === 0 ? 'fresh' : 'dry',
+  }));
+  return {
+    purchase: {
+      currency: 'EUR',
+      lines,
+      ...(step.isWeb ? { channel: 'web' } : {}),
+      ...(step.order > 0 ? { order: `${member}-${step.order}` } : {}),
+      ...(step.order === 2 ? { codes: ['GO'] } : {}),
+    },
+  };
+}
+
+/** Carries the steps out, four at once, over two processes. */
+async function carryOut(shop: Shop, members: readonly string[], all: readonly Step[]): Promise<void> {
+  const accrued: { readonly id: string; readonly member: number }[] = [];
+  const call = (
+    index: number,
+    path: string,
+    body: Record<string, unknown>,
+    role: 'pos' | 'checkout' = 'pos',
+  ) => {
+    const http = index % 2 === 0 ? engine.http : other.http;
+    const key = { key: shop.tokens[role] };
+    return http('POST', path, { reference: reference(), occurredAt: shop.time(), ...body }, key);
+  };
+  async function run(step: Step, index: number): Promise<Answer | undefined> {
+    const member = members[step.member]!;
+    const lines = step.isWhole ? {} : { lines: [{ line: 1, amount: Math.ceil((step.amounts[0] ?? 0) / 2) }] };
+    if (step.what === 'reverse') {
+      const id = accrued.filter((each) => each.member === step.member).at(-1 - (index % 3))?.id;
+      return id === undefined ? undefined : call(index, `/v1/accruals/${id}/reversals`, lines);
+    }
+    if (step.what === 'giveBack')
+      return call(index, '/v1/returns', { order: `${member}-${1 + step.order}`, ...lines }, 'checkout');
+    const occurredAt = shop.time(-step.daysBack * dayMs);
+    const answer = await call(index, '/v1/accruals', { member, occurredAt, ...subjectOf(step, member) });
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    accrued.push({ id: String(answer.id), member: step.member });
+    return answer;
+  }
+  let next = 0;
+  const lane = async () => {
+    for (let index = next++; index < all.length; index = next++) {
+      const answer = await run(all[index]!, index);
+      if (answer) expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(500);
+    }
+  };
+  await Promise.all([lane(), lane(), lane(), lane()]);
+}
+
+/** Points by currency that the program has issued, as the entries say. */
+async function issued(shop: Shop): Promise<Record<string, number>> {
+  const { rows } = await engine.pool.query<{ currency: number; points: number }>(
+    `select currency, (-sum(points))::bigint as points from entry where program = $1 and account = 'issuance' group by 1`,
+    [shop.program.number],
+  );
+  return Object.fromEntries(
+    rows.map(({ currency, points }) => [shop.program.currencyByNumber.get(currency)!.code, points]),
+  );
+}
+
+describe('the version that was in force', () => {
+  const file = fileOf(everyKind);
+
+  test('gives what the ledger has, caps, late receipts and returns included', {
+    timeout: 240_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(steps, async (all) => {
+        const shop = await engine.shop({ timeZone: 'Europe/Berlin', definition: file as never });
+        const members: string[] = [];
+        for (const birthday of ['--01-15', '--11-22', undefined, '--02-29']) {
+          const member = reference('m').replaceAll('/', '-');
+          await shop.pos('POST', '/v1/members', { member, ...(birthday ? { birthday } : {}) });
+          members.push(member);
+        }
+        await carryOut(shop, members, all);
+        const report = await backtest(shop, file);
+        expect(report).toMatchObject({ receiptsOtherwise: 0, refused: [], failed: [], lateRows: 0 });
+        for (const { rule, draft, actual } of report.rules)
+          expect({ rule, ...draft }).toEqual({ rule, ...actual });
+        expect(report.members).toMatchObject({ more: 0, less: 0 });
+        expect(report.receipts).toBe(
+          all.filter(({ what }) => what === 'purchase' || what === 'activity' || what === 'flight').length,
+        );
+        const sums: Record<string, number> = {};
+        for (const { currency, draft } of report.rules) sums[currency] = (sums[currency] ?? 0) + draft.points;
+        expect(sums).toEqual(await issued(shop));
+      }),
+      { numRuns: 6, endOnFailure: true },
+    );
+  });
+});
