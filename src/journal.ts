@@ -217,6 +217,18 @@ export function parseRecord(streamId: string, fields: readonly string[]): Journa
   };
 }
 
+/** `newer` where only a newer version can read the record: it stands, but says nothing here. */
+export function readRecord(
+  ...entry: Parameters<typeof parseRecord>
+): ReturnType<typeof parseRecord> | 'newer' {
+  try {
+    return parseRecord(...entry);
+  } catch (error) {
+    if (error instanceof NewerRecord) return 'newer';
+    throw error;
+  }
+}
+
 /** Parses and checks what an operation did. Throws on anything that the scripts cannot have written. */
 export function parseEffect(effectText: string): Effect {
   return checkedEffect.parse(JSON.parse(effectText));

@@ -39,6 +39,8 @@ export const operationPrefix = {
   refund: 'ref',
   return: 'ret',
   adjustment: 'adj',
+  extension: 'ext',
+  unlock: 'unl',
   transfer: 'trf',
   transfer_credit: 'tcr',
   transfer_refusal: 'trx',
@@ -102,7 +104,7 @@ export function operationId(kind: OperationKind, operation: OperationHex): strin
   return `${operationPrefix[kind]}_${operation}`;
 }
 
-const operationIdPattern = /^([a-z]{3,4})_([0-9a-f]{12}[78][0-9a-f]{19})$/;
+const operationIdPattern = /^([a-z]{3,4})_([0-9a-f]{12}[789][0-9a-f]{19})$/;
 
 /** Splits a public operation id into prefix and hex; undefined when it is not one. */
 export function parseOperationId(id: string): { prefix: string; operation: OperationHex } | undefined {

@@ -34,7 +34,7 @@ function folderOf(path: string): string {
 const shared = ['src/values.ts', 'src/errors.ts', 'src/journal.ts'];
 /** How a call looks and who makes it; every domain's routes speak of these. */
 const calls = ['src/http/route.ts', 'src/http/faults.ts', 'src/http/problem.ts'];
-const programs = ['src/earning/program.ts'];
+const programs = ['src/earning/program.ts', 'src/earning/activity.ts'];
 /** What is stored of programs. */
 const programStore = ['src/earning/registry.ts', 'src/earning/versions.ts'];
 /** Where the shards are. */

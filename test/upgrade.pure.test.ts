@@ -34,7 +34,16 @@ describe('the format of journal records', () => {
       recordFormat: 2,
       kinds: [
         ...['accrual', 'redemption', 'capture', 'hold', 'release', 'reversal', 'refund', 'return'],
-        ...['adjustment', 'transfer', 'transfer_credit', 'transfer_refusal', 'transfer_return', 'expiry'],
+        ...[
+          'adjustment',
+          'extension',
+          'unlock',
+          'transfer',
+          'transfer_credit',
+          'transfer_refusal',
+          'transfer_return',
+          'expiry',
+        ],
         ...['status', 'recovery', 'correction'],
       ],
       columns: 14,

@@ -5,6 +5,7 @@ import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
 import { accrualReplyOf, accrue, awardView, durabilityOfAccrual, type EarningContext } from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
 import { quoteAccrual } from './quotes.ts';
+import { unlock, unlockReply, unlockSchema } from './releases.ts';
 import { reverse } from './reversals.ts';
 import {
   accrualReply,
@@ -36,6 +37,46 @@ const movementErrors = [
 ] as const;
 
 const bulkBytesMax = 8 * 1024 * 1024;
+
+/** What follows from an accrual. */
+function followUpRoutes(context: EarningContext): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/accruals/:id/reversals',
+      operationId: 'reverseAccrual',
+      summary: 'Take an accrual back, whole or by line; `by-reference` stands for the id',
+      tag: 'earning',
+      roles: [...tills, 'care'],
+      body: reversalSchema,
+      replies: { 201: reversalReply, 202: reversalReply },
+      errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_accrual'],
+      handle: (call) => reverse(context, call),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/accruals/:id/releases',
+      operationId: 'unlockAccrual',
+      summary: 'Let points count that wait for an event; `by-reference` stands for the id',
+      tag: 'earning',
+      roles: [...tills, 'care'],
+      body: unlockSchema,
+      replies: { 201: unlockReply, 202: unlockReply },
+      errors: [
+        'member_not_found',
+        'member_not_active',
+        'member_merging',
+        'reference_reused',
+        'reference_in_progress',
+        'store_not_allowed',
+        'original_not_found',
+        'shard_recovering',
+        'journal_full',
+      ],
+      handle: (call) => unlock(context, call),
+    }),
+  ];
+}
 
 /** The calls of the earning domain. */
 export function earningRoutes(context: EarningContext): Route[] {
@@ -95,17 +136,6 @@ export function earningRoutes(context: EarningContext): Route[] {
       errors: [],
       handle: (call) => accrueBulk(context, call),
     }),
-    route({
-      method: 'POST',
-      path: '/v1/accruals/:id/reversals',
-      operationId: 'reverseAccrual',
-      summary: 'Take an accrual back, whole or by line; `by-reference` stands for the id',
-      tag: 'earning',
-      roles: [...tills, 'care'],
-      body: reversalSchema,
-      replies: { 201: reversalReply, 202: reversalReply },
-      errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_accrual'],
-      handle: (call) => reverse(context, call),
-    }),
+    ...followUpRoutes(context),
   ];
 }

@@ -30,6 +30,8 @@ const callersKinds = [
   'refund',
   'return',
   'adjustment',
+  'extension',
+  'unlock',
   'transfer',
   'status',
 ] as const satisfies readonly OperationKind[];

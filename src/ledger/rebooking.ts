@@ -13,6 +13,7 @@
  *   (debt -, wallet +, wallet -), so that a refund puts them back and pays the debt off.
  * - A hold that is open in the books is resolved with the parts that the books have. One that the books have resolved
  *   already gives nothing: a capture is paid like a spend, a release moves nothing.
+ * - Points that only got other terms (extension, unlock) get them as far as the books still have them in that lot.
  * - What the script did only to tidy up (debt paid off by available points, two lots made one) is left out; the next
  *   script that touches the member does it on the true balances.
  * - A status change is applied where it is reachable from the status in the books; the version of the facts only rises and
@@ -287,6 +288,17 @@ class Booking {
     this.put(currency, points - part, 0, { party: 0, expiresAt: 0, availableAt: 0 });
   }
 
+  /** Points that only got other terms: those that the books still have. */
+  move(from: WalletLeg, into: WalletLeg): void {
+    const [, currency, points, number] = from;
+    const lot = lotFor(walletOf(this.member, currency), number, termsOf(from));
+    const part = Math.min(lot?.points ?? 0, -points);
+    if (!lot || part === 0) return;
+    lot.points -= part;
+    this.legs.push(walletLeg(currency, lot, -part));
+    this.put(currency, part, into[3], termsOf(into));
+  }
+
   /** Gives back what a hold had more in the books than the record says. */
   end(): void {
     for (const [currency, { parts }] of this.released) {
@@ -339,6 +351,15 @@ function statusOf(
   return { status, frozen, facts, into };
 }
 
+/** What an extension or an unlock moved from lot to lot; debt that was paid off on the way is left to the next script. */
+function bookMoves(booking: Booking, legs: readonly Leg[]): void {
+  legs.forEach((from, i) => {
+    const into = legs[i + 1];
+    if (from[0] !== 'wallet' || into?.[0] !== 'wallet') return;
+    if (from[2] < 0 && into[2] === -from[2] && from[1] === into[1]) booking.move(from, into);
+  });
+}
+
 /** Books what a record did against the member as the books have it, and moves the member on. */
 export function rebook(
   member: MemberInBooks,
@@ -346,10 +367,13 @@ export function rebook(
   effect: Effect,
 ): Rebooked {
   const booking = new Booking(member, record.at);
-  const legs = withoutTidying(effect.legs);
-  legs.forEach((leg, i) => {
-    bookLeg(booking, record.kind, leg, legs[i + 1]);
-  });
+  if (record.kind === 'extension' || record.kind === 'unlock') bookMoves(booking, effect.legs);
+  else {
+    const legs = withoutTidying(effect.legs);
+    legs.forEach((leg, i) => {
+      bookLeg(booking, record.kind, leg, legs[i + 1]);
+    });
+  }
   booking.end();
   const ended = effect.holds?.filter((hold) => booking.resolved.has(hold));
   return {

@@ -28,6 +28,9 @@ const statementKind = {
   refund: 'refund',
   return: 'return',
   adjustment: 'adjustment',
+  // It moves points from lot to lot within a bucket, so it makes no entry.
+  extension: 'extension',
+  unlock: 'unlock',
   transfer: 'transfer',
   transfer_credit: 'transfer',
   transfer_refusal: 'transfer',

@@ -23,6 +23,8 @@ export interface OperationInBooks {
   /** `undone` says how much of which original an undo took: [operation, note, [[currency, points], …]]. */
   readonly request: {
     readonly undone?: readonly (readonly [string, string, readonly (readonly [number, number])[]])[];
+    /** Parts of the one original that an unlock let count: [part from 1, expiresAt]. */
+    readonly terms?: readonly (readonly [number, number])[];
   };
 }
 
@@ -83,6 +85,28 @@ function lower(parts: OperationPart[], currency: number, points: number): void {
   }
 }
 
+/** Parts that stopped waiting stand in the lots to which their points moved, as `redate.lua` has it. */
+function unlockParts(
+  parts: readonly OperationPart[],
+  effect: Effect,
+  terms: readonly (readonly number[])[],
+): void {
+  const { legs } = effect;
+  let next = 0;
+  for (const [number = 0] of terms) {
+    const part = parts[number - 1];
+    if (!part || part[2] === 0) continue;
+    for (let i = next; i + 1 < legs.length; i += 1) {
+      const [from, into] = [legs[i]!, legs[i + 1]!];
+      if (from[0] !== 'wallet' || into[0] !== 'wallet' || from[2] !== -into[2] || from[2] > 0) continue;
+      if (from[1] !== part[0] || from[3] !== part[1]) continue;
+      [part[1], part[3], part[4]] = [into[3], into[5], into[6]];
+      next = i + 2;
+      break;
+    }
+  }
+}
+
 /** State of `operation` from its own row and its consequences, oldest first; undefined when it cannot be undone. */
 export function operationStateOf(
   operation: OperationHex,
@@ -99,6 +123,7 @@ export function operationStateOf(
       version += 1;
       note = noted;
       for (const [currency, points] of taken) lower(parts, currency, points);
+      unlockParts(parts, row.effect, row.request.terms ?? []);
     }
   }
   return { version, note, parts };

@@ -8,13 +8,14 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import { type Effect, NewerRecord, parseEffect, parseRecord } from '#src/journal.ts';
+import { type Effect, parseEffect, readRecord } from '#src/journal.ts';
 import type { AnyRedis, RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
 import { newOperation, operationId, shardOfOperation } from '#src/values.ts';
 import { refuseArchived } from './archived.ts';
 import { type CounterMemory, createCounterMemory } from './counter-values.ts';
 import { createDailyLimit, type DailyLimit } from './daily-limit.ts';
+import { type End, endsInBooks } from './ends.ts';
 import type { Epochs } from './epochs.ts';
 import { gathering } from './gathering.ts';
 import { keys } from './keys.ts';
@@ -25,16 +26,6 @@ import { fingerprintOf, isFresh, parseEntry, referenceKeyOf } from './reference.
 import type { MovementScript } from './scripts.ts';
 import type { Wallet } from './wallet.ts';
 import type { Waited } from './written.ts';
-
-/** `newer` where only a newer version can read the record: it stands, but says nothing here. */
-function readRecord(...entry: Parameters<typeof parseRecord>): ReturnType<typeof parseRecord> | 'newer' {
-  try {
-    return parseRecord(...entry);
-  } catch (error) {
-    if (error instanceof NewerRecord) return 'newer';
-    throw error;
-  }
-}
 
 export type Durability = 'journal' | 'ledger';
 
@@ -116,6 +107,8 @@ export interface Operations {
   recorded(operation: OperationHex, waitMs: number): Promise<Recorded | undefined>;
   /** Those of the operations that the books have, oldest first. */
   inBooks(operations: readonly OperationHex[]): Promise<Recorded[]>;
+  /** How late the member's points of these currencies were ever dated (`ends.ts`). */
+  endsInBooks(member: MemberNumber, currencies: readonly number[]): Promise<End[]>;
   /** Whether Redis remembers a reference of this member's shard at the moment. */
   remembers(draft: Pick<Draft, 'program' | 'client' | 'kind' | 'reference' | 'member'>): Promise<boolean>;
   /** The level that was reached within the wait; without a wait it is known at once. */
@@ -393,6 +386,7 @@ export function createOperations(
     attempt,
     recorded,
     inBooks,
+    endsInBooks: (member, currencies) => endsInBooks(pool, member, currencies),
     remembers,
     reach,
   };

@@ -3,6 +3,7 @@
  * the books where asked. Facts that turn out to be stale are read again a bounded number of times.
  */
 
+import { endsAfter } from '#src/earning/activity.ts';
 import { programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
@@ -88,6 +89,21 @@ function draftOf(movement: Movement, question: Question, member: MemberFacts, de
   };
 }
 
+/**
+ * Where inactivity ends points, the script is told when they end after this movement. `ends` comes first in its input
+ * (`run.lua`).
+ */
+function dated(operations: Operations, draft: Draft, { caller }: Movement): Soon<Draft> {
+  const { ends, unchanged } = endsAfter(caller.program, draft.kind, draft.occurredAt);
+  const withEnds = (found: typeof ends): Draft => ({
+    ...draft,
+    input: { ends: found, ...(draft.input as object) },
+  });
+  if (unchanged.length > 0)
+    return operations.endsInBooks(draft.member, unchanged).then((inBooks) => withEnds([...ends, ...inBooks]));
+  return ends.length === 0 ? draft : withEnds(ends);
+}
+
 /** Runs the script for what was decided, within the key's limit of a day. */
 function attemptWithin(
   operations: Operations,
@@ -140,7 +156,8 @@ export async function perform(operations: Operations, movement: Movement): Promi
       if (!first) throw refusal;
       return finish(operations, movement, first.recorded, true);
     }
-    const draft = draftOf(movement, question, member, decision);
+    let draft: Soon<Draft> = dated(operations, draftOf(movement, question, member, decision), movement);
+    if (isSoon(draft)) draft = await draft;
     const { caller } = movement;
     const outcome = await attemptWithin(operations, caller, draft, decision.points ?? 0, lookedUpAt);
     switch (outcome.status) {

@@ -5,6 +5,7 @@ import { type Route, route } from '#src/http/route.ts';
 import type { Soon } from '#src/values.ts';
 import { type AdjustmentContext, adjust, adjustmentReply, adjustmentSchema } from './adjustments.ts';
 import { balancesView } from './balances.ts';
+import { extend, extensionReply, extensionSchema } from './extensions.ts';
 import type { MemberFacts } from './lookup.ts';
 
 export interface WalletRoutesContext extends AdjustmentContext {
@@ -82,6 +83,27 @@ export function walletRoutes(context: WalletRoutesContext): Route[] {
         'journal_full',
       ],
       handle: (call) => adjust(context, call),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/members/:member/extensions',
+      operationId: 'extendPoints',
+      summary: 'Let points of a member end later, with a reason',
+      tag: 'wallet',
+      roles: ['care', 'admin'],
+      body: extensionSchema,
+      replies: { 201: extensionReply, 202: extensionReply },
+      errors: [
+        'member_not_found',
+        'member_not_active',
+        'member_merging',
+        'currency_unknown',
+        'reference_reused',
+        'reference_in_progress',
+        'shard_recovering',
+        'journal_full',
+      ],
+      handle: (call) => extend(context, call),
     }),
   ];
 }

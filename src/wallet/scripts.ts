@@ -22,17 +22,18 @@ import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
 const shared = {
-  accrue: ['prelude', 'member', 'run', 'dropping', 'counters', 'weighing'],
-  spend: ['prelude', 'member', 'run', 'dropping', 'counters'],
-  hold: ['prelude', 'member', 'run'],
-  settle: ['prelude', 'member', 'run'],
-  undo: ['prelude', 'member', 'run', 'dropping', 'counters'],
-  receive: ['prelude', 'member', 'run', 'dropping', 'counters'],
-  status: ['prelude', 'member', 'run'],
-  correct: ['prelude', 'member', 'run', 'dropping', 'counters'],
-  expire: ['prelude', 'member', 'run'],
+  accrue: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'weighing'],
+  spend: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
+  hold: ['prelude', 'member', 'terms', 'run'],
+  settle: ['prelude', 'member', 'terms', 'run'],
+  undo: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'originals'],
+  redate: ['prelude', 'member', 'terms', 'run', 'originals'],
+  receive: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
+  status: ['prelude', 'member', 'terms', 'run'],
+  correct: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
+  expire: ['prelude', 'member', 'terms', 'run'],
   balance: ['prelude', 'member'],
-  weigh: ['prelude', 'member', 'run', 'counters'],
+  weigh: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'weighing'],
   load: ['prelude'],
   evict: ['prelude'],
   trim: ['prelude'],
@@ -46,6 +47,7 @@ export type MovementScript =
   | 'hold'
   | 'settle'
   | 'undo'
+  | 'redate'
   | 'receive'
   | 'status'
   | 'correct'

@@ -144,7 +144,7 @@ export const pendingSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('days'), days: z.int().min(1).max(3_650) }),
   /** From the beginning of this day of the month, of this month or, where it has begun, of the next. */
   z.strictObject({ kind: z.literal('day_of_month'), day: z.int().min(1).max(28) }),
-  /** Until somebody releases them (`POST /v1/accruals/:id/release`); they never count after so many days. */
+  /** Until somebody releases them (`POST /v1/accruals/:id/releases`); they never count after so many days. */
   z.strictObject({ kind: z.literal('event'), daysMax: z.int().min(1).max(3_650) }),
 ]);
 export type Pending = z.infer<typeof pendingSchema>;

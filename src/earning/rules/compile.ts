@@ -90,7 +90,6 @@ function counterNumber({ numbers }: Definition, name: string): number {
 
 function compileGiver(definition: Definition, rule: Rule | Promotion, index: LineIndex): CompiledGiver {
   const { timeZone } = definition;
-  const currency = definition.currencies.find(({ code }) => code === rule.currency);
   return {
     name: rule.name,
     on: rule.on,
@@ -106,7 +105,7 @@ function compileGiver(definition: Definition, rule: Rule | Promotion, index: Lin
     })),
     budget: rule.budget,
     returns: rule.returns,
-    expiryOf: compileExpiry(rule.expiry ?? currency?.expiry ?? { kind: 'never' }, timeZone),
+    expiryOf: expiryOfGiver(definition, rule.name),
     availableOf: compilePending(rule.pending, timeZone),
     isUntilEvent: rule.pending?.kind === 'event',
   };
@@ -202,6 +201,14 @@ export function compileRules(definition: Definition): CompiledRules {
     })),
     looksAtMember: looksAtMember(definition),
   };
+}
+
+/** When points of a rule or promotion end; `never` for one that is not in the version. */
+export function expiryOfGiver(definition: Definition, name: string): ExpiryOf {
+  const { timeZone, currencies } = definition;
+  const giver = [...definition.rules, ...definition.promotions].find((each) => each.name === name);
+  const currency = currencies.find(({ code }) => code === giver?.currency);
+  return compileExpiry(giver?.expiry ?? currency?.expiry ?? { kind: 'never' }, timeZone);
 }
 
 const compiled = new WeakMap<Definition, CompiledRules>();

@@ -54,11 +54,11 @@ end
 -- `at` is text here.
 -- A record is one field of fourteen columns with tabs between them (journal.ts); no column can hold a tab. One field,
 -- because the writer's client decodes each field's name and value apart: thirteen fields cost it a third more CPU a record.
--- What time has decided (`expiry`) is nobody's request: it has no origin, order or reference, and it happened now.
-local function append(base, kind, operation, at, effect)
+-- What time has decided (`expiry`) or follows by itself (`is_own`) is nobody's request: it has no origin, order or reference, and it happened now.
+local function append(base, kind, operation, at, effect, is_own)
   local args = ARGV
   local reference, fingerprint, kept = args[base + REFERENCE], args[base + FINGERPRINT], args[base + KEPT]
-  if kind == 'expiry' then
+  if is_own or kind == 'expiry' then
     reference, fingerprint, kept = '', '', string.match(kept, '^%d+') .. '\t0\t\t\t' .. at .. '\t\t{}'
   end
   local record = kind .. '\t' .. args[base + MEMBER] .. '\t' .. operation .. '\t' .. reference .. '\t' .. fingerprint

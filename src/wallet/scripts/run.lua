@@ -1,4 +1,4 @@
--- Third part of every script that moves points: the loop over a call's items. An item's results are
+-- Fourth part of every script that moves points: the loop over a call's items. An item's results are
 --   'position at kind effect'             applied; the record is in the journal; no kind where it is the asked one. One
 --                                         text: an array costs Redis and the caller's client twice as much
 --   {'replayed', operation, position}     the reference was used for the same request
@@ -40,6 +40,31 @@ local function effect_text(m, at, legs, extra)
   return '{"legs":[' .. legs_text .. '],"balances":[' .. balances_text(m, at) .. ']' .. (extra or '') .. '}'
 end
 
+-- All points of a currency end together where inactivity ends them: `ends` = [[currency, end], …] is when those of this
+-- member do after the operation, or later where any ends later already. Lots that end before are moved there, in a record of
+-- its own right behind the operation's; its id is the operation's, with a 9 for the 7. Points that wait for an event stay.
+-- Where that record finds no room the lots stay as they were: the next operation moves them.
+-- Rare.
+local function prolong(m, ends, base, operation, at)
+  local legs, before = {}, cmsgpack.pack(m[WALLETS])
+  for _, row in ipairs(cjson.decode(ends)) do
+    local through = row[2]
+    local function waits(lot) return lot[4] == lot[3] end
+    for _, w in ipairs(m[WALLETS]) do
+      for i = 1, w[1] == row[1] and #w[4] or 0 do
+        if not waits(w[4][i]) then through = math.max(through, w[4][i][3]) end
+      end
+    end
+    redate(m, legs, row[1], at, function(lot)
+      if lot[3] > 0 and lot[3] < through and not waits(lot) then return through, lot[4] end
+    end)
+  end
+  if not legs[1] then return end
+  local other = string.sub(operation, 1, 12) .. '9' .. string.sub(operation, 14)
+  local id, seq = append(base, 'extension', other, text(at), effect_text(m, at, legs), true)
+  if id then m[SEQ] = seq else m[WALLETS] = cmsgpack.unpack(before) end
+end
+
 local function perform(base, decide)
   local args = ARGV
   local reference, operation, member = args[base + REFERENCE], args[base + OPERATION], PREFIX .. 'm:' .. args[base + MEMBER]
@@ -62,7 +87,12 @@ local function perform(base, decide)
     due, ended = settle_due(m, at)
     before = #due > 0 and effect_text(m, at, due, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
   end
-  local legs, extra, kind, save = decide(m, args[base + INPUT], at, operation, ended)
+  local input, ends = args[base + INPUT], nil
+  if string.sub(input, 1, 9) == '{"ends":[' then
+    ends, input = string.match(input, '^{"ends":(%b[]),?(.*)$')
+    input = '{' .. input
+  end
+  local legs, extra, kind, save = decide(m, input, at, operation, ended)
   if not legs then
     local code, details = extra, kind
     if code == 'cold_operation' or code == 'cold_counter' then return { code, details } end
@@ -79,6 +109,7 @@ local function perform(base, decide)
   if not id then return { seq } end
   m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
   if save then save(seq) end
+  if ends then prolong(m, ends, base, operation, at) end
   save_member(member, m)
   if key then call('SET', key, operation .. args[base + FINGERPRINT] .. id, 'PX', WINDOW_MS) end
   return id .. ' ' .. at_text .. ' ' .. (kind or '') .. ' ' .. effect

@@ -8,14 +8,6 @@
 -- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
 --         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does
 -- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +
-local function load_operation(operation)
-  local packed = redis.call('GET', PREFIX .. 'o:' .. operation)
-  if not packed then return nil end
-  local epoch, _, version, note, parts = cmsgpack.unpack(packed)
-  if epoch < COLD_BELOW then return nil end
-  return { version = version, note = note, parts = parts }
-end
-
 -- Lowers what is left of an original, its last part first, and calls undone(part, points) for each. False: too much.
 local function lower(state, currency, points, undone)
   for i = #state.parts, 1, -1 do
@@ -36,6 +28,10 @@ local function take_back(m, input, at, legs, shortfall, part, points)
   local rest = points
   if not input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
   rest = take(w, rest, usable(at), taken)
+  -- A lot whose end was moved has another number, and still waits until the same time.
+  if part[5] > at then
+    rest = take(w, rest, function(lot) return lot[4] == part[5] and lot[5] == part[6] end, taken)
+  end
   if rest > 0 then
     if input.debt then
       w[2] = w[2] + rest
@@ -107,10 +103,7 @@ local function decide(m, json, at)
   for currency, points in pairs(shortfall) do missing[#missing + 1] = '[' .. currency .. ',' .. text(points) .. ']' end
   local function save(seq)
     if finish then finish(seq) end
-    for operation, state in pairs(states) do
-      redis.call('SET', PREFIX .. 'o:' .. operation,
-        cmsgpack.pack(EPOCH, seq, state.version + 1, state.note, state.parts))
-    end
+    for operation, state in pairs(states) do save_operation(operation, state, seq) end
   end
   return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']' .. counted, nil, save
 end

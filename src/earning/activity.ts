@@ -1,0 +1,64 @@
+/** PURE. Currencies whose points end by inactivity: when they end after something that a member did. */
+import { DateTime } from 'luxon';
+import type { EpochMs, OperationKind } from '#src/values.ts';
+import type { Program } from './program.ts';
+import { compileExpiry } from './rules/expiry.ts';
+
+interface EndingTogether {
+  readonly currency: number;
+  /** What counts: earning alone, or also spending and setting points aside. */
+  readonly counting: ReadonlySet<OperationKind>;
+  /** When points end after activity on a day of the program's calendar. */
+  endAfter(day: string): EpochMs;
+}
+
+const earning: ReadonlySet<OperationKind> = new Set(['accrual']);
+const any: ReadonlySet<OperationKind> = new Set(['accrual', 'redemption', 'hold', 'capture']);
+/** These give points back that were dated when they left; what comes back ends with the others. */
+const givingBack: ReadonlySet<OperationKind> = new Set(['release', 'refund', 'return', 'reversal']);
+
+const known = new WeakMap<Program['currencyByCode'], readonly EndingTogether[]>();
+
+function endingTogether({ currencyByCode, timeZone }: Program): readonly EndingTogether[] {
+  const found = known.get(currencyByCode);
+  if (found) return found;
+  const made = [...currencyByCode.values()].flatMap(({ number, expiry }): EndingTogether[] => {
+    if (expiry.kind !== 'inactivity') return [];
+    const expiryOf = compileExpiry(expiry, timeZone);
+    return [
+      {
+        currency: number,
+        counting: expiry.activity === 'earning' ? earning : any,
+        endAfter: (day) => expiryOf({ occurred: day, posted: day }, {}),
+      },
+    ];
+  });
+  known.set(currencyByCode, made);
+  return made;
+}
+
+/** [currency, end]: when a member's points of a currency end. */
+export type End = readonly [currency: number, end: EpochMs];
+
+export interface Ends {
+  /** By the operation itself, as it counts. */
+  readonly ends: readonly End[];
+  /** Currencies whose end the books say, because the operation gives points back and is no activity. */
+  readonly unchanged: readonly number[];
+}
+
+const none: Ends = { ends: [], unchanged: [] };
+
+/** What an operation means for the ends of its member's points. */
+export function endsAfter(program: Program, kind: OperationKind, at: EpochMs): Ends {
+  const together = endingTogether(program);
+  if (together.length === 0) return none;
+  const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate() ?? '';
+  const counting = together.filter((each) => each.counting.has(kind));
+  return {
+    ends: counting.map(({ currency, endAfter }) => [currency, endAfter(day)]),
+    unchanged: givingBack.has(kind)
+      ? together.filter((each) => !each.counting.has(kind)).map(({ currency }) => currency)
+      : [],
+  };
+}

@@ -1,0 +1,297 @@
+/** When points end, end later, or begin to count: through the API, with the clock of a test program. */
+import { DateTime } from 'luxon';
+import { afterAll, expect, test } from 'vitest';
+import type { ProgramFileInput } from '#src/earning/file/schema.ts';
+import { amountRule, reference, type Shop, startEngine } from './harness.ts';
+import type { Answer } from './house/client.ts';
+
+const engine = await startEngine({ shardCount: 2 });
+afterAll(() => engine.end());
+
+type ExpiryInput = NonNullable<ProgramFileInput['currencies'][number]['expiry']>;
+type RuleInput = NonNullable<ProgramFileInput['rules']>[number];
+
+/** A program whose points end so, with its clock at a time ahead. */
+async function shopOf(
+  expiry: ExpiryInput,
+  at: string,
+  zone = 'UTC',
+  rules: RuleInput[] = [amountRule('spend', 'points', [1, 100])],
+): Promise<Shop> {
+  const currencies = [{ code: 'points', expiry }];
+  const shop = await engine.shop({ mode: 'test', timeZone: zone, definition: { currencies, rules } });
+  await shop.setClock(millis(at, zone));
+  return shop;
+}
+
+function millis(at: string, zone = 'UTC'): number {
+  return DateTime.fromISO(at, { zone }).toMillis();
+}
+
+interface Lot {
+  readonly points: number;
+  readonly expiresOn: string | null;
+}
+
+async function lotsOf(shop: Shop, member: string, of: 'lots' | 'pendingLots' = 'lots'): Promise<Lot[]> {
+  const { status, body } = await shop.care('GET', `/v1/members/${member}/balances`);
+  expect(status, JSON.stringify(body)).toBe(200);
+  return (body.balances as Record<string, Record<string, Lot[]>>).points![of]!;
+}
+
+function extend(shop: Shop, member: string, body: Record<string, unknown>): Promise<Answer> {
+  const whole = { reference: reference(), reason: 'goodwill', ...body };
+  return shop.care('POST', `/v1/members/${member}/extensions`, whole);
+}
+
+const later = { store: 's-1', currency: 'EUR', lines: [{ line: 1, amount: 10_000 }] };
+
+// The published examples of programs, moved by whole years into the time that a test clock can reach.
+test.each<[string, ExpiryInput, string, earned: string, occurred: string, ends: string]>([
+  [
+    '36 months to the end of the month',
+    { kind: 'month_end', months: 36, from: 'posting' },
+    'Asia/Singapore',
+    '2037-07-10T12:00',
+    '2037-07-10T12:00',
+    '2040-07-31',
+  ],
+  [
+    'from posting, not from the flight',
+    { kind: 'month_end', months: 36, from: 'posting' },
+    'Asia/Singapore',
+    '2038-08-02T09:00',
+    '2038-07-28T09:00',
+    '2041-08-31',
+  ],
+  [
+    'a calendar year and three',
+    { kind: 'year_end', years: 3 },
+    'Asia/Kolkata',
+    '2035-05-05T10:00',
+    '2035-05-05T10:00',
+    '2038-12-31',
+  ],
+  [
+    'the month itself without a birthday',
+    { kind: 'birthday_month', years: 3 },
+    'Asia/Dubai',
+    '2032-06-12T10:00',
+    '2032-06-12T10:00',
+    '2035-06-30',
+  ],
+  [
+    '24 months where no tier says otherwise',
+    {
+      kind: 'tier',
+      tiers: { gold: { kind: 'month_end', months: 36 } },
+      otherwise: { kind: 'month_end', months: 24 },
+    },
+    'Asia/Dubai',
+    '2035-01-15T10:00',
+    '2035-01-15T10:00',
+    '2037-01-31',
+  ],
+  [
+    '18 months without activity',
+    { kind: 'inactivity', months: 18 },
+    'America/Chicago',
+    '2033-03-31T10:00',
+    '2033-03-31T10:00',
+    '2034-09-30',
+  ],
+  [
+    'a year from 29 February',
+    { kind: 'inactivity', months: 12 },
+    'Europe/Berlin',
+    '2036-02-29T10:00',
+    '2036-02-29T10:00',
+    '2037-02-28',
+  ],
+  [
+    'through the end of a day that has 23 hours',
+    { kind: 'days', days: 10 },
+    'Europe/Berlin',
+    '2027-03-18T23:30',
+    '2027-03-18T23:30',
+    '2027-03-28',
+  ],
+])('points end after %s', async (_name, expiry, zone, earned, occurred, ends) => {
+  const shop = await shopOf(expiry, earned, zone);
+  const member = await shop.enrol();
+  const occurredAt = new Date(millis(occurred, zone)).toISOString();
+  expect((await shop.accrue(member, 70, { occurredAt })).status).toBe(201);
+  expect(await lotsOf(shop, member)).toEqual([{ points: 70, expiresOn: ends }]);
+  const end = DateTime.fromISO(ends, { zone }).plus({ days: 1 }).startOf('day').toMillis();
+  await shop.setClock(end - 20_000);
+  expect((await shop.balances(member)).available).toBe(70);
+  await shop.setClock(end);
+  // Nothing has swept: the balance is right by itself.
+  expect((await shop.balances(member)).available).toBe(0);
+});
+
+test('points that never end are there a century later', async () => {
+  const shop = await shopOf({ kind: 'never' }, '2030-01-01');
+  const member = await shop.enrol();
+  await shop.accrue(member, 5);
+  await shop.setClock(millis('2120-01-01'));
+  expect((await shop.balances(member)).available).toBe(5);
+});
+
+test('an extension moves the end of what it names and no points; a repeat answers the same', async () => {
+  const shop = await shopOf({ kind: 'month_end', months: 1 }, '2031-01-10T10:00', 'Europe/Berlin');
+  const member = await shop.enrol();
+  await shop.accrue(member, 10);
+  await shop.setClock(millis('2031-02-10T10:00', 'Europe/Berlin'));
+  await shop.accrue(member, 20);
+  const body = { reference: reference(), reason: 'ill', months: 6, expiringBefore: '2031-03-01' };
+  const path = `/v1/members/${member}/extensions`;
+  const first = await shop.care('POST', path, body);
+  expect([first.status, first.body.points, first.body.lots]).toEqual([
+    201,
+    10,
+    [{ points: 10, expiredOn: '2031-02-28', expiresOn: '2031-08-31' }],
+  ]);
+  const repeat = await shop.care('POST', path, body);
+  expect([repeat.status, repeat.body]).toEqual([201, first.body]);
+  expect((await shop.care('POST', path, { ...body, months: 7 })).code).toBe('reference_reused');
+  expect(await lotsOf(shop, member)).toEqual([
+    { points: 20, expiresOn: '2031-03-31' },
+    { points: 10, expiresOn: '2031-08-31' },
+  ]);
+  await shop.setClock(millis('2031-04-01', 'Europe/Berlin'));
+  expect((await shop.balances(member)).available).toBe(10);
+  // Never shortened: what ends later already stays.
+  const none = await extend(shop, member, { until: '2031-05-01' });
+  expect([none.status, none.body.points]).toEqual([201, 0]);
+  expect((await extend(shop, member, { until: '2031-05-01', months: 1 })).code).toBe('validation_failed');
+  expect((await shop.pos('POST', path, { ...body, reference: reference() })).code).toBe('role_not_allowed');
+});
+
+test('an accrual whose points were extended is still taken back whole', async () => {
+  const shop = await shopOf({ kind: 'days', days: 30 }, '2031-01-10');
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 40);
+  await extend(shop, member, { months: 2 });
+  const back = { reference: reference(), occurredAt: shop.time() };
+  expect((await shop.pos('POST', `/v1/accruals/${accrual.id}/reversals`, back)).status).toBe(201);
+  expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+});
+
+const waiting: RuleInput[] = [
+  amountRule('spend', 'points', [1, 100]),
+  amountRule('stay', 'points', [2, 100], { pending: { kind: 'event', daysMax: 30 } }),
+  amountRule('review', 'points', [3, 100], {
+    pending: { kind: 'event', daysMax: 30 },
+    expiry: { kind: 'days', days: 60 },
+  }),
+];
+const unlocking = (shop: Shop, id: unknown, more = {}) =>
+  shop.checkout('POST', `/v1/accruals/${String(id)}/releases`, { reference: reference(), ...more });
+
+test('points that wait for an event count from their release, rule by rule, and end as their rule says by the day of earning', async () => {
+  const shop = await shopOf({ kind: 'year_end', years: 1 }, '2031-01-10', 'UTC', waiting);
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  expect(await shop.balances(member)).toMatchObject({ available: 100, pending: 500 });
+  await shop.setClock(millis('2031-01-20'));
+  const body = { reference: reference(), rule: 'review' };
+  const released = await shop.checkout('POST', `/v1/accruals/${accrual.id}/releases`, body);
+  expect([released.status, released.body.points]).toEqual([
+    201,
+    [{ currency: 'points', points: 300, expiresOn: '2031-03-11' }],
+  ]);
+  expect((await shop.checkout('POST', `/v1/accruals/${accrual.id}/releases`, body)).body).toEqual(
+    released.body,
+  );
+  expect(await shop.balances(member)).toMatchObject({ available: 400, pending: 200 });
+  expect((await unlocking(shop, accrual.id, { rule: 'spend' })).code).toBe('validation_failed');
+  expect((await unlocking(shop, accrual.id)).body.points).toEqual([
+    { currency: 'points', points: 200, expiresOn: '2032-12-31' },
+  ]);
+  expect((await unlocking(shop, accrual.id)).body.points).toEqual([]);
+  expect(await lotsOf(shop, member)).toEqual([
+    { points: 300, expiresOn: '2031-03-11' },
+    { points: 300, expiresOn: '2032-12-31' },
+  ]);
+  await engine.drained();
+  const half = { reference: reference(), occurredAt: shop.time(), lines: [{ line: 1, amount: 5_000 }] };
+  expect((await shop.pos('POST', `/v1/accruals/${accrual.id}/reversals`, half)).status).toBe(201);
+  expect(await shop.balances(member)).toMatchObject({ available: 300, pending: 0, debt: 0 });
+});
+
+test('what was taken back before is not released, and a lot shared by two accruals is released for one only', async () => {
+  const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [waiting[1]!]);
+  const member = await shop.enrol();
+  const [first, second] = [await shop.accrue(member, 100), await shop.accrue(member, 50)];
+  const half = { reference: reference(), occurredAt: shop.time(), lines: [{ line: 1, amount: 5_000 }] };
+  expect((await shop.pos('POST', `/v1/accruals/${first.id}/reversals`, half)).status).toBe(201);
+  expect((await unlocking(shop, first.id)).body.points).toEqual([
+    { currency: 'points', points: 100, expiresOn: null },
+  ]);
+  expect(await shop.balances(member)).toMatchObject({ available: 100, pending: 100 });
+  await engine.drained();
+  const all = () => ({ reference: reference(), occurredAt: shop.time() });
+  for (const { id } of [second, first])
+    expect((await shop.pos('POST', `/v1/accruals/${id}/reversals`, all())).status).toBe(201);
+  expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+});
+
+test('after their last day of waiting there is nothing left to release', async () => {
+  const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [waiting[1]!]);
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  await shop.setClock(millis('2031-02-09T23:59:40'));
+  expect(await shop.balances(member)).toMatchObject({ available: 0, pending: 200 });
+  await shop.setClock(millis('2031-02-10'));
+  expect(await shop.balances(member)).toMatchObject({ available: 0, pending: 0 });
+  const late = await unlocking(shop, accrual.id);
+  expect([late.status, late.body.points]).toEqual([201, []]);
+  expect(await shop.balances(member)).toMatchObject({ available: 0, pending: 0 });
+});
+
+test('inactivity: all points of a member end together after the last activity, whatever it was', async () => {
+  const shop = await shopOf({ kind: 'inactivity', months: 6 }, '2031-01-10T10:00');
+  const member = await shop.enrol();
+  await shop.accrue(member, 100);
+  await shop.setClock(millis('2031-02-10T10:00'));
+  await shop.accrue(member, 10);
+  expect(await lotsOf(shop, member)).toEqual([{ points: 110, expiresOn: '2031-08-10' }]);
+  // A receipt that arrives late is activity of its own day and takes nothing nearer.
+  await shop.accrue(member, 5, { occurredAt: new Date(millis('2031-01-20')).toISOString() });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 115, expiresOn: '2031-08-10' }]);
+  await shop.setClock(millis('2031-03-31T10:00'));
+  const spent = await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 15 });
+  expect(spent.status).toBe(201);
+  expect(await lotsOf(shop, member)).toEqual([{ points: 100, expiresOn: '2031-09-30' }]);
+  await shop.setClock(millis('2031-05-05T10:00'));
+  const hold = await shop.pos('POST', '/v1/holds', { member, reference: reference(), points: 30 });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 70, expiresOn: '2031-11-05' }]);
+  // What comes back was dated when it left; it ends with the rest, and giving back is no activity.
+  await shop.setClock(millis('2031-05-05T10:05'));
+  await shop.pos('POST', `/v1/holds/${hold.id}/release`, { reference: reference() });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 100, expiresOn: '2031-11-05' }]);
+  await shop.setClock(millis('2031-10-01T10:00'));
+  await engine.drained();
+  const back = await shop.pos('POST', `/v1/redemptions/${spent.id}/refunds`, { reference: reference() });
+  expect(back.status).toBe(201);
+  expect(await lotsOf(shop, member)).toEqual([{ points: 115, expiresOn: '2031-11-05' }]);
+  expect((await extend(shop, member, { expiringBefore: '2040-01-01', months: 1 })).code).toBe(
+    'validation_failed',
+  );
+  await extend(shop, member, { months: 1 });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 115, expiresOn: '2031-12-05' }]);
+  await shop.setClock(millis('2031-12-06'));
+  expect((await shop.balances(member)).available).toBe(0);
+});
+
+test('inactivity by earning alone: spending keeps nothing alive', async () => {
+  const shop = await shopOf({ kind: 'inactivity', months: 6, activity: 'earning' }, '2031-01-10T10:00');
+  const member = await shop.enrol();
+  await shop.accrue(member, 100);
+  await shop.setClock(millis('2031-02-10T10:00'));
+  await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 15 });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 85, expiresOn: '2031-07-10' }]);
+  await shop.accrue(member, 0, { purchase: later });
+  expect(await lotsOf(shop, member)).toEqual([{ points: 185, expiresOn: '2031-08-10' }]);
+});
