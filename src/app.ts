@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import type { Soon } from '#src/values.ts';
 import type { Config } from './config.ts';
+import { budgetTerms } from './earning/budgets.ts';
 import type { Program, Programs } from './earning/program.ts';
 import { loadPrograms } from './earning/registry.ts';
 import { ensureInstallation } from './ledger/installation.ts';
@@ -27,6 +28,7 @@ import { type Standing, watchStanding } from './platform/standing.ts';
 import { createTelemetry, type Telemetry } from './platform/telemetry.ts';
 import { createEpochs, type Epochs } from './wallet/epochs.ts';
 import { changedChannel, keys } from './wallet/keys.ts';
+import { createLeases, type LeasesOptions } from './wallet/leases.ts';
 import { clockSkewMsMax } from './wallet/limits.ts';
 import { createLoader } from './wallet/load.ts';
 import { createLookup, type MemberFacts } from './wallet/lookup.ts';
@@ -155,6 +157,14 @@ function watch(
   });
 }
 
+/** Budgets of programs by their numbers, as they are now. */
+function budgetsOf(programs: Programs): LeasesOptions['termsOf'] {
+  return (number, budget) => {
+    const program = programs.get(number);
+    return program && budgetTerms(program, budget);
+  };
+}
+
 /** Builds everything that serving processes share. Throws where the stores are not there or not ours. */
 export async function createApp(config: Config, processName: string): Promise<App> {
   const telemetry = createTelemetry({ logLevel: config.logLevel, processName, version });
@@ -179,10 +189,13 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   );
   const { shardCount } = config;
   const { acknowledged, journalFull } = standing;
+  const termsOf = budgetsOf(programs);
+  const leases = createLeases({ pool, nodes, epochs, written, shardCount, termsOf });
   const wallet = createWallet({
     nodes,
     epochs,
     loader,
+    leases,
     written,
     shardCount,
     acknowledged,

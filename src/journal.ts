@@ -51,6 +51,10 @@ export type BalanceRow = z.infer<typeof balanceRowSchema>;
 export const counterRowSchema = z.tuple([small, whole, whole, whole]);
 export type CounterRow = z.infer<typeof counterRowSchema>;
 
+/** [budget, lease, points]: taken from a lease of the record's shard and epoch; of lease 0 and negative: came back to the budget. */
+export const budgetRowSchema = z.tuple([small, small, points]);
+export type BudgetRow = z.infer<typeof budgetRowSchema>;
+
 export const effectSchema = z.object({
   legs: z.array(legSchema),
   balances: z.array(balanceRowSchema),
@@ -60,6 +64,10 @@ export const effectSchema = z.object({
   counters: z.array(counterRowSchema).optional(),
   /** Where an award was trimmed: the points given of each award, in the order in which they were asked. */
   given: z.array(points).optional(),
+  /** What was given from budgets or came back to them (`scripts/limits.lua`). */
+  budgets: z.array(budgetRowSchema).optional(),
+  /** What budgets that are full have cut: [award (from 1), points]. */
+  full: z.array(z.tuple([small, points])).optional(),
   /** When a hold ends. */
   expiresAt: whole.optional(),
   /** Holds that ended or were released with this record. */

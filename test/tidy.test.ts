@@ -54,7 +54,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   platform: [],
   'platform/local': ['src/platform/', 'src/config.ts'],
-  wallet: ['src/platform/redis.ts', ...redisNodes, 'src/platform/clock.ts', ...programs, ...calls, memberRef],
+  wallet: [
+    'src/platform/redis.ts',
+    'src/platform/postgres.ts',
+    ...redisNodes,
+    'src/platform/clock.ts',
+    ...programs,
+    ...calls,
+    memberRef,
+  ],
   earning: [
     'src/wallet/',
     'src/earning/rules/',

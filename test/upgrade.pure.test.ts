@@ -52,8 +52,8 @@ describe('the format of journal records', () => {
         ...['unclaimed', 'suspense', 'recovered'],
       ],
       parts: [
-        ...['legs', 'balances', 'shortfall', 'counters', 'given', 'expiresAt', 'holds', 'status', 'frozen'],
-        ...['facts', 'into'],
+        ...['legs', 'balances', 'shortfall', 'counters', 'given', 'budgets', 'full', 'expiresAt'],
+        ...['holds', 'status', 'frozen', 'facts', 'into'],
       ],
     });
     expect(parseRecord('7-1', ['record', columns.join('\t')])).toMatchObject({ kind: 'accrual', member: 5 });

@@ -6,7 +6,7 @@
 import type { Recorded } from '#src/wallet/operations.ts';
 import { type AccrualSubject, type Asked, askedAwards, judgeAloud, looksAtMember } from './judge.ts';
 import type { Program, ProgramVersion } from './program.ts';
-import type { GivenPoints } from './rules/explain.ts';
+import type { GivenByScript } from './rules/explain.ts';
 import { type JudgedMember, nobody } from './rules/types.ts';
 import { countersAssumed, versionOfAccrual } from './undoing.ts';
 
@@ -23,7 +23,12 @@ function factsView(member: JudgedMember): Record<string, unknown> {
 }
 
 /** The explanation of a judgement, and the awards that it found. */
-export function explanationOf(program: Program, version: ProgramVersion, asked: Asked, given?: GivenPoints) {
+export function explanationOf(
+  program: Program,
+  version: ProgramVersion,
+  asked: Asked,
+  given?: GivenByScript,
+) {
   const { judgement, rules } = judgeAloud(program, version, asked, given);
   return {
     awards: judgement.awards,
@@ -54,7 +59,7 @@ export function explainAccrual(
     occurredAt: recorded.occurredAt,
     postedAt: recorded.at,
   };
-  const { awards, explanation } = explanationOf(program, version, asked, recorded.effect.given);
+  const { awards, explanation } = explanationOf(program, version, asked, recorded.effect);
   const then = askedAwards(recorded).map(({ rule, points }) => `${rule} ${points}`);
   const now = awards.map(({ rule, points }) => `${rule} ${points}`);
   const isSame = then.length === now.length && then.every((award) => now.includes(award));

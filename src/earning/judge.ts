@@ -7,7 +7,7 @@ import type { Recorded } from '#src/wallet/operations.ts';
 import { type Program, type ProgramVersion, partyOf } from './program.ts';
 import { rulesOf } from './rules/compile.ts';
 import { evaluate } from './rules/evaluate.ts';
-import { type Explained, explain, type GivenPoints } from './rules/explain.ts';
+import { type Explained, explain, type GivenByScript } from './rules/explain.ts';
 import type { Question } from './rules/judging.ts';
 import { toProgramAmount, toProgramMoney } from './rules/money.ts';
 import type { Award, Judgement, PurchaseLine, Subject } from './rules/types.ts';
@@ -75,7 +75,7 @@ export function judgeAloud(
   program: Program,
   version: ProgramVersion,
   asked: Asked,
-  given?: GivenPoints,
+  given?: GivenByScript,
 ): Explained {
   const { grant } = asked.subject;
   if (!grant) return explain(rulesOf(version.definition), questionOf(version, asked), given);
@@ -112,6 +112,12 @@ export function accrueInput(
       isAllOrNothing ? 1 : 0,
     ]),
   );
+  const budgets = awards.flatMap(({ budget }, index) => {
+    const named = definition.budgets.find(({ name }) => name === budget);
+    return named
+      ? [[index + 1, definition.numbers.budgets[named.name]!, named.whenFull === 'trim' ? 1 : 0]]
+      : [];
+  });
   return {
     awards: awards.map((award) => [
       program.currencyByCode.get(award.currency)!.number,
@@ -125,6 +131,7 @@ export function accrueInput(
       ? { assumptions: assumptions.map(({ counter, period, from, to }) => [counter, period, from, to]) }
       : {}),
     ...(counts.length > 0 ? { counts: counts.map(({ counter, period, by }) => [counter, period, by]) } : {}),
+    ...(budgets.length > 0 ? { budgets, program: program.number } : {}),
   };
 }
 

@@ -2,14 +2,13 @@
 import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import type { Caller } from '#src/http/route.ts';
-import type { EpochMs, MemberNumber } from '#src/values.ts';
+import type { EpochMs, MemberNumber, Points } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { survivorOf } from '#src/wallet/lookup.ts';
 import type { EarningContext } from './accruals.ts';
 import { explanationOf } from './explanation.ts';
 import { type Asked, accrueInput, isCounted, judge } from './judge.ts';
 import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
-import type { GivenPoints } from './rules/explain.ts';
 import { nobody } from './rules/types.ts';
 import type { quoteSchema } from './schemas.ts';
 
@@ -36,11 +35,13 @@ async function weighed(
   version: ProgramVersion,
   member: MemberNumber,
   asked: Asked,
-): Promise<GivenPoints> {
+): Promise<readonly Points[] | undefined> {
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     const judgement = judge(program, version, asked);
     if (!isCounted(judgement)) return undefined;
-    const input = JSON.stringify(accrueInput(program, version, judgement));
+    // Whether a budget lasts until the receipt comes nobody can say before.
+    const { budgets: _, program: _of, ...weighable } = accrueInput(program, version, judgement);
+    const input = JSON.stringify(weighable);
     const outcome = await operations.wallet.weigh(member, input, asked.postedAt);
     if ('weighed' in outcome) return outcome.weighed;
     if (outcome.status === 'member_not_found') throw new Problem('member_not_found');
@@ -73,7 +74,7 @@ export async function quoteAccrual(
     postedAt: programNow(program),
   };
   const given = facts && (await weighed(context, program, version, facts.member, asked));
-  const { awards, explanation } = explanationOf(program, version, asked, given);
+  const { awards, explanation } = explanationOf(program, version, asked, { given });
   return {
     awards: awards
       .map((award, i) => ({ ...award, points: given?.[i] ?? award.points }))

@@ -42,13 +42,17 @@ export const untouched: OriginalState = { version: 0, note: '' };
 /** [counter, period, by]: what a counter goes down by; `by` is negative. */
 export type Uncounted = readonly [counter: number, period: number, by: number];
 
-/** [operation, version, note, [[currency, points], …], counters]: one original in the input of `undo.lua`. */
+/** [budget, currency, points]: what comes back to a budget. */
+export type BackToBudget = readonly [budget: number, currency: number, points: number];
+
+/** [operation, version, note, [[currency, points], …], counters, budgets]: one original in the input of `undo.lua`. */
 export type Undone = readonly [
   operation: OperationHex,
   version: number,
   note: string,
   parts: readonly (readonly [currency: number, points: number])[],
   counters?: readonly Uncounted[],
+  budgets?: readonly BackToBudget[],
 ];
 
 export interface TakenBack {
@@ -169,6 +173,23 @@ function uncounted(
   return [...caps, ...counts].filter(([, , by]) => by < 0);
 }
 
+/** What comes back to budgets: of each award what is taken of it, because all that it gave was its budget's. */
+function backToBudgets(
+  program: Program,
+  { definition }: ProgramVersion,
+  awards: readonly KeptAward[],
+): BackToBudget[] {
+  if (definition.budgets.length === 0) return [];
+  const givers = [...definition.rules, ...definition.promotions];
+  return awards.flatMap(({ rule, currency, points }) => {
+    const budget = givers.find(({ name }) => name === rule)?.budget;
+    if (budget === undefined) return [];
+    return [
+      [definition.numbers.budgets[budget]!, program.currencyByCode.get(currency)!.number, points] as const,
+    ];
+  });
+}
+
 /** Whether taking back from an accrual depends on what is known of its member. */
 export function asksOfMember(program: Program, accrual: Recorded): boolean {
   return looksAtMember(versionOfAccrual(program, accrual));
@@ -207,11 +228,12 @@ export function takeBackTo(
     .filter(({ points }) => points > 0);
   const note = JSON.stringify({ ...after, taken });
   const counters = uncounted(rejudge, before, after, awards);
+  const budgets = accrual.effect.budgets ? backToBudgets(program, version, awards) : [];
   const parts = sumByCurrency(program, awards);
   return {
     undone:
-      counters.length > 0
-        ? [accrual.operation, state.version, note, parts, counters]
+      counters.length + budgets.length > 0
+        ? [accrual.operation, state.version, note, parts, counters, budgets]
         : [accrual.operation, state.version, note, parts],
     awards,
     before,

@@ -7,6 +7,7 @@
 import type { App } from '#src/app.ts';
 import type { Program } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
+import { budgetsBack } from '#src/ledger/budget-rows.ts';
 import { issuedBy } from '#src/ledger/postings.ts';
 import { type Step, takeStep } from '#src/members/engine.ts';
 import { leftToRefund } from '#src/redemption/redemptions.ts';
@@ -39,6 +40,7 @@ function undoing(program: Program, repeated: Recorded): Step | undefined {
         '{"amounts":{},"quantities":{},"all":true}',
         issuedBy(repeated.effect),
         countersBack(repeated.effect),
+        budgetsBack(repeated.effect.budgets),
       ] as const;
       const input = { accruals: [undone], redemptions: [], debt: true };
       return {

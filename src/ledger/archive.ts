@@ -2,7 +2,7 @@
  * Takes the oldest stretch of the ledger out (`detach`) and brings the newest archived one back (`attach`).
  *
  * What stays behind, in the same database transaction: sums over the archived entries (`carried`) and over what their
- * operations counted (`carried_counter`), which numbers of the
+ * operations counted (`carried_counter`) and gave from budgets (`carried_budget`), which numbers of the
  * journals they were (`archived_numbers`), the last operation and status of every member in them (`archived_member`). Blocks
  * and references stay for ever, so the hash chain still links and a reference stays used. The audit adds the carried sums
  * to those of the entries that are there, so it says the same before and after.
@@ -12,6 +12,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { touchesBudgets } from './budget-rows.ts';
 import { counts } from './counter-rows.ts';
 import { isLockTimeout, type Stretch, stretches } from './partitions.ts';
 
@@ -122,6 +123,14 @@ const carryCounters = (operations: string, sign: '' | '-') => `
   cross join json_array_elements(o.effect -> 'counters') r group by 1, 2, 3
   on conflict (member, counter, period) do update set value = carried_counter.value + excluded.value`;
 
+const carryBudgets = (operations: string, sign: '' | '-') => `
+  insert into carried_budget (program, budget, shard, consumed, given_back)
+  select o.program, (r ->> 0)::int, o.shard, ${sign}sum(greatest((r ->> 2)::numeric, 0)), ${sign}sum(greatest(-(r ->> 2)::numeric, 0))
+  from (select program, shard, effect from ${operations} where ${touchesBudgets('effect')} offset 0) o
+  cross join json_array_elements(o.effect -> 'budgets') r group by 1, 2, 3
+  on conflict (program, budget, shard) do update set consumed = carried_budget.consumed + excluded.consumed,
+    given_back = carried_budget.given_back + excluded.given_back`;
+
 async function carryOver(
   connection: pg.ClientBase,
   schema: string,
@@ -132,6 +141,7 @@ async function carryOver(
   await connection.query('delete from carried where points = 0');
   await connection.query(carryCounters(`${schema}operation_${name}`, sign));
   await connection.query('delete from carried_counter where value = 0');
+  await connection.query(carryBudgets(`${schema}operation_${name}`, sign));
 }
 
 const numbers = (operations: string) => `

@@ -14,6 +14,7 @@ export const checks = {
   holds: 'parts of holds, recomputed from entries',
   accounts: 'account balances, recomputed from entries',
   counters: 'counters of members, recomputed from operations',
+  budgets: 'what budgets gave and got back, recomputed from operations, and their leases',
   'zero sum': 'sums over all accounts of a shard, program and currency',
   transfers: 'points on their way between members',
   references: 'references and their operations',
@@ -44,6 +45,8 @@ export interface Where {
   readonly hold?: string | undefined;
   readonly counter?: number | undefined;
   readonly period?: number | undefined;
+  readonly budget?: number | undefined;
+  readonly lease?: number | undefined;
   readonly transfer?: string | undefined;
   readonly reference?: string | undefined;
 }

@@ -8,6 +8,7 @@
 import type pg from 'pg';
 import { type CheckName, type Collector, listedMax, type Where } from './audit-report.ts';
 import { isOnline, unclaimedText } from './audit-rows.ts';
+import { givenQuery, touchesBudgets } from './budget-rows.ts';
 import { countedQuery, counts } from './counter-rows.ts';
 
 interface Pair extends Where {
@@ -100,6 +101,33 @@ const counters: SumCheck = {
         format('the counter stands at %s, its operations say %s', coalesce(c.value, 0), coalesce(s.value, 0)) as reason,
         coalesce(s.value, 0) <> coalesce(c.value, 0) as bad
       from sums s full join counters c using (member, counter, period))`,
+};
+
+const budgets: SumCheck = {
+  check: 'budgets',
+  difference: () => '',
+  pairs: `
+    sums as (${givenQuery(
+      `select program, shard, effect from operation where ($1::int is null or shard = $1) and ${touchesBudgets('effect')}`,
+      '$1::int is null or c.shard = $1',
+    )}),
+    stored as (select program, budget, shard, consumed, given_back from budget_shard where $1::int is null or shard = $1),
+    leased as (select program, budget, shard, sum(consumed)::bigint as consumed from budget_lease where $1::int is null or shard = $1 group by 1, 2, 3),
+    pairs as (select shard, program, budget, 0 as recomputed, 0 as stored,
+        format('gave %s from the budget and back %s, its operations say %s and %s, its leases %s', coalesce(b.consumed, 0),
+          coalesce(b.given_back, 0), coalesce(s.consumed, 0), coalesce(s.given_back, 0), coalesce(l.consumed, 0)) as reason,
+        coalesce(s.consumed, 0) <> coalesce(b.consumed, 0) or coalesce(s.given_back, 0) <> coalesce(b.given_back, 0)
+          or coalesce(l.consumed, 0) > coalesce(b.consumed, 0) as bad
+      from sums s full join stored b using (program, budget, shard) full join leased l using (program, budget, shard))`,
+};
+
+const overdrawnLeases: SumCheck = {
+  check: 'budgets',
+  difference: () => '',
+  pairs: `
+    pairs as (select shard, epoch, program, budget, lease, 0 as recomputed, 0 as stored,
+        format('the lease gave %s of %s points', consumed, granted) as reason, consumed > granted as bad
+      from budget_lease where $1::int is null or shard = $1)`,
 };
 
 const zeroSum: SumCheck = {
@@ -196,6 +224,8 @@ const sumChecks: readonly SumCheck[] = [
   holds,
   accounts,
   counters,
+  budgets,
+  overdrawnLeases,
   zeroSum,
   settledTransfers,
   transfersInFlight,

@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { type Account, memberAccounts } from './accounts.ts';
 import { instant, int2, int4, int8, row, rowsOf, text, uuid } from './binary-rows.ts';
+import { budgetDeltas, writeBudgets } from './budget-rows.ts';
 import { counterDeltas, upsertCounters } from './counter-rows.ts';
 import type { BalanceDelta, LotDelta, Posting } from './postings.ts';
 import { balanceDeltas, debtDeltas, holdChanges, lotDeltas } from './postings.ts';
@@ -156,6 +157,7 @@ const changesOf = once((batch) => ({
   ),
   balances: balanceDeltas(batch.shard, batch.postings),
   counters: counterDeltas(batch.postings),
+  budgets: budgetDeltas(batch.shard, batch.postings),
   others: batch.postings.filter(changesMore),
 }));
 
@@ -324,6 +326,10 @@ export function sendPostings(
   upsertCounters(
     tx,
     changes.flatMap(({ counters }) => counters),
+  );
+  writeBudgets(
+    tx,
+    changes.flatMap(({ budgets }) => budgets),
   );
   const others = changes.flatMap((change) => change.others);
   upsertDebts(tx, others);

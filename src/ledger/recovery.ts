@@ -19,6 +19,7 @@ import { identityOf, replicationIdOf, rewriteFile } from '#src/platform/redis.ts
 import { changedChannel, keys } from '#src/wallet/keys.ts';
 import { loadVersions, versionsInUse } from '#src/wallet/script-versions.ts';
 import { loadedVersions, scriptsOf } from '#src/wallet/scripts.ts';
+import { closeLeases } from './budget-rows.ts';
 import { evenWhenFull, type Fence, fenceOff, type OpenEpoch, type RecoveryStores } from './fence.ts';
 import { openingFields, openingOf } from './journal-entry.ts';
 import { drainEpoch, type Walked, walk } from './lineage.ts';
@@ -190,6 +191,8 @@ async function letServe(
   const { shard } = progress;
   const isWritten = await drainEpoch(stores, progress);
   if (!isWritten) throw new Error(`shard ${shard}: the journal lost the epoch that was just opened`);
+  // Before anybody can be granted more in the new epoch; whoever dies before the scripts are loaded recovers again.
+  await closeLeases(stores.connection, shard, opened.epoch);
   const { loadable } = await versionsInUse(stores.connection);
   await checkIdentity(redis, shard, identity);
   const { epoch, coldBelow } = opened;

@@ -23,6 +23,8 @@ export const keys = {
   member: (shard: number, member: MemberNumber) => `${shardPrefix(shard)}m:${member}`,
   /** What is left to refund or reverse of an operation. */
   operation: (shard: number, operation: OperationHex) => `${shardPrefix(shard)}o:${operation}`,
+  /** What the shard may still give from a budget: leases (msgpack, see `scripts/limits.lua`). */
+  budget: (shard: number, program: number, budget: number) => `${shardPrefix(shard)}b:${program}.${budget}`,
   /** Idempotency entry of a reference; lives twenty minutes. */
   idempotency: (shard: number, referenceKey: string) => `${shardPrefix(shard)}i:${referenceKey}`,
   /** Highest last-record sequence of any member evicted in this epoch, as `<epoch>-<seq>`. */

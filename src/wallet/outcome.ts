@@ -24,11 +24,15 @@ export interface Weighed {
   readonly weighed: readonly Points[] | undefined;
 }
 
-/** What must be read from the books before the movement can be decided. */
+/** What must be read from the books, or granted by them, before the movement can be decided. */
 export type Wanting =
   | { readonly wants: 'member' }
   | { readonly wants: 'operation'; readonly operation: OperationHex }
-  | { readonly wants: 'counters'; readonly places: readonly (readonly [counter: number, period: number])[] };
+  | { readonly wants: 'counters'; readonly places: readonly (readonly [counter: number, period: number])[] }
+  | { readonly wants: 'leases'; readonly short: readonly ShortOf[] };
+
+/** What budgets must grant before the movement can be decided; `highest` is the last lease that the shard has. */
+export type ShortOf = readonly [budget: number, points: number, least: number, highest: number];
 
 /** An item's result: one text where it was done, otherwise a word and what belongs to it. */
 export type Result = string | (string | number)[];
@@ -76,6 +80,8 @@ export function outcomeOf(shard: number, asked: OperationKind, result: Result): 
       return { wants: 'operation', operation: result[1] as OperationHex };
     case 'cold_counter':
       return { wants: 'counters', places: JSON.parse(String(result[1])) as [number, number][] };
+    case 'lease_short':
+      return { wants: 'leases', short: JSON.parse(String(result[1])) as ShortOf[] };
     default:
       throw shardProblem(word);
   }

@@ -22,7 +22,7 @@ import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
 const shared = {
-  accrue: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'weighing'],
+  accrue: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'weighing', 'limits'],
   spend: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
   hold: ['prelude', 'member', 'terms', 'run'],
   settle: ['prelude', 'member', 'terms', 'run'],
@@ -35,6 +35,8 @@ const shared = {
   balance: ['prelude', 'member'],
   weigh: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'weighing'],
   load: ['prelude'],
+  lease: ['prelude', 'limits'],
+  recall: ['prelude', 'limits'],
   evict: ['prelude'],
   trim: ['prelude'],
 } as const;

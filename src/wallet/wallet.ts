@@ -15,12 +15,14 @@ import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon
 import { newOperation, shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
+import type { Leases } from './leases.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader, Place } from './load.ts';
 import { type Outcome, outcomeOf, type Result, type Weighed } from './outcome.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
 import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
+import { weighing } from './weighing.ts';
 import type { Waited, Written } from './written.ts';
 
 /** One movement on its way into a script. Texts are passed through to the journal as they are. */
@@ -111,7 +113,10 @@ interface Lane {
 }
 
 const coldAttemptsMax = 6;
-/** A place may be dropped again between its reading and the script, where others count late receipts of the member too. */
+/**
+ * A place may be dropped again between its reading and the script, where others count late receipts of the member too, and what a
+ * budget granted may have been given by others of the shard.
+ */
 const countedAttemptsMax = 16;
 /** How long a movement waits for the books to have the last change of a counter that left Redis. */
 const countersWaitMs = 1_000;
@@ -122,6 +127,7 @@ export interface WalletOptions {
   readonly nodes: RedisNodes;
   readonly epochs: Epochs;
   readonly loader: Loader;
+  readonly leases: Leases;
   readonly written: Written;
   readonly shardCount: number;
   /** Called for every record that this process acknowledges. */
@@ -139,6 +145,7 @@ export function createWallet({
   nodes,
   epochs,
   loader,
+  leases,
   written,
   shardCount,
   acknowledged,
@@ -280,26 +287,28 @@ export function createWallet({
     return warm(loader.operation(operation, shard));
   }
 
-  /** The movement's input with what the books say about the places; asked again, they must have caught up with the journal. */
-  async function withCounters(
-    { member, input }: Movement,
+  /** What the books say about the places, as part of the input; asked again, they must have caught up with the journal. */
+  async function knownOf(
+    { member }: Movement,
     places: ReadonlyMap<string, Place>,
     isAgain: boolean,
   ): Promise<string> {
     // Whoever waits in vain is answered by the script: the place is read again, or the attempts end.
     if (isAgain) await readBarrier(shardOfMember(member, shardCount), countersWaitMs);
     const { epoch, seq, values } = await fromBooks(loader.counters(member, [...places.values()]));
-    return `${input.slice(0, -1)},"known":${JSON.stringify([epoch, seq, values])}}`;
+    return `,"known":${JSON.stringify([epoch, seq, values])}`;
   }
 
-  /** Runs a script for a movement, reading from the books what it wants. */
+  /** Runs a script for a movement, with what it wants from the books. */
   async function answerOf(movement: Movement, script: LaneScript): Promise<Outcome | Weighed> {
     const shard = shardOfMember(movement.member, shardCount);
     let args = argsOf(movement);
     const places = new Map<string, Place>();
+    const fullBudgets = new Set<number>();
+    let [known, full, attemptsMax] = ['', '', coldAttemptsMax];
     // A movement without a reference rests on no look-up.
     const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
-    for (let attempt = 0; attempt < (places.size > 0 ? countedAttemptsMax : coldAttemptsMax); attempt += 1) {
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       if (Date.now() - movement.lookedUpAt > deadlineMs) throw shardProblem('expired');
       const result = await submit(shard, script, lookedUpAt, movement.judgedAt, args);
       const outcome = outcomeOf(shard, movement.kind, result);
@@ -311,12 +320,18 @@ export function createWallet({
         if ((await warmOperation(outcome.operation, shard)) === 'not_found')
           return { status: 'original_not_found' };
       } else {
-        const isAgain = outcome.places.some((place) => places.has(place.join()));
-        for (const place of outcome.places) places.set(place.join(), place);
-        args = argsOf({ ...movement, input: await withCounters(movement, places, isAgain) });
+        attemptsMax = countedAttemptsMax;
+        if (outcome.wants === 'leases') {
+          full = await leases.fullOf(shard, movement.program, outcome.short, fullBudgets);
+        } else {
+          const isAgain = outcome.places.some((place) => places.has(place.join()));
+          for (const place of outcome.places) places.set(place.join(), place);
+          known = await knownOf(movement, places, isAgain);
+        }
+        args = argsOf({ ...movement, input: `${movement.input.slice(0, -1)}${known}${full}}` });
       }
     }
-    throw new Problem('shard_recovering', 'what must be loaded of the member leaves Redis again and again');
+    throw new Problem('shard_recovering', 'what the movement needs leaves Redis again and again');
   }
 
   async function execute(movement: Movement): Promise<Outcome> {
@@ -329,28 +344,10 @@ export function createWallet({
   }
 
   function weigh(member: MemberNumber, input: string, at: EpochMs): Promise<Outcome | Weighed> {
-    const now = Date.now();
-    const operation = newOperation(shardOfMember(member, shardCount), now);
-    const nobodys = {
-      program: 0,
-      client: 0,
-      origins: [],
-      order: '',
-      referenceKey: '',
-      fingerprint: '',
-      request: '',
-    };
-    const times = { occurredAt: at, at, judgedAt: now, lookedUpAt: now };
-    const asked = {
-      ...nobodys,
-      ...times,
-      member,
-      operation,
-      input,
-      isAwaited: false,
-      factsVersion: undefined,
-    };
-    return answerOf({ ...asked, script: 'accrue', kind: 'accrual' }, 'weigh');
+    return answerOf(
+      weighing(member, input, at, newOperation(shardOfMember(member, shardCount), Date.now())),
+      'weigh',
+    );
   }
 
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {

@@ -140,10 +140,13 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       operation: () => Promise.reject(new Error('nothing is undone')),
       counters: () => Promise.reject(new Error('nothing is counted')),
     };
+    const noBudget = () => Promise.reject(new Error('no budget is given from'));
+    const leases = { obtain: noBudget, fullOf: noBudget };
     const wallet = variant.wallet.createWallet({
       nodes,
       epochs,
       loader,
+      leases,
       written,
       shardCount: 1,
       acknowledged: () => {},

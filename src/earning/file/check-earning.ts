@@ -148,7 +148,7 @@ function checkBudgetOf(item: Awarding, file: ProgramFile, path: Path, { fault }:
 
 function checkBudgets(file: ProgramFile, { fault, warn }: Report): void {
   const awarding = [...file.rules, ...file.promotions];
-  for (const [i, { name, points, minorUnits, costPerPoint }] of file.budgets.entries()) {
+  for (const [i, { name, points, minorUnits, costPerPoint, pacing }] of file.budgets.entries()) {
     const path = ['budgets', i];
     const users = awarding.filter(({ budget }) => budget === name);
     if ((points === undefined) === (minorUnits === undefined))
@@ -160,6 +160,8 @@ function checkBudgets(file: ProgramFile, { fault, warn }: Report): void {
     if (costPerPoint?.[0] === 0) fault([...path, 'costPerPoint'], 'points that cost nothing need no budget');
     if (points !== undefined && new Set(users.map(({ currency }) => currency)).size > 1)
       fault(path, 'limits points of several currencies; make one budget of points for each');
+    if (pacing === 'day' && users.some(({ during }) => during?.through === undefined))
+      fault([...path, 'pacing'], 'needs a last day (during.through) of all that the budget pays for');
     if (users.length === 0) warn([...path, 'name'], `${name} limits nothing: no rule or promotion names it`);
   }
 }

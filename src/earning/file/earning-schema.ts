@@ -158,16 +158,22 @@ export const groupSchema = z.strictObject({
 });
 export type Group = z.infer<typeof groupSchema>;
 
-/** Points or money that everything under it may cost the program in total. */
+/**
+ * Points or money that everything under it may cost the program in total; never more, however many tills give at once. What
+ * is taken back by returns can be given again. A budget of money pays for as many whole points as it can.
+ *
+ * Spread over the day, at most a day's share is given out until the day's end, and of it never more than the part of the day
+ * that has passed: by noon half. The share is what is left when the day begins, divided by the days that are left through the
+ * last `during.through` of what the budget pays for.
+ */
 export const budgetSchema = z.strictObject({
   name: nameField,
   points: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   /** In money: `minorUnits`, where a point costs `costPerPoint` minor units. */
   minorUnits: minorUnitsField.optional(),
   costPerPoint: factorField.optional(),
-  /** Spread over the day: by noon at most half of a day's share is gone. */
   pacing: z.enum(['none', 'day']).default('none'),
-  /** What happens when it is used up: the award is left out, trimmed to the rest, or given without the budget's promotion. */
+  /** When it, or its share so far, is used up: `trim` gives what is left of it, `refuse` leaves an award out that does not fit. */
   whenFull: z.enum(['trim', 'refuse']).default('refuse'),
 });
 export type Budget = z.infer<typeof budgetSchema>;

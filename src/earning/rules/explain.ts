@@ -17,18 +17,27 @@ function conditionsOf({ checks }: CompiledGiver, each: Case): ConditionView[] {
   });
 }
 
-/** Points that the script gave of each award, where its caps or budgets trimmed any; absent: all that was asked for. */
-export type GivenPoints = readonly Points[] | undefined;
+/** What the script gave, where caps or budgets trimmed any award; absent: all that was asked for. */
+export interface GivenByScript {
+  /** Points of each award. */
+  readonly given?: readonly Points[] | undefined;
+  /** What full budgets cut of an award, which is numbered from 1. */
+  readonly full?: readonly (readonly [award: number, cut: Points])[] | undefined;
+}
 
-function withCaps(view: RuleView, giver: CompiledGiver, judgement: Judgement, given: GivenPoints): RuleView {
+function withLimits(view: RuleView, giver: CompiledGiver, judgement: Judgement, by: GivenByScript): RuleView {
   const index = judgement.awards.findIndex(({ rule }) => rule === giver.name);
   const asked = judgement.awards[index]?.points ?? 0;
-  const points = given?.[index] ?? asked;
+  const points = by.given?.[index] ?? asked;
   if (index < 0 || points === asked) return view;
+  const ofBudget = by.full?.find(([award]) => award === index + 1)?.[1] ?? 0;
+  const cut = asked - points - ofBudget;
   const caps = giver.caps
-    .filter(({ period }) => period !== 'receipt')
-    .map(({ period, pointsMax }) => ({ period, pointsMax, cut: asked - points }));
-  return { ...view, outcome: 'capped', points, caps };
+    .filter(({ period }) => cut > 0 && period !== 'receipt')
+    .map(({ period, pointsMax }) => ({ period, pointsMax, cut }));
+  if (ofBudget === 0) return { ...view, outcome: 'capped', points, caps };
+  const detail = `the budget ${giver.budget} is used up: ${ofBudget} points are left out`;
+  return { ...view, outcome: points > 0 ? 'capped' : 'excluded', points, caps, detail };
 }
 
 export interface Explained {
@@ -37,7 +46,7 @@ export interface Explained {
 }
 
 /** A judgement and the story of every rule and promotion, in the order in which they were looked at. */
-export function explain(rules: CompiledRules, question: Question, given?: GivenPoints): Explained {
+export function explain(rules: CompiledRules, question: Question, given: GivenByScript = {}): Explained {
   const views = new Map<CompiledGiver, RuleView>();
   const view = (giver: CompiledGiver, differing: Partial<RuleView>) => {
     const blank: RuleView = {
@@ -73,6 +82,6 @@ export function explain(rules: CompiledRules, question: Question, given?: GivenP
   const judgement = evaluate(rules, question, trace);
   return {
     judgement,
-    rules: [...views].map(([giver, each]) => withCaps(each, giver, judgement, given)),
+    rules: [...views].map(([giver, each]) => withLimits(each, giver, judgement, given)),
   };
 }

@@ -1,11 +1,12 @@
 -- Adds awarded points to a member's lots and pays off debt with them.
 -- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?}, in this order and without blanks; there
 --         may be no award: a receipt that earns nothing. Instead of an account there may be what counts: limits,
---         assumptions, counts, known (`weigh` in weighing.lua)
+--         assumptions, counts, known (`weigh` in weighing.lua), or with budgets also those (`weigh_budgets` in limits.lua)
 -- refuses member_merging, member_merged, member_not_active, balance_limit, stale_counters {counters = [[counter, period,
---         value], …]}; answers {'cold_counter', [[counter, period], …]} when these must be read from the books first
--- record  accrual (or adjustment upwards): wallet +, issuance or the given account -; what was counted, and where an award
---         was trimmed, what was given of each
+--         value], …]}; answers {'cold_counter', [[counter, period], …]} when these must be read from the books first, and
+--         {'lease_short', [[budget, points, at the least, highest lease], …]} when these must be granted first
+-- record  accrual (or adjustment upwards): wallet +, issuance or the given account -; what was counted; where an award
+--         was trimmed, what was given of each; which leases of budgets were used, and what full ones cut
 local POINTS_MAX = 9007199254740991
 
 -- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson
@@ -23,7 +24,8 @@ local function decide(m, json, at)
     if string.sub(json, rest, rest + 8) == '"account"' then
       account = string.match(json, '^"account":"([%l_]+)"}$', rest) or error('no account: ' .. json)
     else
-      trimmed, extra, save = weigh(m, json, rest)
+      local by = string.find(json, '"budgets":', rest, true) and weigh_budgets or weigh
+      trimmed, extra, save = by(m, json, rest)
       if not trimmed then return nil, extra, save end
     end
   end

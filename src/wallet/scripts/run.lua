@@ -5,6 +5,7 @@
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
 --   {'cold_operation', operation}, {'cold_counter', places}   these must be read from the books first
+--   {'lease_short', budgets}              these must be granted more before (`limits.lua`)
 --   {'stale_facts', version}              what the caller knows of the member is out of date
 --   {'refused', code, details, replayed?} a refusal; codes are those of errors.ts, details are a JSON object
 -- `decide(m, json, at, operation, ended)` of the script changes the state in memory and returns legs, extra, kind, save, of
@@ -95,7 +96,7 @@ local function perform(base, decide)
   local legs, extra, kind, save = decide(m, input, at, operation, ended)
   if not legs then
     local code, details = extra, kind
-    if code == 'cold_operation' or code == 'cold_counter' then return { code, details } end
+    if code == 'cold_operation' or code == 'cold_counter' or code == 'lease_short' then return { code, details } end
     return refuse(base, code, details)
   end
   local effect = effect_text(m, at, legs, extra)

@@ -1,9 +1,11 @@
 -- Takes back what an accrual gave and gives back what a redemption took: reversal, refund, and a return that does both.
 -- What is left of an original stands in PREFIX o:<operation>, so two callers at once cannot undo the same points twice.
--- input   {accruals = [[operation, version, note, [[currency, points], …], [[counter, period, by], …]?], …], debt = bool,
+-- input   {accruals = [[operation, version, note, [[currency, points], …], [[counter, period, by], …]?, [[budget,
+--         currency, points], …]?], …], debt = bool,
 --          redemptions = [[operation, version, note, [[currency, points], …]], …]}
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
 --         by is negative: how far a counter goes down with it
+--         what a budget gave comes back to it, as far as it could be taken or is owed
 --         note is the caller's own text about what was returned so far; version guards it against another writer
 -- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
 --         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does
@@ -62,6 +64,22 @@ local function changes_of(accruals)
   return changes
 end
 
+-- What comes back to budgets, as part of the record. Of points that nobody could take the budget sees nothing.
+local function back_to_budgets(input, shortfall)
+  local rows, lacking = {}, {}
+  if not input.debt then
+    for currency, points in pairs(shortfall) do lacking[currency] = points end
+  end
+  for _, row in ipairs(input.accruals) do
+    for _, back in ipairs(row[6] or {}) do
+      local cut = math.min(lacking[back[2]] or 0, back[3])
+      if cut > 0 then lacking[back[2]] = lacking[back[2]] - cut end
+      if cut < back[3] then rows[#rows + 1] = format('[%d,0,%d]', back[1], cut - back[3]) end
+    end
+  end
+  return rows[1] and ',"budgets":[' .. table.concat(rows, ',') .. ']' or ''
+end
+
 local function decide(m, json, at)
   local input = cjson.decode(json)
   local legs, states, shortfall = {}, {}, {}
@@ -105,6 +123,7 @@ local function decide(m, json, at)
     if finish then finish(seq) end
     for operation, state in pairs(states) do save_operation(operation, state, seq) end
   end
+  counted = counted .. back_to_budgets(input, shortfall)
   return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']' .. counted, nil, save
 end
 
