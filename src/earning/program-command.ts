@@ -8,9 +8,13 @@ import { parseArgs } from 'node:util';
 import { DateTime } from 'luxon';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
+import { createIdentity } from '#src/members/identity.ts';
+import { loadIdentityKey } from '#src/members/identity-key.ts';
+import { createJudgedMembers } from '#src/members/judged-member.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
+import { backtestCommand } from './backtest/command.ts';
 import { type FailedExample, failedExamples } from './backtest/examples.ts';
 import { changesBetween, changesText } from './file/diff.ts';
 import { type FileFault, type Reading, readProgramFile } from './file/read.ts';
@@ -25,6 +29,7 @@ const help = `Programs of the points engine, described by files. The folder prog
   npm run program -- test FILE
   npm run program -- create NAME --file FILE [--mode live|test]
   npm run program -- diff FILE --program NAME [--version N] [--json]
+  npm run program -- backtest FILE --program NAME [--from TIME] [--to TIME] [--json] [--svg FILE]
   npm run program -- apply FILE --program NAME [--effective TIME] [--title TEXT]
   npm run program -- export NAME [--version N]
   npm run program -- list [NAME]
@@ -34,12 +39,16 @@ const help = `Programs of the points engine, described by files. The folder prog
   create     founds a program in the file's time zone, which cannot change later
   diff       what a file would change: against the newest version, or against version N
   apply      makes the file the next version; versions before it stay, and judge what occurred in their time
+  backtest   judges the receipts that the ledger has by a file, and says beside what really happened what they would have
+             earned, what that costs, and who wins and loses; nothing is changed. Profiles are those of today
   export     prints the file of the newest version, or of version N, byte for byte
   list       the programs, or the versions of one
 
   --mode MODE        live (default), or test: its clock can be moved forward
   --effective TIME   when it begins: a day such as 2026-12-01, or a time such as 2026-12-01T18:00, in the program's zone;
                      default: in a second
+  --from, --to TIME  receipts that occurred in these days or between these times, in the program's zone; default: all
+  --svg FILE         the backtest as a picture
   --title TEXT       what the version is about, instead of the file's own title
   --version N        a version's number
   --json             for programs
@@ -54,6 +63,9 @@ const options = {
   effective: { type: 'string' },
   title: { type: 'string' },
   version: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  svg: { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -196,6 +208,16 @@ async function apply(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
   else print(`Version ${version} of ${program.name} is in force from ${localText(from, program.timeZone)}.`);
 }
 
+async function backtest(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
+  const program = await programNamed(pool, flags.program);
+  const { file } = await sourceAt(path);
+  await backtestCommand(pool, file, program, flags, async () => {
+    const judged = createJudgedMembers(pool, createIdentity(await loadIdentityKey(loadConfig())));
+    return (member) =>
+      judged(program, { member, program: program.number, factsVersion: 0, mergedInto: undefined });
+  });
+}
+
 async function exportFile(pool: pg.Pool, name: string, flags: Flags): Promise<void> {
   const program = await programNamed(pool, name);
   const version = versionNumber(flags) ?? program.versions.at(-1)!.version;
@@ -241,11 +263,12 @@ const verbs: Readonly<
   create,
   diff,
   apply,
+  backtest,
   export: exportFile,
 };
 
 async function onDatabase(verb: string, subject: string | undefined, flags: Flags): Promise<void> {
-  const pool = createPool(loadConfig().databaseUrl, 1);
+  const pool = createPool(loadConfig().databaseUrl, 2);
   try {
     if (verb !== 'list') await verbs[verb]!(pool, subject!, flags);
     else await (subject === undefined ? list(pool) : listOf(pool, subject));

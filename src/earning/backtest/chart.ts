@@ -1,0 +1,91 @@
+/**
+ * PURE. A backtest as a picture: points by rule and by day, the draft's beside the ledger's. Its colours are readable on white
+ * and on black alike, because a picture in a page is not told which of the two it stands on.
+ */
+import type { Report } from './report.ts';
+import type { DayFigures, RuleFigures } from './tally.ts';
+
+const colours = { text: '#6e7781', draft: '#1f83d6', actual: '#8c959f' } as const;
+const width = 860;
+const labelWidth = 190;
+const figureWidth = 190;
+const barsWidth = width - labelWidth - figureWidth;
+const headHeight = 62;
+const rowHeight = 30;
+const barHeight = 9;
+const rulesShownMax = 25;
+const daysHeight = 160;
+const gap = 46;
+
+const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => escapes[character]!);
+}
+
+function text(x: number, y: number, words: string, more = ''): string {
+  return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped(words)}</text>`;
+}
+
+function bar(y: number, points: number, largest: number, colour: string): string {
+  const length = ((Math.max(0, points) / largest) * barsWidth).toFixed(1);
+  return `<rect x="${labelWidth}" y="${y}" width="${length}" height="${barHeight}" fill="${colour}"/>`;
+}
+
+function ruleRow({ rule, currency, draft, actual }: RuleFigures, index: number, largest: number): string {
+  const y = headHeight + index * rowHeight;
+  const figures = `${draft.points.toLocaleString('en')} / ${actual.points.toLocaleString('en')}`;
+  const end = labelWidth + (Math.max(draft.points, actual.points, 0) / largest) * barsWidth + 8;
+  return [
+    text(labelWidth - 8, y + barHeight + 4, rule, ' text-anchor="end"'),
+    bar(y, draft.points, largest, colours.draft),
+    bar(y + barHeight + 1, actual.points, largest, colours.actual),
+    text(Math.round(end), y + barHeight + 4, `${figures} ${currency}`),
+  ].join('');
+}
+
+/** One line through the days; a day without receipts is not drawn as zero but passed over. */
+function line(days: readonly DayFigures[], side: 'draft' | 'actual', top: number, largest: number): string {
+  const step = days.length > 1 ? (width - 20) / (days.length - 1) : 0;
+  const points = days.map((day, i) => {
+    const y = top + daysHeight - (Math.max(0, day[side]) / largest) * daysHeight;
+    return `${(10 + i * step).toFixed(1)},${y.toFixed(1)}`;
+  });
+  const stroke = side === 'draft' ? '2' : '4';
+  return `<polyline points="${points.join(' ')}" fill="none" stroke="${colours[side]}" stroke-width="${stroke}" stroke-opacity="0.8"/>`;
+}
+
+function daysPanel({ days, currency }: Report, top: number): string[] {
+  const [first, last] = [days[0], days.at(-1)];
+  if (!first || !last || days.length < 2) return [];
+  const largest = Math.max(1, ...days.map(({ draft, actual }) => Math.max(draft, actual)));
+  const bottom = top + daysHeight + 16;
+  return [
+    text(0, top - 14, `${currency} by day, at most ${largest.toLocaleString('en')}`),
+    line(days, 'actual', top, largest),
+    line(days, 'draft', top, largest),
+    text(10, bottom, first.date),
+    text(width - 10, bottom, last.date, ' text-anchor="end"'),
+  ];
+}
+
+/** Draws a report. */
+export function chartOf(report: Report): string {
+  const rules = report.rules.slice(0, rulesShownMax);
+  const largest = Math.max(1, ...rules.flatMap(({ draft, actual }) => [draft.points, actual.points]));
+  const daysTop = headHeight + rules.length * rowHeight + gap;
+  const height = daysTop + (report.days.length > 1 ? daysHeight + 30 : -gap);
+  const title = `${report.receipts.toLocaleString('en')} receipts of ${report.program}: what a draft would have given`;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12">`,
+    text(0, 16, title, ' font-size="14" font-weight="600"'),
+    `<rect x="0" y="28" width="12" height="9" fill="${colours.draft}"/>`,
+    text(18, 37, 'by the draft'),
+    `<rect x="110" y="28" width="12" height="9" fill="${colours.actual}"/>`,
+    text(128, 37, 'in the ledger'),
+    ...rules.map((row, index) => ruleRow(row, index, largest)),
+    ...daysPanel(report, daysTop),
+    '</svg>',
+    '',
+  ].join('\n');
+}
