@@ -11,6 +11,7 @@ import { createEviction, keepRoom } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { keepMonthsAhead } from '#src/jobs/months.ts';
 import { startJobs } from '#src/jobs/queues.ts';
+import { warnAll } from '#src/jobs/warnings.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
 import { exitWithParent } from '#src/platform/local/parent.ts';
@@ -34,6 +35,7 @@ const jobs = await startJobs(
   producer,
   {
     due: () => bookDue(app),
+    warnings: () => warnAll(app),
     transfers: () => members.relay.relayOpen(perRunMax),
     merges: () => members.merges.resume(perRunMax),
     conflicts: () => takeBackConflicts(app),

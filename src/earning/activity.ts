@@ -1,7 +1,7 @@
-/** PURE. Currencies whose points end by inactivity: when they end after something that a member did. */
+/** PURE. When points end after something that a member did: by inactivity, and where redeemed points come back. */
 import { DateTime } from 'luxon';
 import type { EpochMs, OperationKind } from '#src/values.ts';
-import type { Program } from './program.ts';
+import { type Program, presentVersion, programNow } from './program.ts';
 import { compileExpiry } from './rules/expiry.ts';
 
 interface EndingTogether {
@@ -61,4 +61,13 @@ export function endsAfter(program: Program, kind: OperationKind, at: EpochMs): E
       ? together.filter((each) => !each.counting.has(kind)).map(({ currency }) => currency)
       : [],
   };
+}
+
+/** [currency, end]: until when redeemed points that come back now count at least, where the program says so. */
+export function leastEnds(program: Program, now: EpochMs = programNow(program)): End[] {
+  return presentVersion(program).definition.currencies.flatMap(({ code, reinstatedDaysMin: days }): End[] => {
+    if (days === undefined) return [];
+    const today = DateTime.fromMillis(now, { zone: program.timeZone }).startOf('day');
+    return [[program.currencyByCode.get(code)!.number, today.plus({ days: days + 1 }).toMillis()]];
+  });
 }

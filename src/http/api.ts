@@ -5,6 +5,7 @@ import { explainAccrual } from '#src/earning/explanation.ts';
 import { explainGift } from '#src/earning/gives/gift.ts';
 import { givesRoutes } from '#src/earning/gives/routes.ts';
 import { earningRoutes } from '#src/earning/routes.ts';
+import { eventRoutes } from '#src/ledger/event-routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
@@ -30,6 +31,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...walletRoutes(context),
     ...memberRoutes(context),
     ...statementRoutes(context),
+    ...eventRoutes(context),
     ...operationRoutes({
       ...context,
       async explain(recorded) {

@@ -21,6 +21,11 @@ export const catalog = {
     everyMs: 30_000,
     purpose: 'books expired lots and ended holds of members nobody touched',
   },
+  warnings: {
+    payload: nothing,
+    everyMs: 300_000,
+    purpose: 'writes events that warn of points about to expire',
+  },
   transfers: { payload: nothing, everyMs: 2_000, purpose: 'finishes transfers whose process died' },
   merges: {
     payload: nothing,

@@ -1,5 +1,6 @@
 /** Redemptions and their refunds. A refund puts points back into the lots they came from, with the original expiry. */
 
+import { leastEnds } from '#src/earning/activity.ts';
 import type { Currency, Program } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
@@ -295,6 +296,7 @@ export async function refund(context: RedemptionContext, call: Call<RefundBody>)
         input: {
           accruals: [],
           redemptions: [undone],
+          least: leastEnds(program),
           debt: false,
           moved: member.member !== redemption.member,
         },

@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { awardView, someMember } from '#src/earning/accruals.ts';
+import { leastEnds } from '#src/earning/activity.ts';
 import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
 import { shortfallView, undoneOf } from '#src/earning/reversals.ts';
@@ -160,6 +161,7 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
         input: {
           accruals: decided.accruals,
           redemptions: decided.redemptions,
+          least: leastEnds(program),
           debt: presentVersion(program).definition.debtAllowed,
           moved: member.member !== owner.member,
         },

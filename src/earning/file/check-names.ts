@@ -140,9 +140,21 @@ function checkMoneyCodes(file: ProgramFile, { fault }: Report): void {
     if (!moneyCodes.has(name)) fault(path, `${name} is not a currency of ISO 4217`);
 }
 
+/** What inactivity ends together, no rule can end otherwise. */
+function checkTogether({ currencies, rules, promotions }: ProgramFile, { fault }: Report): void {
+  const together = new Set(
+    currencies.filter(({ expiry }) => expiry.kind === 'inactivity').map(({ code }) => code),
+  );
+  for (const [list, items] of Object.entries({ rules, promotions }))
+    for (const [i, { expiry, currency }] of items.entries())
+      if (expiry && expiry.kind !== 'inactivity' && together.has(currency))
+        fault([list, i, 'expiry'], `all points of ${currency} end together, by inactivity: leave it out`);
+}
+
 export function checkNames(file: ProgramFile, report: Report): void {
   checkOnce(file, report);
   checkMoneyCodes(file, report);
+  checkTogether(file, report);
   const names = known(file);
   for (const [i, currency] of file.currencies.entries())
     checkExpiry(currency.expiry, ['currencies', i, 'expiry'], true, report);

@@ -23,6 +23,10 @@ export const currencySchema = z.strictObject({
   spendable: z.boolean().default(true),
   /** When its points end, where the rule that gave them says nothing else. */
   expiry: expirySchema.default({ kind: 'never' }),
+  /** Events warn of points so many days before their last day. */
+  warnDays: z.array(z.int().min(1).max(365)).min(1).max(10).optional(),
+  /** Points that come back with a refund or return count at least through so many days from then. */
+  reinstatedDaysMin: z.int().min(1).max(3_650).optional(),
 });
 export type CurrencyDraft = z.infer<typeof currencySchema>;
 

@@ -4,6 +4,7 @@
 --         currency, points], …]?], …], debt = bool,
 --          redemptions = [[operation, version, note, [[currency, points], …]], …]}
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
+--         least = [[currency, end], …]?: redeemed points that come back count until then at least
 --         by is negative: how far a counter goes down with it
 --         what a budget gave comes back to it, as far as it could be taken or is owed
 --         note is the caller's own text about what was returned so far; version guards it against another writer
@@ -82,7 +83,8 @@ end
 
 local function decide(m, json, at)
   local input = cjson.decode(json)
-  local legs, states, shortfall = {}, {}, {}
+  local legs, states, shortfall, least = {}, {}, {}, {}
+  for _, row in ipairs(input.least or {}) do least[row[1]] = row[2] end
   local code, details = open_all(input.accruals, states)
   if not code then code, details = open_all(input.redemptions, states) end
   if code then return nil, code, details end
@@ -91,8 +93,10 @@ local function decide(m, json, at)
       local w = wallet_of(m, wish[1])
       local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
         plain_leg(legs, 'redemption', part[1], -points)
-        if input.moved then
-          wallet_leg(legs, w, credit(w, legs, points, part[4], part[5], part[6], at), points)
+        local ends = part[4] == 0 and 0 or math.max(part[4], least[wish[1]] or 0)
+        if input.moved or ends > part[4] then
+          local lot = credit(w, legs, points, ends, part[5], part[6], at)
+          wallet_leg(legs, w, lot, points)
         else
           put_back(w, legs, points, part[2], part[4], part[5], part[6], at)
         end
