@@ -77,6 +77,7 @@ export interface Expiring {
   readonly days: number;
 }
 
+// `offset 0`: each key is looked up by itself. As a join, a table that has just grown was compared whole with each member.
 const insertWarnings = `
   insert into event (program, type, key, member, at, content)
   select $1, 'points.expiring', e.key, e.member, to_timestamp($2::bigint / 1000.0),
@@ -87,7 +88,7 @@ const insertWarnings = `
     where m.program = $1 and m.status in ('active', 'suspended') and l.currency = $3 and l.is_open
       and l.expires_at > $6 and l.expires_at <= $7 and l.available_at < l.expires_at
     group by l.member) e
-  where not exists (select from event k where k.program = $1 and k.type = 'points.expiring' and k.key = e.key)
+  where not exists (select from event k where k.program = $1 and k.type = 'points.expiring' and k.key = e.key offset 0)
   order by e.member limit $9`;
 
 /** Any number that nothing else takes an advisory lock by. */
