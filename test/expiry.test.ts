@@ -2,6 +2,8 @@
 import { DateTime } from 'luxon';
 import { afterAll, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
+import { bookMember } from '#src/jobs/due.ts';
+import { parseMemberId } from '#src/values.ts';
 import { amountRule, reference, type Shop, startEngine } from './harness.ts';
 import type { Answer } from './house/client.ts';
 
@@ -283,6 +285,32 @@ test('inactivity: all points of a member end together after the last activity, w
   expect(await lotsOf(shop, member)).toEqual([{ points: 115, expiresOn: '2031-12-05' }]);
   await shop.setClock(millis('2031-12-06'));
   expect((await shop.balances(member)).available).toBe(0);
+});
+
+test('inactivity: what an ended hold gives back ends with the rest, also where upkeep finds it', async () => {
+  const shop = await shopOf({ kind: 'inactivity', months: 6 }, '2031-01-10T10:00');
+  const member = await shop.enrol();
+  const { body } = await shop.accrue(member, 100);
+  const held = { member, reference: reference(), points: 30, expiresInSeconds: 600 };
+  expect((await shop.pos('POST', '/v1/holds', held)).status).toBe(201);
+  await shop.setClock(millis('2031-01-11T10:00') - 300_000);
+  const again = { member, reference: reference(), points: 20, expiresInSeconds: 86_400 };
+  expect((await shop.pos('POST', '/v1/holds', again)).status).toBe(201);
+  await shop.setClock(millis('2031-01-12T09:00'));
+  expect(
+    (await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 5 })).status,
+  ).toBe(201);
+  await shop.setClock(millis('2031-01-12T10:00'));
+  await engine.drained();
+  await engine.app.programs.refresh();
+  const program = engine.app.programs.get(shop.program.number)!;
+  expect(await bookMember(engine.app, program, parseMemberId(String(body.member))!)).toBe(true);
+  await engine.drained();
+  const { rows } = await engine.pool.query<{ points: number; expires_at: number }>(
+    'select points, expires_at from lot where member = $1 and is_open',
+    [parseMemberId(String(body.member))],
+  );
+  expect(rows).toEqual([{ points: 95, expires_at: millis('2031-07-13') }]);
 });
 
 test('inactivity by earning alone: spending keeps nothing alive', async () => {

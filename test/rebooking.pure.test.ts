@@ -62,6 +62,12 @@ const spend = fc.array(piece, { minLength: 1, maxLength: 3 }).map((pieces): Deci
     legs: [...pieces.map(([of, lot, t]) => wallet(-of, lot, t)), ['redemption', 1, sum, 0]],
   };
 });
+const extending = fc.tuple(piece, terms).map(
+  ([[of, lot, t], later]): Decided => ({
+    kind: 'extension',
+    legs: [wallet(-of, lot, t), wallet(of, lot + 5, later)],
+  }),
+);
 const opening = fc.array(piece, { minLength: 1, maxLength: 3 }).map(
   (pieces): Decided => ({
     kind: 'hold',
@@ -141,7 +147,10 @@ describe('a record that was decided on stale balances', () => {
     fc.assert(
       fc.property(
         member,
-        fc.array(fc.oneof(accrual, spend, reversal, opening, settling), { minLength: 1, maxLength: 5 }),
+        fc.array(fc.oneof(accrual, spend, reversal, opening, extending, settling), {
+          minLength: 1,
+          maxLength: 5,
+        }),
         (of, decisions) => {
           let opened = false;
           for (const decision of decisions) {

@@ -14,8 +14,6 @@ interface EndingTogether {
 
 const earning: ReadonlySet<OperationKind> = new Set(['accrual']);
 const any: ReadonlySet<OperationKind> = new Set(['accrual', 'redemption', 'hold', 'capture']);
-/** These give points back that were dated when they left; what comes back ends with the others. */
-const givingBack: ReadonlySet<OperationKind> = new Set(['release', 'refund', 'return', 'reversal']);
 
 const known = new WeakMap<Program['currencyByCode'], readonly EndingTogether[]>();
 
@@ -43,7 +41,10 @@ export type End = readonly [currency: number, end: EpochMs];
 export interface Ends {
   /** By the operation itself, as it counts. */
   readonly ends: readonly End[];
-  /** Currencies whose end the books say, because the operation gives points back and is no activity. */
+  /**
+   * Currencies whose end the books say, because the operation is no activity: what it gives back, or what a hold gives back
+   * that has ended meanwhile, was dated when it left and ends with the others.
+   */
   readonly unchanged: readonly number[];
 }
 
@@ -57,9 +58,7 @@ export function endsAfter(program: Program, kind: OperationKind, at: EpochMs): E
   const counting = together.filter((each) => each.counting.has(kind));
   return {
     ends: counting.map(({ currency, endAfter }) => [currency, endAfter(day)]),
-    unchanged: givingBack.has(kind)
-      ? together.filter((each) => !each.counting.has(kind)).map(({ currency }) => currency)
-      : [],
+    unchanged: together.filter((each) => !each.counting.has(kind)).map(({ currency }) => currency),
   };
 }
 

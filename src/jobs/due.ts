@@ -1,5 +1,6 @@
 /** Books what time has decided for members whom nobody touched. Balances were right without it. */
 import type { App } from '#src/app.ts';
+import { endsAfter } from '#src/earning/activity.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
 
@@ -28,6 +29,8 @@ export async function bookMember(app: App, program: Program, member: MemberNumbe
   const { wallet } = app.operations;
   const now = Date.now();
   const at = programNow(program, now);
+  const { unchanged } = endsAfter(program, 'expiry', at);
+  const ends = unchanged.length > 0 ? await app.operations.endsInBooks(member, unchanged) : undefined;
   const outcome = await wallet.execute({
     script: 'expire',
     kind: 'expiry',
@@ -44,7 +47,7 @@ export async function bookMember(app: App, program: Program, member: MemberNumbe
     judgedAt: now,
     lookedUpAt: now,
     isAwaited: false,
-    input: '{}',
+    input: JSON.stringify({ ends }),
     request: '{}',
     factsVersion: undefined,
   });

@@ -1,6 +1,6 @@
 -- Books what has fallen due for a member nobody touched: ended holds, expired lots, debt that matured points pay off.
 -- The balance was already right without it; this only writes it down.
--- input   {}
+-- input   {ends = [[currency, end], …]?}: as in `run.lua`, for what a hold that ended gives back
 -- refuses nothing_due
 -- record  expiry: held -, wallet +; wallet -, breakage +; wallet -, debt +
 local function book(base)
@@ -13,6 +13,7 @@ local function book(base)
   local id, seq = append(base, 'expiry', ARGV[base + OPERATION], text(at), effect)
   if not id then return { seq } end
   m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
+  if ARGV[base + INPUT] ~= '{}' then prolong(m, parted(ARGV[base + INPUT]), base, ARGV[base + OPERATION], at) end
   save_member(PREFIX .. 'm:' .. ARGV[base + MEMBER], m)
   return id .. ' ' .. text(at) .. '  ' .. effect
 end
