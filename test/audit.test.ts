@@ -13,7 +13,20 @@ import { damageState } from './house/journal.ts';
 const shardCount = 2;
 const engine = await startEngine({ shardCount });
 afterAll(() => engine.end());
-const shop = await engine.shop();
+const shop = await engine.shop({
+  definition: {
+    budgets: [{ name: 'campaign', points: 1_000 }],
+    promotions: [
+      {
+        name: 'gift',
+        currency: 'points',
+        code: 'GIFT',
+        budget: 'campaign',
+        earn: { by: 'fixed', points: 5 },
+      },
+    ],
+  },
+});
 const { pool, redis, stores } = engine;
 
 const audited = (shard?: number): Promise<AuditReport> => auditOf(stores, shard);
@@ -112,6 +125,8 @@ beforeAll(async () => {
   const own = await shop.enrol('audited');
   const counting = await newMember(shop);
   await accrueCounting(engine.app, shop, counting.number, { points: [], counts: [[1, 0, 1]] });
+  const codes = { purchase: { currency: 'EUR', lines: [{ line: 1, amount: 100 }], codes: ['GIFT'] } };
+  await shop.accrue(await shop.enrol('budgeted'), 0, codes);
   const first = await shop.accrue(own, 1_000);
   accrual = String(first.body.id);
   member = parseMemberId(String(first.body.member))!;
