@@ -11,9 +11,17 @@ const alone = ['test/bench.guard.test.ts'];
 /** With `REDIS_MODE=cluster`: these bring their own servers, or are about one Redis from end to end. */
 const notOnCluster =
   process.env.REDIS_MODE === 'cluster'
-    ? ['chaos', 'protocol', 'recovery', 'script-flush', 'eviction', 'kill', 'standing', 'loadtest'].map(
-        (name) => `test/${name}.test.ts`,
-      )
+    ? [
+        'chaos',
+        'chaos-broken',
+        'protocol',
+        'recovery',
+        'script-flush',
+        'eviction',
+        'kill',
+        'standing',
+        'loadtest',
+      ].map((name) => `test/${name}.test.ts`)
     : [];
 
 export default defineConfig({

@@ -2,9 +2,7 @@
  * A short run of the chaos harness with a fixed seed: every process of the service, broken again and again under load, and
  * not one acknowledged operation lost, doubled or changed. `npm run chaos` runs longer and with every fault.
  */
-import { join } from 'node:path';
-import { expect, inject, test } from 'vitest';
-import { brokenBuilds, buildBroken } from '../loadtest/chaos/broken.ts';
+import { expect, test } from 'vitest';
 import { faultsFor } from '../loadtest/chaos/faults/all.ts';
 import { chaosRun } from './house/chaos.ts';
 import { checkout } from './house/folders.ts';
@@ -24,19 +22,3 @@ test('under faults that destroy no disk nothing that was acknowledged is lost, r
   expect(verdict.acknowledged, said).toBeGreaterThan(100);
   expect(runs.length, said).toBeGreaterThan(3);
 }, 300_000);
-
-test.each(['append', 'position', 'fence', 'refundCap', 'waiter'])(
-  'a build without its guard is caught: %s',
-  async (name) => {
-    const broken = brokenBuilds.find((each) => each.name === name)!;
-    const root = await buildBroken(broken, checkout, join(inject('folder'), `broken-${name}`));
-    const { verdict, said } = await chaosRun(`chaos-${name}`, {
-      seconds: broken.seconds,
-      faults: broken.faults,
-      callers: 24,
-      root,
-    });
-    expect(verdict.findings.length, said).toBeGreaterThan(0);
-  },
-  300_000,
-);
