@@ -3,6 +3,8 @@
  * point and member for member, whatever ran at once, came late, met a cap or was returned. By another version they say what
  * would have been.
  */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { draftOf } from '#src/earning/backtest/draft.ts';
@@ -14,6 +16,7 @@ import type { ProgramFile } from '#src/earning/file/schema.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { type Answer, reference, type Shop, startEngine } from './harness.ts';
+import { commandOf } from './house/command.ts';
 
 const engine = await startEngine({ shardCount: 3 });
 afterAll(() => engine.end());
@@ -185,8 +188,20 @@ async function issued(shop: Shop): Promise<Record<string, number>> {
   );
 }
 
+async function happened(shop: Shop): Promise<Record<'trimmed' | 'undone' | 'counted', number>> {
+  const { rows } = await engine.pool.query<Record<'trimmed' | 'undone' | 'counted', number>>(
+    `select count(*) filter (where effect::text like '%"given":[%')::int as trimmed,
+       count(*) filter (where kind in ('reversal', 'return'))::int as undone,
+       count(*) filter (where effect::text like '%"counters":[[%')::int as counted
+     from operation where program = $1`,
+    [shop.program.number],
+  );
+  return rows[0]!;
+}
+
 describe('the version that was in force', () => {
   const file = fileOf(everyKind);
+  const seen: Record<'trimmed' | 'undone' | 'counted', number>[] = [];
 
   test('gives what the ledger has, caps, late receipts and returns included', {
     timeout: 240_000,
@@ -212,8 +227,159 @@ describe('the version that was in force', () => {
         const sums: Record<string, number> = {};
         for (const { currency, draft } of report.rules) sums[currency] = (sums[currency] ?? 0) + draft.points;
         expect(sums).toEqual(await issued(shop));
+        seen.push(await happened(shop));
       }),
       { numRuns: 6, endOnFailure: true },
     );
+    // Whatever the steps were: caps were met, points were taken back, purchases and spending were counted.
+    for (const what of ['trimmed', 'undone', 'counted'] as const)
+      expect(
+        seen.reduce((sum, each) => sum + each[what], 0),
+        what,
+      ).toBeGreaterThan(0);
+  });
+
+  test('in a span begins with the counters that the ledger had then', async () => {
+    const source = everyKind.replace('period: week', 'period: lifetime');
+    const shop = await engine.shop({ timeZone: 'Europe/Berlin', definition: fileOf(source) as never });
+    const member = await shop.enrol();
+    const fresh = { currency: 'EUR', lines: [{ line: 1, amount: 1_000, category: 'fresh' }] };
+    for (const daysBack of [40, 30, 20, 10, 2])
+      await shop.accrue(member, 0, { purchase: fresh, occurredAt: shop.time(-daysBack * dayMs) });
+    const span = { from: shop.now() - 25 * dayMs, to: shop.now() - 5 * dayMs };
+    const report = await backtest(shop, fileOf(source), span);
+    expect(report).toMatchObject({ receipts: 2, receiptsOtherwise: 0 });
+    const without = await backtest(
+      shop,
+      fileOf(source.replace(', { points: 20, period: lifetime }', '')),
+      span,
+    );
+    const of = (each: Report) => each.rules.find(({ rule }) => rule === 'fresh');
+    // 6 a receipt: of the 20 of a lifetime two were left for the fourth receipt.
+    expect(of(report)).toMatchObject({ draft: { points: 8 }, actual: { points: 8 } });
+    expect(of(without)).toMatchObject({ draft: { points: 12 }, actual: { points: 8 } });
+  });
+});
+
+describe('another version', () => {
+  const ledger = `
+timeZone: Europe/Berlin
+currencies: [{ code: points }]
+funders: [program, dairy]
+rules:
+  - { name: base, currency: points, earn: { by: amount, points: 1, perMinorUnits: 100 } }
+redemption:
+  - { name: till, currency: points, exchange: { points: 200, minorUnits: 100, money: EUR }, minimumPoints: 200, stepPoints: 200 }
+`;
+  const budgets = (whenFull: string) => `
+budgets:
+  - { name: campaign, minorUnits: 30, costPerPoint: "0.5", whenFull: ${whenFull} }
+promotions:
+  - name: milk
+    currency: points
+    multiply: { by: 3, rules: [base], lines: { categories: [milk] } }
+    caps: [{ points: 50, period: day }]
+    funder: dairy
+    costShares: [{ funder: dairy, percent: 80 }, { funder: program, percent: 20 }]
+    budget: campaign
+`;
+
+  async function openShop(): Promise<{ shop: Shop; members: string[] }> {
+    const shop = await engine.shop({ timeZone: 'Europe/Berlin', definition: fileOf(ledger) as never });
+    const members = [await shop.enrol(), await shop.enrol(), await shop.enrol()];
+    const buy = (member: string, category: string, amount: number) =>
+      shop.accrue(member, 0, { purchase: { currency: 'EUR', lines: [{ line: 1, category, amount }] } });
+    const returned = await buy(members[0]!, 'milk', 2_000);
+    await buy(members[0]!, 'milk', 1_500);
+    await buy(members[1]!, 'milk', 4_000);
+    await buy(members[2]!, 'bread', 9_900);
+    await shop.pos('POST', `/v1/accruals/${returned.id}/reversals`, {
+      reference: reference(),
+      occurredAt: shop.time(),
+      lines: [{ line: 1, amount: 1_000 }],
+    });
+    return { shop, members };
+  }
+
+  test('is set beside the ledger by rule, funder, member and day, and what came back is taken back by it', async () => {
+    const { shop } = await openShop();
+    const report = await backtest(
+      shop,
+      fileOf(`${ledger}${budgets('trim').replace('minorUnits: 30', 'minorUnits: 9000')}`),
+    );
+    const base = { awards: 4, points: 164, takenBack: 10, money: 82, liability: 82 };
+    expect(report).toMatchObject({
+      receipts: 4,
+      receiptsOtherwise: 3,
+      points: { draft: 244, actual: 164 },
+      moneyCurrency: 'EUR',
+      money: { draft: 122, actual: 82 },
+      rules: [
+        { rule: 'base', draft: base, actual: base },
+        // 40, then 10 of 30 under the cap of the day; 50 of 80; half of the first came back.
+        { rule: 'milk', draft: { awards: 3, points: 80, takenBack: 20 }, actual: { points: 0 } },
+      ],
+      members: { more: 2, less: 0, same: 1 },
+      winners: [
+        { difference: 50, draft: 90, actual: 40 },
+        { difference: 30, draft: 55, actual: 25 },
+      ],
+      losers: [],
+    });
+    const funders = report.funders.toSorted((a, b) => (a.funder < b.funder ? -1 : 1));
+    // Milk costs 40 minor units, of which the dairy bears 80 percent.
+    expect(funders).toEqual([
+      { funder: 'dairy', draft: 32, actual: 0 },
+      { funder: 'program', draft: 90, actual: 82 },
+    ]);
+    expect(report.days.map(({ draft, actual }) => draft - actual).reduce((a, b) => a + b)).toBe(80);
+  });
+
+  test.each([
+    // 30 minor units are 60 points: 40, 10, and of 50 the 10 that are left; then 20 come back.
+    ['trim', { points: 40, takenBack: 20 }, 20],
+    ['refuse', { points: 30, takenBack: 20 }, 15],
+  ])('with a budget gives what the budget has, and then does %s', async (whenFull, milk, used) => {
+    const { shop } = await openShop();
+    const report = await backtest(shop, fileOf(`${ledger}${budgets(whenFull)}`));
+    expect(report.rules.find(({ rule }) => rule === 'milk')?.draft).toMatchObject(milk);
+    expect(report.budgets).toMatchObject([{ budget: 'campaign', total: 30, isMoney: true, used }]);
+    expect(report.budgets[0]!.emptySince).toMatch(/^2/);
+    expect(report.budgets[0]!.days.reduce((sum, day) => sum + day.used, 0)).toBe(used);
+  });
+
+  test('refuses receipts that the program took, and says how many', async () => {
+    const { shop } = await openShop();
+    const report = await backtest(shop, fileOf(`${ledger.replace('EUR', 'USD')}moneyCurrencies: [USD]\n`));
+    expect(report).toMatchObject({ receipts: 4, receiptsOtherwise: 4, points: { draft: 0, actual: 164 } });
+    expect(report.refused).toMatchObject([{ receipts: 4 }]);
+    expect(report.losers).toHaveLength(3);
+  });
+
+  test('is asked for by a command, which prints a table or JSON, draws a picture and changes nothing', async () => {
+    const { shop } = await openShop();
+    await engine.drained();
+    const path = (name: string) => join(engine.stores.folder, name);
+    await writeFile(path('draft.yaml'), `${ledger}${budgets('trim')}`);
+    await writeFile(path('elsewhere.yaml'), ledger.replace('Europe/Berlin', 'Europe/Paris'));
+    const run = commandOf('earning/program-command.ts', {
+      PATH: process.env.PATH,
+      DATABASE_URL: engine.stores.databaseUrl,
+      DATA_DIR: engine.stores.folder,
+    });
+    const flags = ['--program', shop.program.name];
+    const picture = path('picture.svg');
+    const printed = await run('backtest', path('draft.yaml'), ...flags, '--svg', picture);
+    expect(printed).toMatchObject({ code: 0, complaint: '' });
+    expect(printed.out).toContain('4 receipts of');
+    expect(printed.out).toContain('204 points by the draft, 164 in the ledger: +40.');
+    expect(printed.out).toMatch(/milk +points +40 +0 +\+40 +0\.20 EUR/);
+    expect(await readFile(picture, 'utf8')).toMatch(/^<svg .*milk.*<\/svg>\n$/s);
+    const json = await run('backtest', path('draft.yaml'), ...flags, '--json', '--from', '2026-01-01');
+    expect(JSON.parse(json.out)).toMatchObject({ receipts: 4, points: { draft: 204, actual: 164 } });
+    const before = await run('backtest', path('draft.yaml'), ...flags, '--to', '2020-12-31');
+    expect(before.out).toContain('0 receipts of');
+    expect(await run('backtest', path('elsewhere.yaml'), ...flags)).toMatchObject({ code: 2 });
+    expect(await run('backtest', path('draft.yaml'), ...flags, '--from', 'soon')).toMatchObject({ code: 2 });
   });
 });

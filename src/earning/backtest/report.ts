@@ -166,7 +166,10 @@ function rulesTable({ rules, moneyCurrency }: Report): string[] {
     pointsText(draft.points),
     pointsText(actual.points),
     signed(draft.points - actual.points),
-    ...[draft.money, actual.money, draft.liability, actual.liability].map(money),
+    ...[draft.money, actual.awards === 0 && draft.money === null ? null : actual.money].map(money),
+    ...[draft.liability, actual.awards === 0 && draft.liability === null ? null : actual.liability].map(
+      money,
+    ),
   ];
   const head = ['rule', 'currency', 'draft', 'ledger', 'difference'];
   return table([[...head, 'cost draft', 'ledger', 'liability draft', 'ledger'], ...rules.map(cells)], 2);

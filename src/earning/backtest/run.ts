@@ -10,8 +10,8 @@ import { createReplay, type LedgerRow, type Replay } from './replay.ts';
 import { type Report, reportOf } from './report.ts';
 import { ledgerPages, type Span } from './stream.ts';
 
-/** A movement is booked some milliseconds after its id was made; a busy ledger books ten thousand in more than a second. */
-const heldRows = 10_000;
+/** A movement is booked some milliseconds after its id was made; a busy ledger books so many in half a second. */
+const heldRows = 4_000;
 
 export interface Backtest {
   readonly draft: Draft;

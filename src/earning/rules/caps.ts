@@ -42,7 +42,14 @@ export function capsOf(rule: Rule | Promotion): Cap[] {
   return [...byPeriod.values()];
 }
 
-/** The names of all counters that a file's rules and promotions use. */
+/**
+ * The names of all counters that a file's rules and promotions use. A cap on one receipt needs none: nothing of it is
+ * remembered.
+ *
+ * - `cap:RULE:PERIOD`: points that a rule or promotion gave the member in the period
+ * - `purchases`: how many the member has made
+ * - `spend:PERIOD`: minor units that the member has spent in the period
+ */
 export function counterNames(file: {
   readonly rules: readonly Rule[];
   readonly promotions: readonly Promotion[];
