@@ -182,11 +182,14 @@ describe('Redis that is lost', () => {
     await engine.audit();
   });
 
-  test('while receipts come never lets more be given than there is', async () => {
+  test.each([
+    ['with all that it had', () => redis.flushall()],
+    ['with its scripts alone', () => redis.script('FLUSH')],
+  ])('while receipts come, %s, never lets more be given than there is', async (_, lose) => {
     const shopping = await shopWith(3_000, 'trim');
     const burst = giveMany(shopping, 160, (i) => 15 + (i % 5));
     await waitFor('some points are given', async () => (await standingOf(app, shopping.shop, 1)).given > 200);
-    await redis.flushall();
+    await lose();
     const given = sum(await burst);
     await waitFor('all that is left is given', async () => {
       await giveMany(shopping, 8, () => 90);

@@ -202,12 +202,15 @@ describe('another epoch', () => {
     await engine.drained();
     const shard = shardOfMember(number, shardCount);
     const epoch = app.epochs.of(shard)!.epoch;
+    const ofOther = app.epochs.of(1 - shard)!.epoch;
     await lose();
     await waitFor(
-      'the shard serves in a new epoch',
+      'both shards serve in a new epoch',
       async () => {
         const now = app.epochs.of(shard)?.epoch ?? 0;
-        return now > epoch && (await app.operations.wallet.read(number, Date.now())) !== undefined;
+        const isOpen = (app.epochs.of(1 - shard)?.epoch ?? 0) > ofOther;
+        const isReady = isOpen && (await fetch(`${engine.url}/readyz`)).status === 200;
+        return isReady && now > epoch && (await app.operations.wallet.read(number, Date.now())) !== undefined;
       },
       30_000,
     );

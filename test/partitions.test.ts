@@ -5,7 +5,7 @@ import { ArchiveRefusal, attachMonth, detachMonth } from '#src/ledger/archive.ts
 import { memberRows } from '#src/ledger/audit-hot-books.ts';
 import { extendLedger, stretches } from '#src/ledger/partitions.ts';
 import { type MemberNumber, parseMemberId, parseOperationId } from '#src/values.ts';
-import { reference, startEngine, waitFor } from './harness.ts';
+import { amountRule, reference, startEngine, waitFor } from './harness.ts';
 import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
 import { accrueCounting, newMember } from './house/counting.ts';
@@ -182,6 +182,20 @@ test('a member’s last operation is the one with the last number, also where an
   expect(row).toMatchObject({ last_seq: 2_000_001, at: now, newest_at: now - 5_000 });
 });
 
+/** A receipt under a budget, and half of it returned. */
+async function giveFromBudget(): Promise<void> {
+  const budgeted = await engine.shop({
+    definition: {
+      rules: [amountRule('spend', 'points', [1, 100], { budget: 'campaign' })],
+      budgets: [{ name: 'campaign', points: 1_000 }],
+    },
+  });
+  const purchase = { currency: 'EUR', lines: [1, 2].map((line) => ({ line, amount: 600 })) };
+  const given = await budgeted.accrue(await budgeted.enrol(), 0, { purchase });
+  const back = { reference: reference(), occurredAt: budgeted.time(), lines: [{ line: 1 }] };
+  expect((await budgeted.pos('POST', `/v1/accruals/${given.id}/reversals`, back)).status).toBe(201);
+}
+
 describe('the archive', () => {
   const outcome = (run: Promise<unknown>) =>
     run.then(
@@ -198,6 +212,7 @@ describe('the archive', () => {
     const twice = { points: [], counts: [[1, 0, 2]] as const };
     const { number } = await newMember(shop);
     await accrueCounting(engine.app, shop, number, twice);
+    await giveFromBudget();
     const held = await shop.pos('POST', '/v1/holds', { member: who, reference: reference(), points: 60 });
     const redeemed = await shop.pos('POST', '/v1/redemptions', {
       member: who,
@@ -208,6 +223,7 @@ describe('the archive', () => {
     await shop.admin('POST', `/v1/members/${idle}/suspend`, { reference: reference(), reason: 'test' });
     await engine.drained();
     const end = await cutHere(stores.databaseUrl, 'early', 'middle');
+    await giveFromBudget();
     const later = await shop.accrue(who, 30);
     await accrueCounting(engine.app, shop, number, twice);
     await engine.drained();
@@ -279,6 +295,10 @@ describe('the archive', () => {
     const miscounted = await auditOf(stores);
     await pool.query('update carried_counter set value = value - 1');
     expect(miscounted.findings.map(({ check }) => check)).toEqual(['counters']);
+    await pool.query('update carried_budget set given_back = given_back + 1');
+    const misgiven = await auditOf(stores);
+    await pool.query('update carried_budget set given_back = given_back - 1');
+    expect(misgiven.findings.map(({ check }) => check)).toEqual(['budgets']);
     const { rows } = await pool.query<{ operation: string; points: number }>(
       `select operation, points from entry where account = 'wallet' order by operation desc limit 1`,
     );
