@@ -12,6 +12,7 @@ import { createEviction } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { createGiver } from '#src/jobs/gives.ts';
 import { keepMonthsAhead } from '#src/jobs/months.ts';
+import { warnAll } from '#src/jobs/warnings.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { auditParts } from '#src/ledger/audit-place.ts';
 import { createMembers } from '#src/members/members.ts';
@@ -29,7 +30,8 @@ afterAll(async () => {
   await engine.end();
 });
 const { stores, pool, app } = engine;
-const shop = await engine.shop();
+const dated = { code: 'points', expiry: { kind: 'days' as const, days: 20 }, warnDays: [30, 20] };
+const shop = await engine.shop({ definition: { currencies: [dated] } });
 const gift = { currency: 'points', give: { points: 5 } };
 const gifts = await engine.shop({
   mode: 'test',
@@ -44,7 +46,7 @@ const gifts = await engine.shop({
 
 /** Tables whose size follows that of the ledger or of the membership. */
 const growing =
-  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer)$/;
+  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer|event)$/;
 
 interface Asked {
   readonly text: string;
@@ -110,6 +112,10 @@ async function fill(begins: readonly Date[]): Promise<void> {
   await pool.query(
     `insert into hold select operation, member, 'released', 0, operation, '[]' from operation limit 3000`,
   );
+  await pool.query(
+    `insert into event (program, type, key, member, at, content) select $1, 'points.expiring', 'old-' || number, number, now(), '{}' from member`,
+    [shop.program.number],
+  );
   await pool.query(`insert into block select 99, 0, n, n, '', '', now() from generate_series(1, 3000) n`);
   await pool.query(
     `insert into identifier select $1, 'card', convert_to(number::text, 'UTF8'), number, '' from member`,
@@ -135,6 +141,7 @@ async function clear(): Promise<void> {
     'delete from hold h using operation o where o.operation = h.hold and o.epoch = 0',
     'delete from operation where epoch = 0',
     'delete from block where epoch = 0',
+    `delete from event where key like 'old-%'`,
     `delete from lot where member <= ${membersMade}`,
     `delete from counter where member <= ${membersMade}`,
   ])
@@ -193,9 +200,22 @@ async function work(): Promise<void> {
   await shop.care('GET', `/v1/operations/${accrued.body.id}`);
   await shop.care('GET', `/v1/members/${who}/statement?limit=2`);
   await shop.care('GET', `/v1/members/${who}/statement?from=${new Date().toISOString().slice(0, 10)}`);
+  await shop.care('POST', `/v1/members/${other}/extensions`, {
+    reference: reference(),
+    reason: 'late',
+    months: 1,
+  });
+  await shop.accrue(other, 3);
   await engine.drained();
   const members = createMembers(app);
   await bookDue(app);
+  expect(await warnAll(app)).toBeGreaterThan(0);
+  const events = await shop.care(
+    'GET',
+    `/v1/events?limit=200&after=evt_${membersMade.toString(36).padStart(8, '0')}`,
+  );
+  expect(events.body.data).not.toEqual([]);
+  await app.operations.endsInBooks(number, [1]);
   await members.relay.relayOpen(10);
   await members.merges.resume(10);
   await takeBackConflicts(app);
