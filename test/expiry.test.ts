@@ -3,6 +3,7 @@ import { DateTime } from 'luxon';
 import { afterAll, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
 import { bookMember } from '#src/jobs/due.ts';
+import { createEviction } from '#src/jobs/eviction.ts';
 import { parseMemberId } from '#src/values.ts';
 import { amountRule, reference, type Shop, startEngine } from './harness.ts';
 import type { Answer } from './house/client.ts';
@@ -237,6 +238,24 @@ test('what was taken back before is not released, and a lot shared by two accrua
   for (const { id } of [second, first])
     expect((await shop.pos('POST', `/v1/accruals/${id}/reversals`, all())).status).toBe(201);
   expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+});
+
+test('what was released is taken back from the lot it went to, also after Redis has forgotten both', async () => {
+  const short = amountRule('spend', 'points', [1, 100], { expiry: { kind: 'days', days: 9 } });
+  const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [short, waiting[2]!]);
+  const member = await shop.enrol();
+  const first = await shop.accrue(member, 100);
+  expect((await unlocking(shop, first.id)).status).toBe(201);
+  await shop.setClock(millis('2031-01-12'));
+  await shop.accrue(member, 50);
+  await engine.drained();
+  await createEviction(engine.app, 0)();
+  expect(await engine.redis.keys(`*m:${String(parseMemberId(String(first.body.member)))}`)).toEqual([]);
+  const back = { reference: reference(), occurredAt: shop.time() };
+  expect((await shop.pos('POST', `/v1/accruals/${first.id}/reversals`, back)).status).toBe(201);
+  // Had the lot not been known, the second receipt's points would have been taken, which end sooner.
+  expect(await lotsOf(shop, member)).toEqual([{ points: 50, expiresOn: '2031-01-21' }]);
+  expect(await shop.balances(member)).toMatchObject({ available: 50, pending: 150, debt: 0 });
 });
 
 test('after their last day of waiting there is nothing left to release', async () => {
