@@ -133,6 +133,14 @@ test.each<[string, ExpiryInput, string, earned: string, occurred: string, ends: 
   expect((await shop.balances(member)).available).toBe(0);
 });
 
+test('points end with the month of birth: earned in June, born in August, three years later', async () => {
+  const shop = await shopOf({ kind: 'birthday_month', years: 3 }, '2032-06-12T10:00', 'Asia/Dubai');
+  const member = reference('born').replaceAll('/', '-');
+  expect((await shop.pos('POST', '/v1/members', { member, birthday: '--08-17' })).status).toBe(201);
+  await shop.accrue(member, 70);
+  expect(await lotsOf(shop, member)).toEqual([{ points: 70, expiresOn: '2035-08-31' }]);
+});
+
 test('points that never end are there a century later', async () => {
   const shop = await shopOf({ kind: 'never' }, '2030-01-01');
   const member = await shop.enrol();
@@ -238,6 +246,17 @@ test('what was taken back before is not released, and a lot shared by two accrua
   for (const { id } of [second, first])
     expect((await shop.pos('POST', `/v1/accruals/${id}/reversals`, all())).status).toBe(201);
   expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+});
+
+test('two who release at the same moment release once', async () => {
+  const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [waiting[1]!]);
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  const answers = await Promise.all(Array.from({ length: 4 }, () => unlocking(shop, accrual.id)));
+  expect(answers.map(({ status }) => status)).toEqual([201, 201, 201, 201]);
+  const released = answers.flatMap(({ body }) => body.points as { points: number }[]);
+  expect(released.map(({ points }) => points)).toEqual([200]);
+  expect(await shop.balances(member)).toMatchObject({ available: 200, pending: 0 });
 });
 
 test('what was released is taken back from the lot it went to, also after Redis has forgotten both', async () => {

@@ -110,6 +110,14 @@ describe('a fault is found in what is counted and given', () => {
       '/rules/1/pending/days the points end before they begin to count',
     ],
     [
+      'an end of its own for a rule of a currency that ends together',
+      withRule(`  - { name: more, currency: points, ${fixed}, expiry: §{ kind: never } }`).replace(
+        '{ code: points }',
+        '{ code: points, expiry: { kind: inactivity, months: 6 } }',
+      ),
+      '/rules/1/expiry all points of points end together, by inactivity: leave it out',
+    ],
+    [
       'inactivity of a single rule',
       withRule(`  - { name: more, currency: points, ${fixed}, expiry: { kind: §inactivity, months: 6 } }`),
       '/rules/1/expiry/kind inactivity ends all points of a currency together: say it of the currency alone',

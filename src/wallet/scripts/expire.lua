@@ -13,7 +13,8 @@ local function book(base)
   local id, seq = append(base, 'expiry', ARGV[base + OPERATION], text(at), effect)
   if not id then return { seq } end
   m[EPOCH_AT], m[SEQ], m[LAST_AT] = EPOCH, seq, at
-  if ARGV[base + INPUT] ~= '{}' then prolong(m, parted(ARGV[base + INPUT]), base, ARGV[base + OPERATION], at) end
+  local ends = string.match(ARGV[base + INPUT], '^{"ends":(%b[])')
+  if ends then prolong(m, ends, base, ARGV[base + OPERATION], at) end
   save_member(PREFIX .. 'm:' .. ARGV[base + MEMBER], m)
   return id .. ' ' .. text(at) .. '  ' .. effect
 end

@@ -66,13 +66,6 @@ local function prolong(m, ends, base, operation, at)
   if id then m[SEQ] = seq else m[WALLETS] = cmsgpack.unpack(before) end
 end
 
--- The ends that stand first in an input, and the input without them.
--- Rare.
-local function parted(input)
-  local ends, rest = string.match(input, '^{"ends":(%b[]),?(.*)$')
-  return ends, '{' .. rest
-end
-
 local function perform(base, decide)
   local args = ARGV
   local reference, operation, member = args[base + REFERENCE], args[base + OPERATION], PREFIX .. 'm:' .. args[base + MEMBER]
@@ -96,7 +89,11 @@ local function perform(base, decide)
     before = #due > 0 and effect_text(m, at, due, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
   end
   local input, ends = args[base + INPUT], nil
-  if string.sub(input, 1, 9) == '{"ends":[' then ends, input = parted(input) end
+  -- Where inactivity ends points, the ends stand first in the input.
+  if string.sub(input, 1, 9) == '{"ends":[' then
+    ends, input = string.match(input, '^{"ends":(%b[]),?(.*)$')
+    input = '{' .. input
+  end
   local legs, extra, kind, save = decide(m, input, at, operation, ended)
   if not legs then
     local code, details = extra, kind
