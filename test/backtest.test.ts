@@ -54,6 +54,11 @@ promotions:
   - { name: much, currency: points, spendReached: { minorUnits: 9000, period: month }, earn: { by: fixed, points: 60 } }
   - { name: coupon, currency: stamps, code: GO, earn: { by: fixed, points: 5 }, oncePerOrder: true }
   - { name: basket, currency: points, basket: [{ lines: { categories: [fresh] }, amountMin: 900 }], earn: { by: fixed, points: 11 }, caps: [{ points: 44, period: lifetime }] }
+  - { name: first-come, currency: points, earn: { by: amount, points: 1, perMinorUnits: 50 }, budget: little }
+  - { name: all-or-none, currency: stamps, earn: { by: fixed, points: 3 }, caps: [{ points: 10, period: day }], budget: strict }
+budgets:
+  - { name: little, points: 700, whenFull: trim }
+  - { name: strict, minorUnits: 20, costPerPoint: "0.5", whenFull: refuse }
 redemption:
   - { name: till, currency: points, exchange: { points: 200, minorUnits: 100, money: EUR }, minimumPoints: 200, stepPoints: 200 }
 `;
@@ -201,7 +206,7 @@ async function happened(shop: Shop): Promise<Record<'trimmed' | 'undone' | 'coun
 
 describe('the version that was in force', () => {
   const file = fileOf(everyKind);
-  const seen: Record<'trimmed' | 'undone' | 'counted', number>[] = [];
+  const seen: Record<'trimmed' | 'undone' | 'counted' | 'full', number>[] = [];
 
   test('gives what the ledger has, caps, late receipts and returns included', {
     timeout: 240_000,
@@ -227,12 +232,16 @@ describe('the version that was in force', () => {
         const sums: Record<string, number> = {};
         for (const { currency, draft } of report.rules) sums[currency] = (sums[currency] ?? 0) + draft.points;
         expect(sums).toEqual(await issued(shop));
-        seen.push(await happened(shop));
+        for (const { used, total } of report.budgets) expect(used).toBeLessThanOrEqual(total);
+        seen.push({
+          ...(await happened(shop)),
+          full: report.budgets.filter((each) => each.emptySince).length,
+        });
       }),
       { numRuns: 6, endOnFailure: true },
     );
-    // Whatever the steps were: caps were met, points were taken back, purchases and spending were counted.
-    for (const what of ['trimmed', 'undone', 'counted'] as const)
+    // Whatever the steps were: caps were met, points were taken back, purchases and spending were counted, budgets ran out.
+    for (const what of ['trimmed', 'undone', 'counted', 'full'] as const)
       expect(
         seen.reduce((sum, each) => sum + each[what], 0),
         what,
@@ -337,13 +346,13 @@ promotions:
 
   test.each([
     // 30 minor units are 60 points: 40, 10, and of 50 the 10 that are left; then 20 come back.
-    ['trim', { points: 40, takenBack: 20 }, 20],
-    ['refuse', { points: 30, takenBack: 20 }, 15],
+    ['trim', { points: 40, takenBack: 20 }, 40],
+    ['refuse', { points: 30, takenBack: 20 }, 30],
   ])('with a budget gives what the budget has, and then does %s', async (whenFull, milk, used) => {
     const { shop } = await openShop();
     const report = await backtest(shop, fileOf(`${ledger}${budgets(whenFull)}`));
     expect(report.rules.find(({ rule }) => rule === 'milk')?.draft).toMatchObject(milk);
-    expect(report.budgets).toMatchObject([{ budget: 'campaign', total: 30, isMoney: true, used }]);
+    expect(report.budgets).toMatchObject([{ budget: 'campaign', total: 60, used, money: used / 2 }]);
     expect(report.budgets[0]!.emptySince).toMatch(/^2/);
     expect(report.budgets[0]!.days.reduce((sum, day) => sum + day.used, 0)).toBe(used);
   });

@@ -4,11 +4,13 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, test } from 'vitest';
+import { amountRule } from './harness.ts';
+import { commandOf } from './house/command.ts';
 import { checkout } from './house/folders.ts';
 import { spawnEngine } from './house/spawn.ts';
 
@@ -86,5 +88,32 @@ describe.skipIf(!existsSync(file))(`CDNOW (skipped where ${file} is missing)`, a
     const second = await importFile();
     expect(second).toMatch(/69,?659/);
     expect(await inBooks()).toMatchObject(wanted);
+  }, 300_000);
+
+  test('backtests of all purchases: by the rule that was in force nothing differs, by twice the points all do', async () => {
+    const { purchases, points, zeros, members } = await totalsOf(file);
+    await engine.drained(30_000);
+    const run = commandOf('earning/program-command.ts', {
+      PATH: process.env.PATH,
+      DATABASE_URL: engine.stores.databaseUrl,
+      DATA_DIR: engine.stores.folder,
+    });
+    async function backtest(pointsADollar: number): Promise<unknown> {
+      const draft = join(engine.stores.folder, 'draft.yaml');
+      const rule = amountRule('spend', 'points', [pointsADollar, 100]);
+      const currencies = [{ code: 'points' }];
+      await writeFile(draft, JSON.stringify({ timeZone: 'America/New_York', currencies, rules: [rule] }));
+      const { out, complaint } = await run('backtest', draft, '--program', shop.program.name, '--json');
+      return out === '' ? complaint : JSON.parse(out);
+    }
+    const actual = points;
+    expect(await backtest(1)).toMatchObject({
+      ...{ receipts: purchases, receiptsOtherwise: 0, points: { draft: actual, actual }, lateRows: 0 },
+      members: { more: 0, less: 0, same: members },
+    });
+    const twice = (await backtest(2)) as { receiptsOtherwise: number };
+    expect(twice).toMatchObject({ receipts: purchases, points: { draft: 2 * actual, actual } });
+    // Receipts below a dollar earn nothing by both.
+    expect(twice.receiptsOtherwise).toBeLessThanOrEqual(purchases - zeros);
   }, 300_000);
 });

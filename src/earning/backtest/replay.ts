@@ -122,9 +122,6 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   const tally = createTally(endsAt);
   const budgets = createBudgets(definition);
   const hasBudgets = definition.budgets.length > 0;
-  const budgetOf = new Map(
-    [...definition.rules, ...definition.promotions].map((each) => [each.name, each.budget]),
-  );
   let [receipts, otherwise] = [0, 0];
 
   function stateOf(member: MemberNumber): MemberState {
@@ -181,15 +178,19 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     const judgement = judged(row, subject, member, state.counters);
     for (const { rule } of judgement.failures) count(failed, rule);
     const place = { state, date: momentOf(row.occurredAt, program.timeZone).date };
-    const given = weigh(judgement, state.counters, hasBudgets ? budgets.on(place.date) : undefined);
-    const ours = withPoints(judgement.awards, given);
     const asked = request.awards ?? [];
     const theirs = withPoints(
       asked,
       row.given === undefined ? undefined : (JSON.parse(row.given) as number[]),
     );
-    for (const award of ours) add('draft', definition, award, 1, place);
     const { definition: actual } = versionNumbered(program, programVersion, row.occurredAt);
+    const withinBudget = hasBudgets
+      ? budgets.on(place.date, { definition: actual, asked, given: theirs })
+      : undefined;
+    const given = weigh(judgement, state.counters, withinBudget);
+    if (hasBudgets) budgets.inLedger(actual, theirs, 1);
+    const ours = withPoints(judgement.awards, given);
+    for (const award of ours) add('draft', definition, award, 1, place);
     for (const award of theirs) add('actual', actual, award, 1, place);
     if (!isSameOutcome(ours, theirs)) {
       otherwise += 1;
@@ -223,8 +224,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     for (const [counter, period, by] of counters) place.state.counters.lower({ counter, period }, -by);
     for (const award of awards) {
       add('draft', definition, award, -1, place);
-      const budget = budgetOf.get(award.rule);
-      if (budget !== undefined) budgets.giveBack(budget, award.points, place.date);
+      budgets.giveBack(award.rule, award.points, place.date);
     }
     if (after.all) returnables.delete(operation);
     else returnable.note = noteAfter;
@@ -244,6 +244,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
       if (!isReplayed) {
         const { definition: actual } = versionNumbered(program, actualVersion, accrual.occurredAt);
         for (const award of takenBack) add('actual', actual, award, -1, place);
+        budgets.inLedger(actual, takenBack, -1);
       }
       isReplayed = true;
     }

@@ -187,12 +187,13 @@ function membersTable(rows: readonly MemberDifference[]): string[] {
 }
 
 function budgetsTable({ budgets, moneyCurrency }: Report): string[] {
-  return budgets.map(({ budget, used, total, isMoney, emptySince }) => {
-    const text = (amount: number) =>
-      isMoney && moneyCurrency !== null
-        ? moneyText({ amount, currency: moneyCurrency })
-        : `${pointsText(amount)} ${isMoney ? 'minor units' : 'points'}`;
-    return `${budget}: ${text(used)} of ${text(total)}${emptySince === undefined ? '' : `, short since ${emptySince}`}`;
+  return budgets.map(({ budget, used, total, money, emptySince }) => {
+    const cost =
+      money === null || moneyCurrency === null
+        ? ''
+        : ` (${moneyText({ amount: money, currency: moneyCurrency })})`;
+    const short = emptySince === null ? '' : `, short since ${emptySince}`;
+    return `${budget}: ${pointsText(used)} of ${pointsText(total)} points${cost}${short}`;
   });
 }
 
