@@ -13,8 +13,12 @@ export interface BudgetStanding {
 }
 
 /** A budget in the books. */
-export async function standingOf(app: App, shop: Shop, budget: number): Promise<BudgetStanding> {
-  const { rows } = await app.pool.query<{ consumed: number; given_back: number; leased: number }>(
+export async function standingOf(
+  { pool }: Pick<App, 'pool'>,
+  shop: Shop,
+  budget: number,
+): Promise<BudgetStanding> {
+  const { rows } = await pool.query<{ consumed: number; given_back: number; leased: number }>(
     `select (select coalesce(sum(consumed), 0)::bigint from budget_shard where program = $1 and budget = $2) as consumed,
        (select coalesce(sum(given_back), 0)::bigint from budget_shard where program = $1 and budget = $2) as given_back,
        (select coalesce(sum(granted - consumed), 0)::bigint from budget_lease where program = $1 and budget = $2 and closed_at is null) as leased`,
@@ -25,8 +29,8 @@ export async function standingOf(app: App, shop: Shop, budget: number): Promise<
 }
 
 /** What the operations of a program issued under a rule, less what was taken back. */
-export async function issuedBy(app: App, shop: Shop): Promise<number> {
-  const { rows } = await app.pool.query<{ points: number }>(
+export async function issuedBy({ pool }: Pick<App, 'pool'>, shop: Shop): Promise<number> {
+  const { rows } = await pool.query<{ points: number }>(
     `select coalesce(-sum(points), 0)::bigint as points from entry where program = $1 and account = 'issuance'`,
     [shop.program.number],
   );
