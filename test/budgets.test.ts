@@ -148,6 +148,25 @@ describe('what is taken back', () => {
     expect(await standingOf(app, shop, 1)).toMatchObject({ given: 100 });
     await engine.audit();
   });
+
+  test('comes back only as far as it could be taken, where members owe nothing', async () => {
+    const shop = await engine.shop({
+      definition: {
+        debtAllowed: false,
+        rules: [amountRule('spend', 'points', [1, 100], { budget: 'campaign' })],
+        budgets: [{ name: 'campaign', points: 100 }],
+      },
+    });
+    const member = await shop.enrol();
+    const { id } = await give({ shop, members: [member] }, member, 60);
+    const spent = await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 45 });
+    expect(spent.status).toBe(201);
+    const back = { reference: reference(), occurredAt: shop.time() };
+    const reversed = await shop.pos('POST', `/v1/accruals/${id}/reversals`, back);
+    expect(reversed.body.shortfall).toMatchObject([{ points: 45 }]);
+    await engine.drained();
+    expect(await standingOf(app, shop, 1)).toMatchObject({ consumed: 60, givenBack: 15 });
+  });
 });
 
 describe('Redis that is lost', () => {
