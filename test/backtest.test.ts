@@ -365,7 +365,9 @@ promotions:
     expect(report.losers).toHaveLength(3);
   });
 
-  test('is asked for by a command, which prints a table or JSON, draws a picture and changes nothing', async () => {
+  test('is asked for by a command, which prints a table or JSON, draws a picture and changes nothing', {
+    timeout: 180_000,
+  }, async () => {
     const { shop } = await openShop();
     await engine.drained();
     const path = (name: string) => join(engine.stores.folder, name);

@@ -171,7 +171,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   function accrual(row: LedgerRow, member: JudgedMember): void {
     const request = JSON.parse(row.request!) as KeptRequest;
     const { body: subject = {}, programVersion } = request;
-    // A reference that was only used up.
+    // A reference that was only used up, or a gift of a worker: no receipt earned it.
     if (!(subject.purchase || subject.flight || subject.activity || subject.grant)) return;
     receipts += 1;
     const state = stateOf(row.member);

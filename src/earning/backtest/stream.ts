@@ -23,7 +23,7 @@ const fromEffect = (name: string, opening: string) =>
 const isReplayed = `(o.kind = 'accrual' and o.occurred_at >= $2::timestamptz and o.occurred_at < $3::timestamptz)`;
 
 const ledgerQuery = `declare ledger no scroll cursor for
-  select concat_ws(' ', o.operation, o.shard, o.epoch, o.seq, o.kind, o.member, ${milliseconds('o.at')}, ${milliseconds('o.occurred_at')},
+  select concat_ws(' ', replace(o.operation::text, '-', ''), o.shard, o.epoch, o.seq, o.kind, o.member, ${milliseconds('o.at')}, ${milliseconds('o.occurred_at')},
       ${isReplayed} and exists (select from consequence c where c.origin = o.operation)),
     case when ${isReplayed} or o.kind in ('reversal', 'return') then o.request end,
     case when ${isReplayed} then ${fromEffect('given', '[')} end,
@@ -41,7 +41,7 @@ const asText = { getTypeParser: () => (text: unknown) => text };
 function rowOf(raw: RawRow): LedgerRow {
   const [operation, shard, epoch, seq, kind, member, at, occurredAt, isUndone] = raw[0]!.split(' ');
   return {
-    operation: operation!.replaceAll('-', '') as OperationHex,
+    operation: operation as OperationHex,
     shard: Number(shard),
     epoch: Number(epoch),
     seq: Number(seq),
