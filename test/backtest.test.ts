@@ -147,7 +147,8 @@ function subjectOf(step: Step, member: string): Record<string, unknown> {
 /** Carries the steps out, four at once, over two processes. */
 async function carryOut(shop: Shop, members: readonly string[], all: readonly Step[]): Promise<void> {
   const accrued: { readonly id: string; readonly member: number }[] = [];
-  const call = (
+  // As tills do: what was not answered for is sent again under its reference.
+  const call = async (
     index: number,
     path: string,
     body: Record<string, unknown>,
@@ -155,7 +156,11 @@ async function carryOut(shop: Shop, members: readonly string[], all: readonly St
   ) => {
     const http = index % 2 === 0 ? engine.http : other.http;
     const key = { key: shop.tokens[role] };
-    return http('POST', path, { reference: reference(), occurredAt: shop.time(), ...body }, key);
+    const sent = { reference: reference(), occurredAt: shop.time(), ...body };
+    let answer = await http('POST', path, sent, key);
+    for (let again = 0; again < 10 && answer.status === 503; again += 1)
+      answer = await http('POST', path, sent, key);
+    return answer;
   };
   async function run(step: Step, index: number): Promise<Answer | undefined> {
     const member = members[step.member]!;
@@ -168,7 +173,7 @@ async function carryOut(shop: Shop, members: readonly string[], all: readonly St
       return call(index, '/v1/returns', { order: `${member}-${1 + step.order}`, ...lines }, 'checkout');
     const occurredAt = shop.time(-step.daysBack * dayMs);
     const answer = await call(index, '/v1/accruals', { member, occurredAt, ...subjectOf(step, member) });
-    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    expect([200, 201], JSON.stringify(answer.body)).toContain(answer.status);
     accrued.push({ id: String(answer.id), member: step.member });
     return answer;
   }
