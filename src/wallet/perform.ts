@@ -65,6 +65,8 @@ export interface Moved {
 }
 
 const attemptsMax = 5;
+/** Each time another movement of the member has come between; where many come at once, all but one hear of it. */
+const recountsMax = 20;
 /** Also a caller who does not want to wait for the books waits so long for a member that has just changed. */
 const factsWaitMsMin = 250;
 
@@ -135,7 +137,8 @@ export async function perform(operations: Operations, movement: Movement): Promi
   const fingerprint = operations.fingerprint(movement.named);
   const request = metadata ? { body, metadata } : { body };
   const question: Question = { program: program.number, client, kind, reference, fingerprint, request };
-  for (let attempt = 0; attempt < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
+  let recounts = 0;
+  for (let attempt = 0; attempt - recounts < (movement.attemptsMax ?? attemptsMax); attempt += 1) {
     const lookedUpAt = Date.now();
     let [known, named]: [Soon<Known>, Soon<MemberFacts | undefined>] = [
       operations.known(question),
@@ -174,9 +177,10 @@ export async function perform(operations: Operations, movement: Movement): Promi
       case 'refused':
         if (outcome.code === 'stale_operation' && movement.staleOperation)
           movement.staleOperation(outcome.details);
-        else if (outcome.code === 'stale_counters')
+        else if (outcome.code === 'stale_counters') {
+          recounts = Math.min(recounts + 1, recountsMax);
           operations.counters.note(member.member, outcome.details.counters as [number, number, number][]);
-        else if (outcome.code === 'member_merged') await freshFacts(operations, member, movement.waitMs);
+        } else if (outcome.code === 'member_merged') await freshFacts(operations, member, movement.waitMs);
         else throw await problemOf(movement, outcome);
         break;
       default:
