@@ -132,8 +132,8 @@ export function checkBooks(operations: Operations, behind: readonly number[], me
 
 /** Runs a movement to its recorded operation. Throws the Problem that a refusal is. */
 export async function perform(operations: Operations, movement: Movement): Promise<Moved> {
-  const { program, client } = movement.caller;
-  const { kind, reference, metadata, body } = movement;
+  const { caller, kind, reference, metadata, body } = movement;
+  const { program, client } = caller;
   const fingerprint = operations.fingerprint(movement.named);
   const request = metadata ? { body, metadata } : { body };
   const question: Question = { program: program.number, client, kind, reference, fingerprint, request };
@@ -161,7 +161,6 @@ export async function perform(operations: Operations, movement: Movement): Promi
     }
     let draft: Soon<Draft> = dated(operations, draftOf(movement, question, member, decision), movement);
     if (isSoon(draft)) draft = await draft;
-    const { caller } = movement;
     const outcome = await attemptWithin(operations, caller, draft, decision.points ?? 0, lookedUpAt);
     switch (outcome.status) {
       case 'performed':
