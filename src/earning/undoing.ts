@@ -108,9 +108,16 @@ function rejudgeOf(
     occurredAt: accrual.occurredAt,
     postedAt: accrual.at,
   };
+  const { purchase } = subject;
+  // Awards and counters ask for the same states: each is judged once.
+  const judgements = new Map<ReturnedSoFar, Judgement>();
   return (soFar) => {
-    const { purchase } = subject;
-    return judge(program, version, purchase ? { ...asked, remaining: remainingOf(purchase, soFar) } : asked);
+    const known = judgements.get(soFar);
+    if (known) return known;
+    const rest = purchase ? { ...asked, remaining: remainingOf(purchase, soFar) } : asked;
+    const judgement = judge(program, version, rest);
+    judgements.set(soFar, judgement);
+    return judgement;
   };
 }
 

@@ -28,7 +28,6 @@ export const currencySchema = z.strictObject({
   /** Points that come back with a refund or return count at least through so many days from then. */
   reinstatedDaysMin: z.int().min(1).max(3_650).optional(),
 });
-export type CurrencyDraft = z.infer<typeof currencySchema>;
 
 const defaultIdentifierTypes = ['card', 'phone', 'email', 'plate', 'partner', 'code'];
 

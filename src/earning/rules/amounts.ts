@@ -5,7 +5,6 @@
  * lines the share counts that the rest of the payments is of the whole receipt, rounded down once.
  */
 import { Problem } from '#src/errors.ts';
-import type { Points } from '#src/values.ts';
 import type { Fraction, Rounding } from '../file/basics-schema.ts';
 import type { Payment, PurchaseLine } from './types.ts';
 
@@ -45,12 +44,7 @@ export function mulDiv(a: number, b: number, c: number, rounding: Rounding): num
   return result;
 }
 
-/** Points × a fraction, rounded. */
-export function scaled(points: Points, [numerator, denominator]: Fraction, rounding: Rounding): Points {
-  return mulDiv(points, numerator, denominator, rounding);
-}
-
-/** The product of two fractions, not reduced; undefined where it would leave the safe integers. */
+/** The product of two fractions, reduced. */
 export function product([a, b]: Fraction, [c, d]: Fraction): Fraction {
   return reduced([a * c, b * d]);
 }
