@@ -3,6 +3,7 @@ import type { App } from '#src/app.ts';
 import { endsAfter } from '#src/earning/activity.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { type MemberNumber, newOperation } from '#src/values.ts';
+import { ownMovement } from '#src/wallet/own-movement.ts';
 
 /** Lots and holds that fall due are few and indexed by their time, whoever's they are. */
 const dueOfLive = `
@@ -31,26 +32,18 @@ export async function bookMember(app: App, program: Program, member: MemberNumbe
   const at = programNow(program, now);
   const { unchanged } = endsAfter(program, 'expiry', at);
   const ends = unchanged.length > 0 ? await app.operations.endsInBooks(member, unchanged) : undefined;
-  const outcome = await wallet.execute({
-    script: 'expire',
-    kind: 'expiry',
-    program: program.number,
-    client: 0,
-    member,
-    operation: newOperation(wallet.shardOf(member), now),
-    origins: [],
-    order: '',
-    referenceKey: '',
-    fingerprint: '',
-    occurredAt: at,
-    at,
-    judgedAt: now,
-    lookedUpAt: now,
-    isAwaited: false,
-    input: JSON.stringify({ ends }),
-    request: '{}',
-    factsVersion: undefined,
-  });
+  const outcome = await wallet.execute(
+    ownMovement({
+      script: 'expire',
+      kind: 'expiry',
+      program: program.number,
+      member,
+      operation: newOperation(wallet.shardOf(member), now),
+      at,
+      judgedAt: now,
+      input: JSON.stringify({ ends }),
+    }),
+  );
   return outcome.status === 'done';
 }
 

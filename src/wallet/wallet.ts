@@ -19,10 +19,10 @@ import type { Leases } from './leases.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
 import type { Loaded, Loader, Place } from './load.ts';
 import { type Outcome, outcomeOf, type Result, type Weighed } from './outcome.ts';
+import { ownMovement } from './own-movement.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
 import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
-import { weighing } from './weighing.ts';
 import type { Waited, Written } from './written.ts';
 
 /** One movement on its way into a script. Texts are passed through to the journal as they are. */
@@ -344,10 +344,10 @@ export function createWallet({
   }
 
   function weigh(member: MemberNumber, input: string, at: EpochMs): Promise<Outcome | Weighed> {
-    return answerOf(
-      weighing(member, input, at, newOperation(shardOfMember(member, shardCount), Date.now())),
-      'weigh',
-    );
+    const judgedAt = Date.now();
+    const operation = newOperation(shardOfMember(member, shardCount), judgedAt);
+    const nobodys = { script: 'accrue', kind: 'accrual', program: 0 } as const;
+    return answerOf(ownMovement({ ...nobodys, member, operation, at, judgedAt, input }), 'weigh');
   }
 
   async function read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined> {
