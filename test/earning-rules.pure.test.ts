@@ -191,3 +191,14 @@ describe('properties', () => {
     );
   });
 });
+
+test('a condition on lines that names the member makes the version ask for the member', () => {
+  const lines = { when: 'has(member.attributes.club) && line.amount > 0' };
+  const amount = { by: 'amount' as const, points: 1, perMinorUnits: 100 };
+  const rule = { name: 'r', currency: 'points', earn: amount };
+  expect(rulesFrom({ rules: [rule] }).looksAtMember).toBe(false);
+  expect(rulesFrom({ rules: [{ ...rule, earn: { ...amount, lines } }] }).looksAtMember).toBe(true);
+  expect(rulesFrom({ rules: [{ ...rule, basket: [{ lines }] }] }).looksAtMember).toBe(true);
+  const promotion = { name: 'p', currency: 'points', multiply: { by: 2, lines } };
+  expect(rulesFrom({ rules: [rule], promotions: [promotion] }).looksAtMember).toBe(true);
+});

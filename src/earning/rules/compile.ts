@@ -3,7 +3,7 @@
  * version and process; judging a receipt allocates little beside its awards.
  */
 
-import type { Fraction, Period, Rounding } from '../file/basics-schema.ts';
+import type { Expiry, Fraction, Period, Rounding } from '../file/basics-schema.ts';
 import type { Definition } from '../file/definition.ts';
 import type { Group, Promotion, Rule } from '../file/earning-schema.ts';
 import { capCounter, capsOf, purchasesCounter, spendCounter } from './caps.ts';
@@ -164,17 +164,30 @@ function compileGroups(definition: Definition, index: LineIndex): CompiledGroup[
 /** Words by which a condition looks at the member. */
 const memberInCondition = /\bmember\b/;
 
-function looksAtMember(definition: Definition): boolean {
-  return [...definition.rules, ...definition.promotions].some(
+/** All conditions of a rule or promotion: its own, and those of the lines that it means. */
+function conditionsOf({ when, basket = [], earn, ...rest }: Rule | Promotion): string[] {
+  const ofLines = [
+    ...basket.map(({ lines }) => lines),
+    earn !== undefined && 'lines' in earn ? earn.lines : undefined,
+    'multiply' in rest ? rest.multiply?.lines : undefined,
+  ];
+  return [when, ...ofLines.map((lines) => lines?.when)].filter((text) => text !== undefined);
+}
+
+function endsByMember(expiry: Expiry | undefined): boolean {
+  return expiry?.kind === 'tier' || expiry?.kind === 'birthday_month';
+}
+
+function looksAtMember({ rules, promotions, currencies }: Definition): boolean {
+  if (currencies.some(({ expiry }) => endsByMember(expiry))) return true;
+  return [...rules, ...promotions].some(
     (rule) =>
       rule.tiers !== undefined ||
       rule.segments !== undefined ||
       rule.during?.member !== undefined ||
-      (rule.when !== undefined && memberInCondition.test(rule.when)) ||
+      conditionsOf(rule).some((text) => memberInCondition.test(text)) ||
       (rule.earn?.by === 'fare' && rule.earn.tiers !== undefined) ||
-      rule.expiry?.kind === 'tier' ||
-      rule.expiry?.kind === 'birthday_month' ||
-      definition.currencies.some(({ expiry }) => expiry.kind === 'tier' || expiry.kind === 'birthday_month'),
+      endsByMember(rule.expiry),
   );
 }
 
