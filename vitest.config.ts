@@ -3,7 +3,8 @@ import { defineConfig } from 'vitest/config';
 /**
  * Four groups: what needs no servers, the engine, then the check that all files together provoked every error code, and at
  * last, with the machine to itself, the guard of the benchmark's ratios.
- * Each file of the engine has servers of its own, so files run side by side; two at once are what two cores carry.
+ * Each file of the engine has servers of its own, so files run side by side. Many wait for leases and timers most of the time, so
+ * three at once keep two cores busy.
  */
 const withoutServers = ['test/**/*.pure.test.ts', 'test/tidy.test.ts'];
 const afterAllOthers = ['test/error-codes.test.ts'];
@@ -27,7 +28,7 @@ const notOnCluster =
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 60_000,

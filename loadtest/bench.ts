@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
 import { measureBytes } from './bytes.ts';
+import { measureCampaign } from './campaign.ts';
 import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import { interruption, runToEnd } from './command.ts';
@@ -28,7 +29,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --campaign | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -41,6 +42,7 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --giv
   --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
   --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
   --rules      what judging ten lines by 200 rules takes, and accruals under the supermarket's program beside the sample rule
+  --campaign   one campaign's budget hit by everybody, beside the same campaign without one and the single statement with one
   --gives      a worker gives points to all members: awards a second, and the p99 of accruals beside it
   --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
                bytes, and all members loaded into an empty Redis: the better part of an hour
@@ -62,7 +64,7 @@ interface Options {
   readonly apiProcesses: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'rules' | 'gives' | 'grow';
+type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'rules' | 'campaign' | 'gives' | 'grow';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -73,6 +75,7 @@ const measures: Readonly<
   latency: (around, { rounds }) => measureLatency(around, rounds),
   bytes: (around) => measureBytes(around),
   rules: (around, { rounds }) => measureRules(around, rounds),
+  campaign: (around, { rounds }) => measureCampaign(around, rounds),
   gives: (around, { rounds }) => measureGives(around, rounds),
   grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
 };
@@ -92,6 +95,7 @@ function optionsOf(args: readonly string[]): Options {
       latency: { type: 'boolean', default: false },
       bytes: { type: 'boolean', default: false },
       rules: { type: 'boolean', default: false },
+      campaign: { type: 'boolean', default: false },
       gives: { type: 'boolean', default: false },
       grow: { type: 'boolean', default: false },
       entries: { type: 'string', default: '10000000' },

@@ -5,19 +5,15 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { definitionOf } from '#src/earning/file/definition.ts';
 import { noNumbers } from '#src/earning/file/numbers.ts';
 import { readProgramFile } from '#src/earning/file/read.ts';
 import { type ProgramFile, type ProgramFileInput, programFileSchema } from '#src/earning/file/schema.ts';
-import { loadPrograms } from '#src/earning/registry.ts';
 import { compileRules } from '#src/earning/rules/compile.ts';
 import { evaluate } from '#src/earning/rules/evaluate.ts';
 import type { Question } from '#src/earning/rules/judging.ts';
 import { nobody } from '#src/earning/rules/types.ts';
 import { demoFile } from '#src/earning/samples/demo.ts';
-import { applyVersion } from '#src/earning/versions.ts';
-import { createPool } from '#src/platform/postgres.ts';
 import { ratios, spreadText } from './apart-figures.ts';
 import type { Surroundings } from './contestant.ts';
 import { machine } from './machine.ts';
@@ -28,12 +24,11 @@ import { underLoad } from './round.ts';
 import { checkout } from './run-folder.ts';
 import { meet, populate } from './setup/members.ts';
 import { accruals, openStand } from './setup/stand.ts';
+import { openVersions } from './setup/versions.ts';
 
 const rulesActive = 120;
 const promotionsActive = 80;
 const evaluations = 5_000;
-/** A version begins a second after it was applied, and processes know it by then. */
-const inForceMs = 2_000;
 const settings = { warmupMs: 4_000, measureMs: 6_000 };
 
 const categories = [
@@ -139,19 +134,12 @@ export async function measureRules(around: Surroundings, roundCount: number): Pr
   stack.defer(() => standing.stop());
   await populate(standing.port, around.members);
   await meet(standing.port, around.members, 1);
-  const pool = createPool(installation.postgres.url, 1);
-  stack.defer(() => pool.end());
+  const versions = stack.use(openVersions(installation.postgres.url, around.abort));
   const files = { sample: programFileSchema.parse(demoFile), supermarket: await supermarket() };
-  const apply = async (file: ProgramFile) => {
-    const program = (await loadPrograms(pool)).all()[0]!;
-    const applied = await applyVersion(pool, program, { file, source: JSON.stringify(file), actor: 'bench' });
-    if (applied.status === 'refused') throw new Error('the program of the benchmark was refused');
-    await delay(inForceMs, undefined, { signal: around.abort });
-  };
   const rates = { sample: [] as number[], supermarket: [] as number[] };
   for (let round = 1; round <= roundCount; round += 1) {
     for (const name of ['sample', 'supermarket'] as const) {
-      await apply(files[name]);
+      await versions.apply(files[name]);
       const { perSecond, refused } = await underLoad(accruals(name, receipt), standing, settings, around);
       if (refused > 0) throw new Error(`${refused} replies under ${name} were not 2xx`);
       rates[name].push(perSecond);

@@ -18,5 +18,8 @@ create table ledger (
 );
 create unique index ledger_reference on ledger (reference);
 create index ledger_member on ledger (member, id);
+-- One budget of a campaign, for the load in which everybody hits it.
+create table campaign (id integer primary key, points_left bigint not null) with (fillfactor = 50);
+insert into campaign values (1, 1000000000000);
 insert into member (code) select 'm-' || lpad(number::text, 7, '0') from generate_series(0, 9999) as number;
 analyze member;

@@ -13,6 +13,8 @@ interface Settings {
   readonly databaseUrl: string;
   readonly poolSize: number;
   readonly isPipelined: boolean;
+  /** Every accrual also takes its points out of one campaign's budget, or fails. */
+  readonly hasBudget?: boolean;
 }
 
 interface Row {
@@ -20,7 +22,7 @@ interface Row {
   readonly balance_after: string;
 }
 
-const { port, databaseUrl, poolSize, isPipelined } = JSON.parse(process.argv[2] ?? '') as Settings;
+const { port, databaseUrl, poolSize, isPipelined, hasBudget } = JSON.parse(process.argv[2] ?? '') as Settings;
 
 async function openPipelines(): Promise<() => pg.Client> {
   const clients = Array.from(
@@ -42,8 +44,14 @@ function openPool(): () => pg.Pool {
 
 const connection = isPipelined ? await openPipelines() : openPool();
 
+// The campaign's row is locked last of all that can be, but until the commit all the same.
+const raised = hasBudget
+  ? `asked as (select id from member where code = $1),
+     taken as (update campaign set points_left = points_left - $2 from asked where campaign.id = 1 and points_left >= $2 returning asked.id),
+     raised as (update member set balance = balance + $2 from taken where member.id = taken.id returning member.id, balance)`
+  : 'raised as (update member set balance = balance + $2 where code = $1 returning id, balance)';
 const text = `
-with raised as (update member set balance = balance + $2 where code = $1 returning id, balance)
+with ${raised}
 insert into ledger (reference, member, points, balance_after, occurred_at, request)
 select $3, id, $2, balance, $4, $5 from raised
 returning id, balance_after`;

@@ -6,6 +6,11 @@ import type { Contestant, Stage, Surroundings } from '../contestant.ts';
 import { accrual, only } from '../requests.ts';
 import { pooledStage } from './pooled.ts';
 
+interface Settings {
+  readonly isPipelined: boolean;
+  readonly hasBudget?: boolean;
+}
+
 const allMembers: Contestant = {
   name: 'single-sql',
   title: 'Express with one SQL statement, connections pipelined',
@@ -28,7 +33,13 @@ const withPool: Contestant = {
   title: 'Express with one SQL statement, an ordinary pool',
 };
 
-function stageOf(contestant: Contestant, isPipelined: boolean, around: Surroundings): Stage {
+const campaign: Contestant = {
+  ...allMembers,
+  name: 'single-sql-campaign',
+  title: 'Express with one SQL statement, connections pipelined, one budget hit by everybody',
+};
+
+function stageOf(contestant: Contestant, settings: Settings, around: Surroundings): Stage {
   const pooled = {
     contestant,
     database: 'single-sql',
@@ -36,15 +47,19 @@ function stageOf(contestant: Contestant, isPipelined: boolean, around: Surroundi
     table: 'ledger',
     indexes: 'member (id), (code); ledger (id), (reference), (member, id)',
     script: 'loadtest/contestants/single-sql.ts',
-    settings: () => Promise.resolve({ isPipelined }),
+    settings: () => Promise.resolve({ ...settings }),
   };
   return pooledStage(pooled, around);
 }
 
 export function singleStatement(around: Surroundings): Stage[] {
   return [
-    stageOf(hotMember, true, around),
-    stageOf(allMembers, true, around),
-    stageOf(withPool, false, around),
+    stageOf(hotMember, { isPipelined: true }, around),
+    stageOf(allMembers, { isPipelined: true }, around),
+    stageOf(withPool, { isPipelined: false }, around),
   ];
+}
+
+export function singleStatementWithBudget(around: Surroundings): Stage {
+  return stageOf(campaign, { isPipelined: true, hasBudget: true }, around);
 }
