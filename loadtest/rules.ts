@@ -140,10 +140,20 @@ export async function measureRules(around: Surroundings, roundCount: number): Pr
   for (let round = 1; round <= roundCount; round += 1) {
     for (const name of ['sample', 'supermarket'] as const) {
       await versions.apply(files[name]);
-      const { perSecond, refused } = await underLoad(accruals(name, receipt), standing, settings, around);
+      const { perSecond, refused, cpuPerMillion } = await underLoad(
+        accruals(name, receipt),
+        standing,
+        settings,
+        around,
+      );
       if (refused > 0) throw new Error(`${refused} replies under ${name} were not 2xx`);
       rates[name].push(perSecond);
-      print(`round ${round} of ${roundCount}  ${name}  ${Math.round(perSecond)} accruals/s`);
+      const cpu = Object.entries(cpuPerMillion).map(
+        ([process, micros]) => `${process} ${Math.round(micros)}`,
+      );
+      print(
+        `round ${round} of ${roundCount}  ${name}  ${Math.round(perSecond)} accruals/s; µs of CPU each: ${cpu.join(', ')}`,
+      );
     }
   }
   const marks = [

@@ -1,7 +1,7 @@
 /** PURE. One judgement while it is made: what both rules and promotions read of it and add to it. */
 import { Problem } from '#src/errors.ts';
 import type { EpochMs, Points } from '#src/values.ts';
-import { countedOf } from './amounts.ts';
+import { type CountedLine, countedOf } from './amounts.ts';
 import { momentOf } from './calendar.ts';
 import type { CompiledCap, CompiledGiver, CompiledRule, CompiledRules } from './compile.ts';
 import { viewOf } from './condition-views.ts';
@@ -37,6 +37,12 @@ export interface Trace {
   failed(giver: CompiledGiver, reason: string): void;
 }
 
+/** A receipt with some of its lines only, and what all rules gave for these, by currency. */
+export interface OfLines {
+  readonly each: Case;
+  readonly sums: Map<string, number>;
+}
+
 export interface Judging {
   readonly rules: CompiledRules;
   readonly question: Question;
@@ -47,6 +53,8 @@ export interface Judging {
   readonly posted: string;
   /** What rules gave: what promotions multiply. */
   readonly given: { readonly rule: CompiledRule; readonly points: Points }[];
+  /** What rules gave for lines that promotions pick. */
+  readonly ofLines: Map<readonly CountedLine[], OfLines>;
   readonly awards: Award[];
   readonly assumptions: Assumption[];
   readonly failures: { readonly rule: string; readonly reason: string }[];
@@ -76,6 +84,7 @@ export function beginJudging(rules: CompiledRules, question: Question, trace: Tr
     kind: kindOf(subject),
     posted: postedAt === occurredAt ? moment.date : momentOf(postedAt, rules.timeZone).date,
     given: [],
+    ofLines: new Map(),
     awards: [],
     assumptions: [],
     failures: [],

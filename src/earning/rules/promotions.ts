@@ -2,9 +2,18 @@
  * PURE. Promotions: they multiply what rules gave, or give more. Whether one fits may depend on the member's counters: that is
  * decided on the last known value, and the range of values for which the decision is the same goes along with it.
  */
-import { restrictedTo } from './amounts.ts';
+import { type CountedLine, restrictedTo } from './amounts.ts';
 import type { CompiledPromotion } from './compile.ts';
-import { award, capPeriod, fits, guarded, type Judging, spentOf, withinReceipt } from './judging.ts';
+import {
+  award,
+  capPeriod,
+  fits,
+  guarded,
+  type Judging,
+  type OfLines,
+  spentOf,
+  withinReceipt,
+} from './judging.ts';
 import { aloneOf, type Candidate, type Stacked, stack, trimmed } from './stacking.ts';
 import type { CounterPlace } from './types.ts';
 
@@ -68,22 +77,36 @@ function misfit(judging: Judging, promotion: CompiledPromotion): string | undefi
   return undefined;
 }
 
+/**
+ * What all rules of a currency gave for some of the lines. Promotions of equal lines pick the same list (`line-index.ts`), so it
+ * is worked out once for all of them: 40 multipliers over 100 rules took half of a judgement.
+ */
+function ofLines(judging: Judging, picked: readonly CountedLine[]): OfLines {
+  const known = judging.ofLines.get(picked);
+  if (known) return known;
+  const { each, rules } = judging;
+  const counted = restrictedTo(each.counted, picked);
+  const made = { each: { ...each, counted, indexed: rules.index.of(picked) }, sums: new Map() };
+  judging.ofLines.set(picked, made);
+  return made;
+}
+
 /** The points that a multiplier multiplies: of its rules, for its lines. */
 function multiplied(judging: Judging, promotion: CompiledPromotion): number {
   const { given, each } = judging;
+  const { currency } = promotion;
   const { rules, lines } = promotion.multiply!;
   const picked = lines?.(each);
   if (picked?.length === 0) return 0;
-  const ofLines = picked && {
-    ...each,
-    counted: restrictedTo(each.counted, picked),
-    indexed: judging.rules.index.of(picked),
-  };
+  const part = picked && ofLines(judging, picked);
+  const known = rules ? undefined : part?.sums.get(currency);
+  if (known !== undefined) return known;
   let base = 0;
   for (const { rule, points } of given) {
-    if (rule.currency !== promotion.currency || (rules && !rules.has(rule.name))) continue;
-    base += ofLines ? Math.min(points, rule.earn(ofLines).points) : points;
+    if (rule.currency !== currency || (rules && !rules.has(rule.name))) continue;
+    base += part ? Math.min(points, rule.earn(part.each).points) : points;
   }
+  if (!rules) part?.sums.set(currency, base);
   return base;
 }
 
