@@ -30,6 +30,9 @@ const rulesActive = 120;
 const promotionsActive = 80;
 const evaluations = 5_000;
 const settings = { warmupMs: 4_000, measureMs: 6_000 };
+/** So many purchases of 50.00 each member has made before: welcome gifts, the tenth and the month's spending are behind most. */
+const purchasesBefore = 11;
+const amountBefore = 5_000;
 
 const categories = [
   'fresh/fruit',
@@ -136,6 +139,9 @@ export async function measureRules(around: Surroundings, roundCount: number): Pr
   await meet(standing.port, around.members, 1);
   const versions = stack.use(openVersions(installation.postgres.url, around.abort));
   const files = { sample: programFileSchema.parse(demoFile), supermarket: await supermarket() };
+  await versions.apply(files.supermarket);
+  for (let i = 1; i <= purchasesBefore; i += 1)
+    await populate(standing.port, around.members, `before-${i}`, amountBefore);
   const rates = { sample: [] as number[], supermarket: [] as number[] };
   for (let round = 1; round <= roundCount; round += 1) {
     for (const name of ['sample', 'supermarket'] as const) {

@@ -58,10 +58,11 @@ async function post(
     throw new Error(`${path}: ${failed ? JSON.stringify(failed) : `${answer.status} ${text}`}`);
 }
 
-/** Enrols the members of an installation with the sample program, so that all are hot. */
-export async function populate(port: number, members: number): Promise<void> {
+/** Enrols the members of an installation with the sample program, so that all are hot. `run` names their receipts. */
+export async function populate(port: number, members: number, run = 'start', amount?: number): Promise<void> {
   const postBulk = (path: string, items: readonly object[]) => post(port, path, items);
-  await enrol({ members, money: 'EUR', run: 'start', memberAt: memberName, postBulk });
+  const started = amount === undefined ? {} : { amount };
+  await enrol({ members, money: 'EUR', run, memberAt: memberName, postBulk, ...started });
 }
 
 /**
