@@ -157,7 +157,7 @@ function occasionCase(definition: Definition, { purchase, member, at }: Occasion
   const counted = countedOf(judged?.lines ?? [], judged?.payments);
   const view = viewOf(subject, member, moment, counted.paid);
   // Rules of one currency are few and the first that fits ends the search, so no index of lines is made for them.
-  return { subject, counted, indexed: [], member, moment, view };
+  return { subject, counted, indexed: { lines: counted.lines, found: [] }, member, moment, view };
 }
 
 /**

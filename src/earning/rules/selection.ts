@@ -36,13 +36,11 @@ export interface Check {
 /** The lines of a case that a filter means, its condition included. */
 export type LinePicker = (each: Case) => readonly CountedLine[];
 
-const none: readonly CountedLine[] = [];
-
 /** `index`: of the version; without one every line is looked at. */
 export function compilePicker(filter: LineFilter | undefined, index?: LineIndex): LinePicker {
   if (!filter) return (each) => each.counted.lines;
   const number = index?.add(filter);
-  if (number !== undefined) return (each) => each.indexed[number] ?? none;
+  if (index && number !== undefined) return (each) => index.linesOf(each.indexed, number);
   const test = compileLines(filter);
   if (filter.when === undefined) return (each) => each.counted.lines.filter(test);
   const condition = compileCondition(filter.when, 'line');
