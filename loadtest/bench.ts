@@ -6,6 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { print, UsageFault } from '#src/platform/command.ts';
+import { measureBacktest } from './backtest.ts';
 import { measureBytes } from './bytes.ts';
 import { measureCampaign } from './campaign.ts';
 import { measureCeilings } from './ceilings.ts';
@@ -29,7 +30,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --campaign | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --campaign | --backtest | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -43,6 +44,7 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --cam
   --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
   --rules      what judging ten lines by 200 rules takes, and accruals under the supermarket's program beside the sample rule
   --campaign   one campaign's budget hit by everybody, beside the same campaign without one and the single statement with one
+  --backtest   receipts a second that a backtest judges, by the sample rule and by the supermarket's program
   --gives      a worker gives points to all members: awards a second, and the p99 of accruals beside it
   --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
                bytes, and all members loaded into an empty Redis: the better part of an hour
@@ -64,7 +66,16 @@ interface Options {
   readonly apiProcesses: number;
 }
 
-type Apart = 'recovery' | 'ceilings' | 'latency' | 'bytes' | 'rules' | 'campaign' | 'gives' | 'grow';
+type Apart =
+  | 'recovery'
+  | 'ceilings'
+  | 'latency'
+  | 'bytes'
+  | 'rules'
+  | 'campaign'
+  | 'backtest'
+  | 'gives'
+  | 'grow';
 
 /** What is measured apart from the contestants; answers its figures for `--json`. */
 const measures: Readonly<
@@ -76,6 +87,7 @@ const measures: Readonly<
   bytes: (around) => measureBytes(around),
   rules: (around, { rounds }) => measureRules(around, rounds),
   campaign: (around, { rounds }) => measureCampaign(around, rounds),
+  backtest: (around, { rounds }) => measureBacktest(around, rounds),
   gives: (around, { rounds }) => measureGives(around, rounds),
   grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
 };
@@ -96,6 +108,7 @@ function optionsOf(args: readonly string[]): Options {
       bytes: { type: 'boolean', default: false },
       rules: { type: 'boolean', default: false },
       campaign: { type: 'boolean', default: false },
+      backtest: { type: 'boolean', default: false },
       gives: { type: 'boolean', default: false },
       grow: { type: 'boolean', default: false },
       entries: { type: 'string', default: '10000000' },

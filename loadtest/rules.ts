@@ -3,17 +3,14 @@
  * promotions; then the rate of accruals under the supermarket's program beside that under the sample rule, the same receipt
  * of ten lines for both, by turns on one installation whose program goes from one version to the other.
  */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { definitionOf } from '#src/earning/file/definition.ts';
 import { noNumbers } from '#src/earning/file/numbers.ts';
-import { readProgramFile } from '#src/earning/file/read.ts';
 import { type ProgramFile, type ProgramFileInput, programFileSchema } from '#src/earning/file/schema.ts';
 import { compileRules } from '#src/earning/rules/compile.ts';
 import { evaluate } from '#src/earning/rules/evaluate.ts';
 import type { Question } from '#src/earning/rules/judging.ts';
 import { nobody } from '#src/earning/rules/types.ts';
-import { demoFile } from '#src/earning/samples/demo.ts';
 import { ratios, spreadText } from './apart-figures.ts';
 import type { Surroundings } from './contestant.ts';
 import { machine } from './machine.ts';
@@ -21,8 +18,8 @@ import { markOf } from './marks.ts';
 import { marksText, table } from './report.ts';
 import { request } from './requests.ts';
 import { underLoad } from './round.ts';
-import { checkout } from './run-folder.ts';
 import { meet, populate } from './setup/members.ts';
+import { tenCategories as categories, tenLines as lines, sampleFiles } from './setup/samples.ts';
 import { accruals, openStand } from './setup/stand.ts';
 import { openVersions } from './setup/versions.ts';
 
@@ -33,27 +30,6 @@ const settings = { warmupMs: 4_000, measureMs: 6_000 };
 /** So many purchases of 50.00 each member has made before: welcome gifts, the tenth and the month's spending are behind most. */
 const purchasesBefore = 11;
 const amountBefore = 5_000;
-
-const categories = [
-  'fresh/fruit',
-  'fresh/bread',
-  'dairy/milk',
-  'wine',
-  'organic/tea',
-  'tobacco',
-  'sweets',
-  'fish',
-  'deposit',
-  'home',
-];
-const lines = categories.map((category, i) => ({
-  line: i + 1,
-  sku: `40063813339${10 + i}`,
-  category,
-  brand: i % 3 === 0 ? 'gut-und-nah' : 'other',
-  quantity: '1',
-  amount: 199 + 137 * i,
-}));
 
 type Rule = NonNullable<ProgramFileInput['rules']>[number];
 type Promotion = NonNullable<ProgramFileInput['promotions']>[number];
@@ -120,14 +96,6 @@ const receipt = request(
   `{"member":"{{member}}","reference":"{{reference}}","occurredAt":"{{now}}","purchase":{"order":"{{order}}","store":"s-12","currency":"EUR","lines":${JSON.stringify(lines)}}}`,
 );
 
-/** The supermarket's program for the sample program, whose zone and currency stay. */
-async function supermarket(): Promise<ProgramFile> {
-  const source = await readFile(join(checkout, 'programs', 'supermarket.yaml'), 'utf8');
-  const { file, faults } = readProgramFile(source);
-  if (!file) throw new Error(`the sample is wrong: ${JSON.stringify(faults[0])}`);
-  return { ...file, timeZone: demoFile.timeZone, examples: [] };
-}
-
 /** Brings this service up and measures it under both programs by turns; answers the figures as data. */
 export async function measureRules(around: Surroundings, roundCount: number): Promise<object> {
   await using stack = new AsyncDisposableStack();
@@ -138,7 +106,7 @@ export async function measureRules(around: Surroundings, roundCount: number): Pr
   await populate(standing.port, around.members);
   await meet(standing.port, around.members, 1);
   const versions = stack.use(openVersions(installation.postgres.url, around.abort));
-  const files = { sample: programFileSchema.parse(demoFile), supermarket: await supermarket() };
+  const files = await sampleFiles();
   await versions.apply(files.supermarket);
   for (let i = 1; i <= purchasesBefore; i += 1)
     await populate(standing.port, around.members, `before-${i}`, amountBefore);

@@ -58,6 +58,23 @@ async function post(
     throw new Error(`${path}: ${failed ? JSON.stringify(failed) : `${answer.status} ${text}`}`);
 }
 
+/** Sends one item a member in bulk calls. */
+export async function postAll(
+  port: number,
+  path: string,
+  members: number,
+  itemOf: (index: number) => object,
+): Promise<void> {
+  for (let from = 0; from < members; from += itemsPerCall) {
+    const count = Math.min(itemsPerCall, members - from);
+    await post(
+      port,
+      path,
+      Array.from({ length: count }, (_, i) => itemOf(from + i)),
+    );
+  }
+}
+
 /** Enrols the members of an installation with the sample program, so that all are hot. `run` names their receipts. */
 export async function populate(port: number, members: number, run = 'start', amount?: number): Promise<void> {
   const postBulk = (path: string, items: readonly object[]) => post(port, path, items);
