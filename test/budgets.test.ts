@@ -54,6 +54,15 @@ function giveMany(shopping: Shopping, count: number, pointsOf: (i: number) => nu
   );
 }
 
+/** What the API says of the shop's budgets. */
+async function listed({ shop }: Shopping) {
+  const { status, body } = await engine.http('GET', '/v1/program/budgets', undefined, {
+    key: shop.tokens.admin,
+  });
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body.data;
+}
+
 const sum = (rows: readonly { points: number }[]) => rows.reduce((all, { points }) => all + points, 0);
 
 describe('a budget that trims', () => {
@@ -73,6 +82,9 @@ describe('a budget that trims', () => {
     expect((await give(shopping, shopping.members[0]!, 10)).points).toBe(0);
     await engine.drained();
     expect(await standingOf(app, shopping.shop, 1)).toMatchObject({ given: 5_003, leased: 0 });
+    expect(await listed(shopping)).toMatchObject([
+      { points: 5_003, given: 5_003, held: 0, left: 0, usedBy: ['spend'] },
+    ]);
     expect(await issuedBy(app, shopping.shop)).toBe(5_003);
     await engine.audit();
   });
@@ -346,6 +358,12 @@ describe('a budget that is spread over the day', () => {
     expect(noon).toBeGreaterThanOrEqual(1_000);
     // Some seconds of the clock go by while the test runs.
     expect(noon).toBeLessThan(1_020);
+    await engine.drained();
+    // Of what is left, the share of this hour is used up but for what the clock has brought since.
+    const [standing] = (await listed(shopping)) as { given: number; left: number; leftNow: number }[];
+    expect(standing!.given).toBe(noon);
+    expect(standing!.left).toBeGreaterThan(6_900);
+    expect(standing!.leftNow).toBeLessThan(20);
     const evening = await upTo(first + dayMs - 60_000);
     expect(noon + evening).toBeGreaterThan(1_990);
     expect(noon + evening).toBeLessThanOrEqual(2_000);

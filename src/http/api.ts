@@ -1,6 +1,7 @@
 /** The API process's routes and pages: every domain's calls, the keys, the documents. */
 import type { Server } from 'node:http';
 import type { App } from '#src/app.ts';
+import { budgetRoutes } from '#src/earning/budget-routes.ts';
 import { explainAccrual } from '#src/earning/explanation.ts';
 import { explainGift } from '#src/earning/gives/gift.ts';
 import { givesRoutes } from '#src/earning/gives/routes.ts';
@@ -46,6 +47,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     }),
     ...programRoutes(context),
     ...versionRoutes(context),
+    ...budgetRoutes(context),
     ...givesRoutes(context),
     ...keyRoutes(context),
   ];

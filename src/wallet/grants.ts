@@ -173,3 +173,31 @@ export async function closeRecalled(
     [program, budget, shard, epoch, highest],
   );
 }
+
+/** A budget in the books. */
+export interface BudgetStanding {
+  readonly budget: number;
+  /** What operations gave, and what came back of it. */
+  readonly consumed: number;
+  readonly givenBack: number;
+  /** What open leases still hold. */
+  readonly held: number;
+  /** The last day on which a budget that is spread over days was asked, and what was taken when it began. */
+  readonly day: number;
+  readonly dayTaken: number;
+}
+
+/** How all budgets of a program stand that were ever asked. */
+export async function budgetStandings(pool: pg.Pool, program: number): Promise<BudgetStanding[]> {
+  const { rows } = await pool.query<BudgetStanding>(
+    `select b.budget, b.day, b.day_taken as "dayTaken", s.consumed, s.given_back as "givenBack", l.held
+     from budget b
+     cross join lateral (select coalesce(sum(consumed), 0)::bigint as consumed, coalesce(sum(given_back), 0)::bigint as given_back
+       from budget_shard where program = b.program and budget = b.budget) s
+     cross join lateral (select coalesce(sum(greatest(granted - consumed, 0)), 0)::bigint as held
+       from budget_lease where program = b.program and budget = b.budget and closed_at is null) l
+     where b.program = $1`,
+    [program],
+  );
+  return rows;
+}
