@@ -102,6 +102,36 @@ describe('a budget that trims', () => {
   });
 });
 
+describe('a quote', () => {
+  async function quoted({ shop, members }: Shopping, points: number) {
+    const { member, occurredAt, purchase } = shop.receipt(members[0]!, points);
+    const { body } = await shop.pos('POST', '/v1/accruals/quote', { member, occurredAt, purchase });
+    const awards = body.awards as { points: number }[];
+    return { points: sum(awards), story: JSON.stringify(body.explanation) };
+  }
+
+  test.each([
+    ['trim', 40, 25],
+    ['trim', 25, 25],
+    ['refuse', 40, 0],
+    ['refuse', 20, 20],
+  ] as const)(
+    'of a budget that has 25 points and would %s says of %i what the accrual gives: %i',
+    async (whenFull, asked, expected) => {
+      const shopping = await shopWith(25, whenFull);
+      const first = await quoted(shopping, asked);
+      expect(first.points).toBe(expected);
+      expect(first.story.includes(`the budget campaign is used up: ${asked - expected} points`)).toBe(
+        expected < asked,
+      );
+      expect((await give(shopping, shopping.members[0]!, asked)).points).toBe(expected);
+      await engine.drained();
+      const second = await quoted(shopping, asked);
+      expect(second.points).toBe((await give(shopping, shopping.members[0]!, asked)).points);
+    },
+  );
+});
+
 describe('a budget that refuses', () => {
   test('leaves out whole awards that do not fit, and still gives smaller ones', async () => {
     const shopping = await shopWith(100, 'refuse');

@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import { z } from 'zod';
 import { type Role, type Route, route } from '#src/http/route.ts';
-import { type BudgetStanding, budgetStandings, pacedMax } from '#src/wallet/grants.ts';
-import { budgetTerms } from './budgets.ts';
+import { type BudgetStanding, budgetStandings } from '#src/wallet/grants.ts';
+import { budgetLeft, budgetTerms } from './budgets.ts';
 import { type Program, presentVersion } from './program.ts';
 
 const readers: readonly Role[] = ['admin', 'finance'];
@@ -27,31 +27,23 @@ const budgetSchema = z
   })
   .meta({ id: 'Budget' });
 
-const untouched: Omit<BudgetStanding, 'budget'> = { consumed: 0, givenBack: 0, held: 0, day: 0, dayTaken: 0 };
-
 function budgetViews(program: Program, standings: readonly BudgetStanding[]): z.input<typeof budgetSchema>[] {
   const { definition } = presentVersion(program);
   return definition.budgets.map(({ name, whenFull }) => {
     const number = definition.numbers.budgets[name]!;
-    const { pointsMax, pace } = budgetTerms(program, number)!;
-    const standing = standings.find(({ budget }) => budget === number) ?? untouched;
-    const { consumed, givenBack, held, day, dayTaken } = standing;
-    const taken = consumed - givenBack + held;
-    const left = Math.max(0, pointsMax - taken);
-    // Before the first receipt of a day nobody has noted what was taken when it began: that is what is taken now.
-    const atBeginning = pace && day >= pace.day ? dayTaken : taken;
+    const terms = budgetTerms(program, number)!;
+    const standing = standings.find(({ budget }) => budget === number);
+    const { given, left, leftNow } = budgetLeft(terms, standing);
     return {
       object: 'budget',
       mode: program.mode,
       name,
-      points: pointsMax,
-      given: consumed - givenBack,
-      returned: givenBack,
-      held,
+      points: terms.pointsMax,
+      given,
+      returned: standing?.givenBack ?? 0,
+      held: standing?.held ?? 0,
       left,
-      ...(pace
-        ? { leftNow: Math.min(left, Math.max(0, pacedMax(pace, pointsMax, atBeginning) - taken)) }
-        : {}),
+      ...(terms.pace ? { leftNow } : {}),
       whenFull,
       usedBy: [...definition.rules, ...definition.promotions]
         .filter(({ budget }) => budget === name)

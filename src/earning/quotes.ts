@@ -1,11 +1,14 @@
 /** What a receipt would earn, and why: the same judgement as an accrual's, and nothing moves. */
+import type pg from 'pg';
 import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import type { Caller } from '#src/http/route.ts';
 import type { EpochMs, MemberNumber, Points } from '#src/values.ts';
+import { budgetStandings } from '#src/wallet/grants.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { survivorOf } from '#src/wallet/lookup.ts';
 import type { EarningContext } from './accruals.ts';
+import { type WithinBudgets, withinBudgets } from './budgets.ts';
 import { explanationOf } from './explanation.ts';
 import { type Asked, accrueInput, isCounted, judge } from './judge.ts';
 import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
@@ -39,7 +42,7 @@ async function weighed(
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
     const judgement = judge(program, version, asked);
     if (!isCounted(judgement)) return undefined;
-    // Whether a budget lasts until the receipt comes nobody can say before.
+    // Budgets are looked at afterwards: nothing is drawn for a quote.
     const { budgets: _, program: _of, ...weighable } = accrueInput(program, version, judgement);
     const input = JSON.stringify(weighable);
     const outcome = await operations.wallet.weigh(member, input, asked.postedAt);
@@ -52,12 +55,32 @@ async function weighed(
   throw new Problem('not_ready', 'the member changes faster than the quote can follow; ask again');
 }
 
+/** What budgets leave of what caps leave; undefined where no award is of a budget. */
+async function budgeted(
+  { pool }: QuoteContext,
+  program: Program,
+  version: ProgramVersion,
+  asked: Asked,
+  given: readonly Points[] | undefined,
+): Promise<WithinBudgets | undefined> {
+  if (version.definition.budgets.length === 0) return undefined;
+  const { awards } = judge(program, version, asked);
+  if (!awards.some(({ budget }) => budget !== undefined)) return undefined;
+  const points = awards.map((award, i) => given?.[i] ?? award.points);
+  return withinBudgets(program, version, awards, points, await budgetStandings(pool, program.number));
+}
+
+export interface QuoteContext extends EarningContext {
+  readonly pool: pg.Pool;
+}
+
 /**
  * The awards of a quote and its explanation: what the accrual would give, were it sent now. Without a member nothing is known
- * of one, and no caps of a member count.
+ * of one, and no caps of a member count. Of budgets it says what the books have: what a second of receipts on their way there
+ * takes may be missing.
  */
 export async function quoteAccrual(
-  context: EarningContext,
+  context: QuoteContext,
   caller: Caller,
   body: QuoteBody,
   at: EpochMs,
@@ -73,8 +96,10 @@ export async function quoteAccrual(
     occurredAt: at,
     postedAt: programNow(program),
   };
-  const given = facts && (await weighed(context, program, version, facts.member, asked));
-  const { awards, explanation } = explanationOf(program, version, asked, { given });
+  const weighedPoints = facts && (await weighed(context, program, version, facts.member, asked));
+  const within = await budgeted(context, program, version, asked, weighedPoints);
+  const given = within?.given ?? weighedPoints;
+  const { awards, explanation } = explanationOf(program, version, asked, { given, full: within?.full });
   return {
     awards: awards
       .map((award, i) => ({ ...award, points: given?.[i] ?? award.points }))

@@ -4,7 +4,7 @@ import { route } from '#src/http/route.ts';
 import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
 import { accrualReplyOf, accrue, awardView, durabilityOfAccrual, type EarningContext } from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
-import { quoteAccrual } from './quotes.ts';
+import { type QuoteContext, quoteAccrual } from './quotes.ts';
 import { unlock, unlockReply, unlockSchema } from './releases.ts';
 import { reverse } from './reversals.ts';
 import {
@@ -79,7 +79,7 @@ function followUpRoutes(context: EarningContext): Route[] {
 }
 
 /** The calls of the earning domain. */
-export function earningRoutes(context: EarningContext): Route[] {
+export function earningRoutes(context: QuoteContext): Route[] {
   return [
     route({
       method: 'POST',
