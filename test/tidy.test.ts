@@ -104,6 +104,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
   http: ['src/platform/', 'src/config.ts', 'src/earning/file/', ...programs, ...programStore],
   'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
+  diary: [
+    'src/earning/',
+    'src/platform/postgres.ts',
+    'src/platform/telemetry.ts',
+    'src/platform/metrics.ts',
+    'src/platform/command.ts',
+    'src/config.ts',
+  ],
   jobs: [
     'src/app.ts',
     'src/wallet/',
