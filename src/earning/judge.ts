@@ -5,6 +5,7 @@
 import type { EpochMs, Points } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { type Program, type ProgramVersion, partyOf } from './program.ts';
+import { countedOf, shareOf } from './rules/amounts.ts';
 import { rulesOf } from './rules/compile.ts';
 import { evaluate } from './rules/evaluate.ts';
 import { type Explained, explain, type GivenByScript } from './rules/explain.ts';
@@ -34,7 +35,7 @@ function grantAward(program: Program, grant: NonNullable<AccrualSubject['grant']
 /** The remaining amounts of lines in the program's money: converted as the whole lines are, each rounded down. */
 function remainingInProgramMoney(
   { definition }: ProgramVersion,
-  { subject: { purchase }, remaining, occurredAt }: Asked,
+  { subject: { purchase }, remaining, occurredAt }: Pick<Asked, 'subject' | 'remaining' | 'occurredAt'>,
 ): Question['remaining'] {
   if (!remaining || !purchase) return undefined;
   const left = {
@@ -61,6 +62,24 @@ function questionOf(version: ProgramVersion, asked: Asked): Question {
     activity,
   };
   return { subject: converted, member, counters, occurredAt, postedAt, ...(remaining ? { remaining } : {}) };
+}
+
+/**
+ * What was spent: of a receipt what counts and is left of it, of a flight its fare, in smallest units of the program's money.
+ * The same that promotions count. Throws where there is no rate for its money.
+ */
+export function spentOn(
+  version: ProgramVersion,
+  asked: Pick<Asked, 'subject' | 'remaining' | 'occurredAt'>,
+): number {
+  const { definition } = version;
+  const { purchase, flight } = asked.subject;
+  if (flight?.fare) return toProgramAmount(definition, flight.fare, asked.occurredAt).amount;
+  if (!purchase) return 0;
+  const { lines, payments } = toProgramMoney(definition, purchase, asked.occurredAt);
+  const counted = countedOf(lines, payments, remainingInProgramMoney(version, asked));
+  const left = counted.lines.reduce((sum, { remainingAmount }) => sum + remainingAmount, 0);
+  return shareOf(left, counted.paid, counted.total);
 }
 
 /** What a subject earns under a version. Throws where its money is not accepted or it earns more than can be counted. */

@@ -1,4 +1,4 @@
-/** What processes count and measure, by what it is about: requests, points, the ledger, the audit, gifts. */
+/** What processes count and measure, by what it is about: requests, points, the ledger, the audit, gifts, the diary. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /**
@@ -243,8 +243,40 @@ export function giftMetrics(registers: Registry[]) {
   };
 }
 
+export function diaryMetrics(registers: Registry[]) {
+  return {
+    diaryLagRecords: new Gauge({
+      name: 'loyalty_diary_lag_records',
+      help: 'Operations in the books that the diary has not read.',
+      registers,
+    }),
+    diaryLagSeconds: new Gauge({
+      name: 'loyalty_diary_lag_seconds',
+      help: 'For how long the oldest operation that the last turn read had been in the books; since when turns fail.',
+      registers,
+    }),
+    diaryOperations: new Counter({
+      name: 'loyalty_diary_operations_total',
+      help: 'Operations that the diary has read.',
+      registers,
+    }),
+    diaryTurnDuration: new Histogram({
+      name: 'loyalty_diary_turn_duration_seconds',
+      help: 'Time of one turn of the diary, with what tiers make of it.',
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    }),
+    diaryUncounted: new Counter({
+      name: 'loyalty_diary_uncounted_total',
+      help: 'Operations that could not be counted: money without a rate, returns of what the books do not have.',
+      registers,
+    }),
+  };
+}
+
 export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof pointMetrics> &
   ReturnType<typeof ledgerMetrics> &
   ReturnType<typeof auditMetrics> &
-  ReturnType<typeof giftMetrics>;
+  ReturnType<typeof giftMetrics> &
+  ReturnType<typeof diaryMetrics>;

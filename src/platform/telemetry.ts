@@ -11,6 +11,7 @@ import { type Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-clien
 import {
   auditMetrics,
   createDecisions,
+  diaryMetrics,
   giftMetrics,
   httpMetrics,
   type Load,
@@ -150,6 +151,7 @@ export function createTelemetry(options: {
     ...ledgerMetrics(registers),
     ...auditMetrics(registers),
     ...giftMetrics(registers),
+    ...diaryMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

@@ -48,6 +48,7 @@ export interface SpawnedEngine {
   startWriter(root?: string, more?: Readonly<Record<string, string>>): Promise<Spawned>;
   startUpkeep(): Promise<Spawned>;
   startPromotions(): Promise<Spawned>;
+  startTiers(): Promise<Spawned>;
   readonly env: Readonly<Record<string, string>>;
   shop(options?: ShopOptions): Promise<Shop>;
   drained(timeoutMs?: number): Promise<void>;
@@ -160,6 +161,12 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     return promotions;
   }
 
+  async function startTiers(): Promise<Spawned> {
+    const tiers = await startProcess('tiers', 'workers/tiers.ts', env, logOf('tiers'));
+    others.push(tiers);
+    return tiers;
+  }
+
   for (let i = 0; i < (options.writers ?? 1); i += 1) writers.push(await startWriter());
   for (let i = 0; i < (options.apis ?? 1); i += 1) apis.push(await startApi());
   if (options.upkeep) await startUpkeep();
@@ -183,6 +190,7 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     startWriter,
     startUpkeep,
     startPromotions,
+    startTiers,
     shop: (shopOptions) =>
       openShop({ pool, redis, http, apis: () => apis.map((api) => api.http) }, shopOptions),
     drained: (timeoutMs) => booksHoldAll(pool, redis, timeoutMs),

@@ -31,17 +31,21 @@ create table diary_order (
   member bigint not null,
   -- As counters of an order have it: the first 48 bits of its name's SHA-256.
   order_key bigint not null,
-  day integer not null,
+  -- Null as long as only returns of it were read: a merged member's come from another shard.
+  day integer,
   -- Of which something is left.
   receipts integer not null,
   primary key (member, order_key)
 ) with (fillfactor = 90);
 
--- What is left of accruals of which something came back: the least that any return left.
+-- What is left of accruals of which something came back, and of those that were in quarantine before they were booked.
 create table diary_return (
   accrual uuid primary key,
+  -- The least that any return left. So returns may be read in any order, and one that a stale Redis repeated takes nothing twice.
   spend_left bigint not null,
-  is_gone boolean not null
+  is_gone boolean not null default false,
+  -- Points by number of their currency, as returns took them.
+  taken json not null default '{}'
 );
 
 -- Members whose days were moved to another one, because they were merged.
@@ -55,7 +59,7 @@ create table diary_position (
   shard smallint primary key,
   epoch integer not null default 0,
   seq bigint not null default 0,
-  -- The operation at the number, so that nobody looks for what follows in every month; null at the beginning of an epoch.
+  -- The last operation that was read, so that nobody looks for what follows in every month; null before the first.
   operation uuid,
   -- When the newest operation that is in the diary was booked.
   read_through_at timestamptz not null default '-infinity'
