@@ -42,7 +42,7 @@ export async function noteWhole(tx: pg.ClientBase, deeds: readonly Deed[]): Prom
 
 async function lockStates(tx: pg.ClientBase, accruals: readonly string[]): Promise<Map<string, Left>> {
   const { rows } = await tx.query<StateRow>(
-    'select accrual, spend_left, is_gone, taken from diary_return where accrual = any($1::uuid[]) order by accrual for update',
+    `select replace(accrual::text, '-', '') as accrual, spend_left, is_gone, taken from diary_return where accrual = any($1::uuid[]) order by diary_return.accrual for update`,
     [accruals],
   );
   return new Map(
