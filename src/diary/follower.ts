@@ -151,9 +151,9 @@ async function touchedOf(
 
 /** One turn inside a database transaction. The diary is the one that the transaction's `search_path` finds. */
 export async function readTurn(
-  tx: pg.PoolClient,
+  tx: pg.ClientBase,
   programFor: ProgramFor,
-  hook?: Hook,
+  onTouched?: (touched: readonly Touched[]) => Promise<void>,
   rowsMax = operationsPerTurnMax,
 ): Promise<Turn> {
   const marks = await lockBookmarks(tx);
@@ -164,7 +164,7 @@ export async function readTurn(
   const members = tally.programs.keys();
   const survivorOf = await survivors(tx, members, foreignIn(contents), contents.merges);
   const changed = await write(tx, tally, contents.merges, survivorOf);
-  if (hook && changed.length > 0) await hook(tx, await touchedOf(tx, tally, programFor, changed));
+  if (onTouched && changed.length > 0) await onTouched(await touchedOf(tx, tally, programFor, changed));
   await moveBookmarks(tx, pages);
   const rows = pages.flatMap((page) => page.rows);
   return {
@@ -191,7 +191,9 @@ export function createFollower({ pool, programs, log, metrics, hook }: FollowerO
         return 0;
       }
       const end = metrics.diaryTurnDuration.startTimer();
-      const turn = await inTransaction(pool, (tx) => readTurn(tx, programFor, hook));
+      const turn = await inTransaction(pool, (tx) =>
+        readTurn(tx, programFor, hook && ((touched) => hook(tx, touched))),
+      );
       end();
       metrics.diaryOperations.inc(turn.operations);
       metrics.diaryLagRecords.set(Math.max(0, turn.unread - turn.operations));
