@@ -166,16 +166,18 @@ async function compare(connection: pg.ClientBase): Promise<Difference[]> {
 
 /** Makes the tables in use what was made again; whoever reads meanwhile sees the one or the other. */
 async function takeOver(connection: pg.ClientBase): Promise<void> {
-  for (const { name, key, values } of tables) {
+  for (const table of tables) {
+    const { name, key, values } = table;
     const same = key.map((column) => `l.${column} = r.${column}`).join(' and ');
-    const all = [...key, ...values].join(', ');
+    const all = [...key, ...values].map((column) => `r.${column}`).join(', ');
     const set = values.map((column) => `${column} = excluded.${column}`).join(', ');
     await connection.query(
       `delete from public.${name} l where not exists (select from ${schema}.${name} r where ${same})`,
     );
     await connection.query(
-      `insert into public.${name} as l (${all}) select ${all} from ${schema}.${name} r
-       where not exists (select from public.${name} l where ${same} and ${differs({ name, key, values, says: anything })} is false)
+      `insert into public.${name} (${[...key, ...values].join(', ')})
+       select ${all} from ${schema}.${name} r left join public.${name} l on ${same}
+       where l.${key[0]} is null or ${differs(table)}
        on conflict (${key.join(', ')}) do update set ${set}`,
     );
   }
