@@ -13,6 +13,7 @@ import { measureCeilings } from './ceilings.ts';
 import { chartOf } from './chart.ts';
 import { interruption, runToEnd } from './command.ts';
 import type { Stage, Surroundings } from './contestant.ts';
+import { measureDiary } from './diary.ts';
 import { measureGives } from './gives.ts';
 import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
@@ -30,7 +31,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --campaign | --backtest | --gives | --grow [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --MEASURE [--members N] [--entries N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -38,18 +39,9 @@ npm run bench -- --recovery | --ceilings | --latency | --bytes | --rules | --cam
   --json FILE  writes the figures of every round as JSON
   --svg FILE   draws what was counted a second
   --api-processes N  processes behind the port of this service's API (default 1)
-  --recovery   takeover, recovery of shards, members coming back; with so many --members (default 100000)
-  --ceilings   redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer
-  --latency    open loop at 25, 50, 75 % of capacity beside bare Express at the same rates
-  --bytes      what a hot member, a reference, a journal record and an entry take; CPU seconds by process
-  --rules      what judging ten lines by 200 rules takes, and accruals under the supermarket's program beside the sample rule
-  --campaign   one campaign's budget hit by everybody, beside the same campaign without one and the single statement with one
-  --backtest   receipts a second that a backtest judges, by the sample rule and by the supermarket's program
-  --gives      a worker gives points to all members: awards a second, and the p99 of accruals beside it
-  --grow       the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
-               bytes, and all members loaded into an empty Redis: the better part of an hour
 
-Contestants: `;
+Measures, one at a time:
+`;
 
 interface Options {
   readonly isQuick: boolean;
@@ -66,32 +58,65 @@ interface Options {
   readonly apiProcesses: number;
 }
 
-type Apart =
-  | 'recovery'
-  | 'ceilings'
-  | 'latency'
-  | 'bytes'
-  | 'rules'
-  | 'campaign'
-  | 'backtest'
-  | 'gives'
-  | 'grow';
+interface Measure {
+  readonly title: string;
+  /** Answers its figures for `--json`. */
+  run(around: Surroundings, options: Options): Promise<object | undefined>;
+}
 
-/** What is measured apart from the contestants; answers its figures for `--json`. */
-const measures: Readonly<
-  Record<Apart, (around: Surroundings, options: Options) => Promise<object | undefined>>
-> = {
-  recovery: (around) => measureRecovery(around).then(() => undefined),
-  ceilings: (around, { rounds }) => measureCeilings(around, rounds),
-  latency: (around, { rounds }) => measureLatency(around, rounds),
-  bytes: (around) => measureBytes(around),
-  rules: (around, { rounds }) => measureRules(around, rounds),
-  campaign: (around, { rounds }) => measureCampaign(around, rounds),
-  backtest: (around, { rounds }) => measureBacktest(around, rounds),
-  gives: (around, { rounds }) => measureGives(around, rounds),
-  grow: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
-};
+/** What is measured apart from the contestants. */
+const measures = {
+  recovery: {
+    title: 'takeover, recovery of shards, members coming back; with so many --members (default 100000)',
+    run: (around) => measureRecovery(around).then(() => undefined),
+  },
+  ceilings: {
+    title: 'redis-benchmark with our script and COPY of our rows, beside bulk accruals and the ledger writer',
+    run: (around, { rounds }) => measureCeilings(around, rounds),
+  },
+  latency: {
+    title: 'open loop at 25, 50, 75 % of capacity beside bare Express at the same rates',
+    run: (around, { rounds }) => measureLatency(around, rounds),
+  },
+  bytes: {
+    title: 'what a hot member, a reference, a journal record and an entry take; CPU seconds by process',
+    run: (around) => measureBytes(around),
+  },
+  rules: {
+    title:
+      "what judging ten lines by 200 rules takes, and accruals under the supermarket's program beside the sample rule",
+    run: (around, { rounds }) => measureRules(around, rounds),
+  },
+  campaign: {
+    title:
+      "one campaign's budget hit by everybody, beside the same without one and a single statement with one",
+    run: (around, { rounds }) => measureCampaign(around, rounds),
+  },
+  backtest: {
+    title: "receipts a second that a backtest judges, by the sample rule and by the supermarket's program",
+    run: (around, { rounds }) => measureBacktest(around, rounds),
+  },
+  gives: {
+    title: 'a worker gives points to all members: awards a second, and the p99 of accruals beside it',
+    run: (around, { rounds }) => measureGives(around, rounds),
+  },
+  diary: {
+    title:
+      'the books read into the diary: operations a second, CPU an operation, and how far behind it is under load',
+    run: (around, { rounds }) => measureDiary(around, rounds),
+  },
+  grow: {
+    title: `the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
+              bytes, and all members loaded into an empty Redis: the better part of an hour`,
+    run: (around, { entries, rounds }) => measureGrowth(around, entries, rounds),
+  },
+} as const satisfies Record<string, Measure>;
+type Apart = keyof typeof measures;
 const apartNames = Object.keys(measures) as Apart[];
+const measuresHelp = apartNames.map((name) => `  --${name.padEnd(11)}${measures[name].title}\n`).join('');
+const apartOptions = Object.fromEntries(
+  apartNames.map((name) => [name, { type: 'boolean', default: false }]),
+) as Readonly<Record<Apart, { type: 'boolean'; default: boolean }>>;
 
 function optionsOf(args: readonly string[]): Options {
   const { values } = parseArgs({
@@ -102,15 +127,7 @@ function optionsOf(args: readonly string[]): Options {
       rounds: { type: 'string' },
       json: { type: 'string' },
       svg: { type: 'string' },
-      recovery: { type: 'boolean', default: false },
-      ceilings: { type: 'boolean', default: false },
-      latency: { type: 'boolean', default: false },
-      bytes: { type: 'boolean', default: false },
-      rules: { type: 'boolean', default: false },
-      campaign: { type: 'boolean', default: false },
-      backtest: { type: 'boolean', default: false },
-      gives: { type: 'boolean', default: false },
-      grow: { type: 'boolean', default: false },
+      ...apartOptions,
       entries: { type: 'string', default: '10000000' },
       members: { type: 'string' },
       'api-processes': { type: 'string', default: '1' },
@@ -192,7 +209,7 @@ async function bench(options: Options, stages: readonly Stage[], around: Surroun
 }
 
 async function measureApart(apart: Apart, options: Options, around: Surroundings): Promise<void> {
-  const figures = await measures[apart](around, options);
+  const figures = await measures[apart].run(around, options);
   if (options.jsonPath && figures) await writeFile(options.jsonPath, `${JSON.stringify(figures, null, 2)}\n`);
 }
 
@@ -215,7 +232,7 @@ async function main(): Promise<number> {
     const all = stagesOf(around);
     if (options.wantsHelp)
       print(
-        help +
+        `${help}${measuresHelp}\nContestants: ` +
           all
             .flatMap(({ contestants }) => contestants)
             .map(({ name, title }) => `\n  ${name.padEnd(22)} ${title}`)

@@ -22,6 +22,7 @@ export interface Installation {
   startWriter(): Promise<NodeProcess>;
   startUpkeep(): NodeProcess;
   startPromotions(): NodeProcess;
+  startTiers(): NodeProcess;
   stop(): Promise<void>;
 }
 
@@ -116,6 +117,7 @@ export async function openInstallation(around: Surroundings, dataDir: string): P
     startWriter,
     startUpkeep: () => start('upkeep', 'workers/upkeep.ts'),
     startPromotions: () => start('promotions', 'workers/promotions.ts'),
+    startTiers: () => start('tiers', 'workers/tiers.ts'),
     stop: () => standing.disposeAsync(),
   };
 }
