@@ -85,6 +85,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
   'earning/demo': ['src/earning/import/', 'src/config.ts'],
+  'tiers/ladder': ['src/earning/file/', 'src/earning/rules/calendar.ts'],
   redemption: [
     'src/wallet/',
     'src/earning/',

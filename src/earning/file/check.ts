@@ -6,6 +6,7 @@
 import type { Fault } from '#src/errors.ts';
 import { bodyPointer } from '#src/http/faults.ts';
 import { checkEarning } from './check-earning.ts';
+import { checkLadders } from './check-ladders.ts';
 import { checkNames } from './check-names.ts';
 import { checkMeetings, checkPromotions } from './check-promotions.ts';
 import { checkTimes } from './check-times.ts';
@@ -37,6 +38,7 @@ export function checkFile(file: ProgramFile): { faults: readonly Finding[]; warn
   checkEarning(file, report);
   checkPromotions(file, report);
   checkWorth(file, report);
+  checkLadders(file, report);
   if (checkTimes(file, report)) checkMeetings(file, report);
   return { faults, warnings };
 }

@@ -24,15 +24,21 @@ const lists = [
   ['groups', 'group'],
   ['budgets', 'budget'],
   ['redemption', 'redemption rule'],
+  ['ladders', 'ladder'],
   ['examples', 'example'],
 ] as const;
 /** The order says which one holds, or which one is meant where none is named. */
-const orderedLists: readonly string[] = ['redemption', 'currencies'];
+const orderedLists: readonly string[] = ['redemption', 'currencies', 'ladders'];
+/** Lists inside an item whose order says something. */
+const orderedFields: readonly string[] = ['tiers'];
 const fractions: readonly string[] = ['by', 'factorMax', 'costPerPoint'];
 
 function nameOf(item: object, place: number): string {
-  const { name, code, period, funder, codes, currency, from } = item as Readonly<Record<string, unknown>>;
+  const { name, code, period, funder, codes, currency, from, measure } = item as Readonly<
+    Record<string, unknown>
+  >;
   if (currency !== undefined && from !== undefined) return `${String(currency)} ${String(from)}`;
+  if (measure !== undefined) return String(currency ?? measure);
   const named = name ?? code ?? period ?? funder ?? (Array.isArray(codes) ? codes.join('') : undefined);
   return named === undefined ? String(place + 1) : String(named);
 }
@@ -50,8 +56,13 @@ function leavesOf(value: unknown, path: readonly string[] = []): [field: string,
       const [numerator, denominator] = items as readonly [number, number];
       return [[path.join('.'), String(numerator / denominator)]];
     }
-    if (items.some((item) => typeof item === 'object' && item !== null))
-      return items.flatMap((item, place) => leavesOf(item, [...path, nameOf(item as object, place)]));
+    if (items.some((item) => typeof item === 'object' && item !== null)) {
+      const names = items.map((item, place) => nameOf(item as object, place));
+      const order: [string, string][] = orderedFields.includes(path.at(-1) ?? '')
+        ? [[path.join('.'), names.join(', ')]]
+        : [];
+      return [...order, ...items.flatMap((item, place) => leavesOf(item, [...path, names[place]!]))];
+    }
     return items.length === 0 ? [] : [[path.join('.'), items.map(textOf).join(', ')]];
   }
   if (typeof value !== 'object' || value === null) return [[path.join('.'), textOf(value)]];

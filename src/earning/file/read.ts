@@ -234,6 +234,11 @@ function refused(detail: string): Reading {
 const forms: readonly (readonly [ending: RegExp, detail: string])[] = [
   [/\/earn\/by$/, 'has to be amount, quantity, fixed, distance or fare'],
   [/\/pending\/kind$/, 'has to be days, day_of_month or event'],
+  [/\/period\/kind$/, 'has to be calendar_year, rolling_months, anniversary, since_promotion or lifetime'],
+  [/\/validity\/kind$/, 'has to be end_of_period, end_of_next_period, months or for_ever'],
+  [/\/whenTakenBack\/kind$/, 'has to be until_end, days or nothing'],
+  [/\/measure$/, 'has to be points, spend, visits, flights, distance or active_months'],
+  [/\/(?:reach|keep)$/, 'has to be all: or any: with a list of measures'],
   [/\/kind$/, 'has to be never, days, month_end, year_end, birthday_month, inactivity or tier'],
 ];
 

@@ -15,6 +15,7 @@ import {
   ruleSchema,
 } from './earning-schema.ts';
 import { exampleSchema } from './example-schema.ts';
+import { ladderSchema } from './ladder-schema.ts';
 import { moneySchema, redemptionRuleSchema } from './redemption-schema.ts';
 
 export const currencySchema = z.strictObject({
@@ -54,6 +55,8 @@ export const programFileSchema = z.strictObject({
   promotionsPointsMax: promotionsMaxField.optional(),
   budgets: z.array(budgetSchema).max(100).default([]),
   redemption: z.array(redemptionRuleSchema).max(200).default([]),
+  /** Tiers; the first ladder's is what rules mean by a member's tier. */
+  ladders: z.array(ladderSchema).max(10).default([]),
   examples: z.array(exampleSchema).max(1_000).default([]),
 });
 /** What is written; defaults may be absent. */

@@ -123,15 +123,14 @@ export interface Qualified extends Window {
  * What a member has earned on a ladder: the state that is stored, as JSON, and given to the next review.
  *
  * `how`: `start` everybody's first tier; `reached` by a promotion; `kept` what keeps it was met; `landed` one step down at the
- * end; `fell` to what was earned; `never_down` the ladder or a protection holds it; `taken_back` a return took it; `moved` by
- * another version of the file.
+ * end; `fell` to what was earned; `taken_back` a return took what was above it; `moved` by another version of the file.
  */
 export interface Earned {
   readonly tier: string;
   readonly sinceDay: Day;
   /** The last day of its validity, without grace; absent: for ever. */
   readonly untilDay?: Day;
-  readonly how: 'start' | 'reached' | 'kept' | 'landed' | 'fell' | 'never_down' | 'taken_back' | 'moved';
+  readonly how: 'start' | 'reached' | 'kept' | 'landed' | 'fell' | 'taken_back' | 'moved';
   readonly qualified?: Qualified;
   /** The highest tier that a period gave so far: one period gives a tier once. */
   readonly spent?: { readonly fromDay: Day; readonly tier: string };
@@ -197,23 +196,22 @@ export interface Standing {
   readonly grant?: string;
 }
 
-/** One thing that a review did, for the history and for the member. Amounts are what was counted for the goals of the tier. */
+/**
+ * One thing that a review did, for the history and for the member; amounts are what was counted for the goals of the tier.
+ * That a grant begins or ends is not among them: only the standings before and after tell whether it shows.
+ */
 export interface Step {
   readonly what:
     | 'promoted'
     | 'kept'
     | 'soft_landing'
     | 'fell'
-    | 'never_down'
-    | 'protected'
     | 'taken_back'
     | 'held_though_taken_back'
     | 'qualified_again'
     | 'late_receipt'
     | 'challenge_met'
-    | 'challenge_lost'
-    | 'grant_began'
-    | 'grant_ended';
+    | 'challenge_taken_back';
   readonly from: string;
   readonly to: string;
   readonly window?: Window;

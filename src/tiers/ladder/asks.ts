@@ -1,0 +1,116 @@
+/**
+ * PURE. Which sums a review needs, so that they can be read for many members at once before anything is decided.
+ *
+ * They are those of every state that the review may begin from (the present one, the ones it remembers, the start), and for
+ * each the windows of the ends up to the day, the present window and the one before it, the one that a promotion in the window
+ * before would begin, and where amounts roll over the chain of windows that they come from. The same windows of several states
+ * are asked for once.
+ */
+import { carryWindowsMax, type Look, storedCarry } from './counting.ts';
+import { decidingWindows, endsMax, lastDayFrom, startOf, underLadder } from './earned.ts';
+import { endsWithTier, lastWindow } from './progress.ts';
+import {
+  askKey,
+  type Condition,
+  type Day,
+  type Earned,
+  type Ladder,
+  type LadderAsk,
+  type LadderMember,
+  type Measure,
+  measureKey,
+  type Window,
+} from './types.ts';
+import { endAfter, endOfPromotion, splitsAtPromotion, windowAt, windowBefore } from './windows.ts';
+
+function measuresIn(conditions: readonly Condition[]): readonly Measure[] {
+  const goals = conditions.flat(2);
+  return [...new Map(goals.map(({ measure }) => [measureKey(measure), measure])).values()];
+}
+
+/** Everything that the tiers of a ladder look at. */
+export function measuresOf({ tiers }: Ladder): readonly Measure[] {
+  return measuresIn(tiers.flatMap(({ reach, keep }) => [reach, keep]));
+}
+
+/** The states that a review may begin from. */
+function statesOf(ladder: Ladder, { joinedDay, earned }: LadderMember, day: Day): readonly Earned[] {
+  const start = startOf(ladder, joinedDay);
+  const states: Earned[] = [];
+  for (let state: Earned | undefined = earned; state; state = state.before)
+    states.push(underLadder(ladder, joinedDay, state, day));
+  return [...states, start];
+}
+
+/** Windows that decide at the ends from a state's on, and the one that decides at the next end after the day. */
+function endWindows(look: Look, state: Earned): readonly Window[] {
+  const { ladder, joinedDay, day } = look;
+  const windows: Window[] = [];
+  const later = [endOfPromotion(ladder, joinedDay, state, day)];
+  let untilDay = state.untilDay;
+  for (let ends = 0; ends <= endsMax && untilDay !== undefined; ends += 1) {
+    const last = lastDayFrom(look, untilDay);
+    if (last >= day) {
+      later.push(untilDay);
+      if (day > untilDay) {
+        windows.push(...decidingWindows(look, state, untilDay, day));
+        later.push(endAfter(ladder, joinedDay, state, untilDay, day));
+      }
+      break;
+    }
+    windows.push(...decidingWindows(look, state, untilDay, last));
+    untilDay = endAfter(ladder, joinedDay, state, untilDay, last);
+  }
+  if (!endsWithTier(ladder.period)) return windows;
+  const known = later.filter((end) => end !== undefined);
+  return [...windows, ...known.map((end) => lastWindow(look, state, lastDayFrom(look, end)))];
+}
+
+/** The window of the day and the one before it, and what they become where one of them gives a promotion. */
+function presentWindows({ ladder, joinedDay, day }: Look, state: Earned): readonly Window[] {
+  const present = windowAt(ladder, joinedDay, state, day);
+  const before = windowBefore(ladder, joinedDay, state, present);
+  const ended = splitsAtPromotion(ladder) ? [{ fromDay: present.fromDay, throughDay: day }] : [];
+  if (!before) return [present, ...ended];
+  const promotion = { onDay: before.throughDay, endedFromDay: before.fromDay, carried: {} };
+  const after = windowAt(ladder, joinedDay, { promotion }, day);
+  return [present, before, after, { fromDay: after.fromDay, throughDay: day }, ...ended];
+}
+
+/** The windows that what is carried into one comes from. */
+function carryWindows({ ladder, joinedDay }: Look, state: Earned, into: Window): readonly Window[] {
+  if (ladder.atPromotion !== 'roll_over' && ladder.atPeriodEnd !== 'roll_over') return [];
+  const windows: Window[] = [];
+  let window: Window | undefined = into;
+  while (windows.length <= carryWindowsMax && !storedCarry(state, window)) {
+    window = windowBefore(ladder, joinedDay, state, window);
+    if (!window) break;
+    windows.push(window);
+  }
+  return windows;
+}
+
+/** The sums that a review of the member, or its progress, on a day needs; `sumsOf` answers them. */
+export function asksOf(ladder: Ladder, member: LadderMember, day: Day): readonly LadderAsk[] {
+  const { joinedDay, protectedThroughDay } = member;
+  const look: Look = { ladder, joinedDay, day, protectedThroughDay, sums: new Map() };
+  const asks = new Map<string, LadderAsk>();
+  const add = (window: Window, measures: readonly Measure[]) => {
+    if (window.fromDay > day) return;
+    for (const measure of measures) {
+      const ask = { measure, fromDay: window.fromDay, throughDay: window.throughDay };
+      asks.set(askKey(ask), ask);
+    }
+  };
+  const measures = measuresOf(ladder);
+  for (const state of statesOf(ladder, member, day)) {
+    if (state.qualified) add(state.qualified, measuresIn([state.qualified.needed]));
+    for (const window of [...endWindows(look, state), ...presentWindows(look, state)]) {
+      add(window, measures);
+      for (const earlier of carryWindows(look, state, window)) add(earlier, measures);
+    }
+  }
+  for (const { fromDay, challenge } of member.grants)
+    if (challenge) add({ fromDay, throughDay: challenge.throughDay }, measuresIn([challenge.needed]));
+  return [...asks.values()];
+}
