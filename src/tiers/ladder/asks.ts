@@ -7,7 +7,7 @@
  * are asked for once.
  */
 import { carryWindowsMax, type Look, storedCarry } from './counting.ts';
-import { decidingWindows, endsMax, lastDayFrom, startOf, underLadder } from './earned.ts';
+import { decidingWindows, endsMax, lastDayFrom, reviewDay, startOf, underLadder } from './earned.ts';
 import { endsWithTier, lastWindow } from './progress.ts';
 import {
   askKey,
@@ -91,7 +91,8 @@ function carryWindows({ ladder, joinedDay }: Look, state: Earned, into: Window):
 }
 
 /** The sums that a review of the member, or its progress, on a day needs; `sumsOf` answers them. */
-export function asksOf(ladder: Ladder, member: LadderMember, day: Day): readonly LadderAsk[] {
+export function asksOf(ladder: Ladder, member: LadderMember, onDay: Day): readonly LadderAsk[] {
+  const day = reviewDay(member, onDay);
   const { joinedDay, protectedThroughDay } = member;
   const look: Look = { ladder, joinedDay, day, protectedThroughDay, sums: new Map() };
   const asks = new Map<string, LadderAsk>();
@@ -104,11 +105,12 @@ export function asksOf(ladder: Ladder, member: LadderMember, day: Day): readonly
   };
   const measures = measuresOf(ladder);
   for (const state of statesOf(ladder, member, day)) {
-    if (state.qualified) add(state.qualified, measuresIn([state.qualified.needed]));
-    for (const window of [...endWindows(look, state), ...presentWindows(look, state)]) {
-      add(window, measures);
+    const { qualified } = state;
+    if (qualified) add(qualified, measuresIn([qualified.needed]));
+    const windows = [...endWindows(look, state), ...presentWindows(look, state)];
+    for (const window of windows) add(window, measures);
+    for (const window of qualified ? [...windows, qualified] : windows)
       for (const earlier of carryWindows(look, state, window)) add(earlier, measures);
-    }
   }
   for (const { fromDay, challenge } of member.grants)
     if (challenge) add({ fromDay, throughDay: challenge.throughDay }, measuresIn([challenge.needed]));

@@ -23,7 +23,7 @@ import {
   type Look,
   nearest,
 } from './counting.ts';
-import type { Day, Earned, Ladder, Qualified, Step, Window } from './types.ts';
+import type { Day, Earned, Ladder, LadderMember, Qualified, Step, Window } from './types.ts';
 import {
   endAfter,
   endOfKeeping,
@@ -39,6 +39,11 @@ import {
 export const endsMax = 24;
 /** Earlier states that a state remembers. */
 const beforesMax = 2;
+
+/** Reviews go forward: a day before the one on which the state began is that one. */
+export function reviewDay({ earned }: LadderMember, day: Day): Day {
+  return Math.max(day, earned?.sinceDay ?? day, earned?.qualified?.onDay ?? day);
+}
 
 export function startOf(ladder: Ladder, joinedDay: Day): Earned {
   return { tier: ladder.tiers[0]!.name, sinceDay: joinedDay, how: 'start' };
@@ -303,9 +308,16 @@ export function isBehind(look: Look, state: Earned): boolean {
   return last !== undefined && last < look.day;
 }
 
-/** Whether what qualified a state is still there. */
-function stillQualified(look: Look, { qualified }: Earned): boolean {
-  return !qualified || isMet(qualified.needed, amountsIn(look, qualified, qualified.carried));
+/**
+ * Whether what qualified a state is still there. What was carried into its window is worked out again as long as the window
+ * before is within reach; later it is what it was.
+ */
+function stillQualified(look: Look, state: Earned): boolean {
+  const { qualified, carried } = state;
+  if (!qualified) return true;
+  const isPast = carried !== undefined && carried.fromDay > qualified.fromDay;
+  const into = isPast ? qualified.carried : carriedInto(look, state, qualified);
+  return isMet(qualified.needed, amountsIn(look, qualified, into));
 }
 
 /** The last day on which a state that was taken back still holds; undefined: through its end. */

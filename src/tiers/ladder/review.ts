@@ -14,6 +14,7 @@ import {
   isBehind,
   lastDayOf,
   levelOf,
+  reviewDay,
   settled,
   startOf,
   underLadder,
@@ -170,11 +171,6 @@ function nextDayOf(
 function lookAt(ladder: Ladder, member: LadderMember, day: Day, sums: Sums): Look {
   const { joinedDay, protectedThroughDay } = member;
   return { ladder, joinedDay, day: reviewDay(member, day), protectedThroughDay, sums };
-}
-
-/** Reviews go forward. */
-export function reviewDay({ earned }: LadderMember, day: Day): Day {
-  return Math.max(day, earned?.sinceDay ?? day, earned?.qualified?.onDay ?? day);
 }
 
 /** What the member's standing is on a day, what to store of it, and why. `sums` answers `asksOf` of the same arguments. */
