@@ -47,6 +47,7 @@ const table = {
   cap_reached: { status: 409, title: 'A cap is reached' },
   budget_exhausted: { status: 409, title: 'The budget is used up' },
   balance_limit: { status: 409, title: 'A limit of the wallet is reached' },
+  match_refused: { status: 409, title: 'The offer does not match this tier for this member' },
   clock_not_movable: { status: 409, title: 'The clock of this program cannot be moved so' },
   operation_archived: { status: 410, title: 'The operation was moved to the archive' },
   body_too_large: { status: 413, title: 'The body is too large' },

@@ -118,9 +118,9 @@ export interface OpeningRecord {
  * its field, so that an older writer leaves it to a newer one instead of stopping the shard. (test/upgrade.pure.test.ts
  * holds what the present format is.)
  */
-export const recordFormat: number = 2;
+export const recordFormat: number = 3;
 
-/** The name of a journal field whose content is of this version's format: `record`, later `record.2`. */
+/** The name of a journal field whose content is of this version's format: `record`, later `record.3`. */
 export function fieldNamed(word: 'record' | 'rebooked'): string {
   return recordFormat === 1 ? word : `${word}.${recordFormat}`;
 }

@@ -49,6 +49,7 @@ export const operationPrefix = {
   status: 'sts',
   recovery: 'rec',
   correction: 'cor',
+  tier: 'tier',
 } as const;
 export type OperationKind = keyof typeof operationPrefix;
 

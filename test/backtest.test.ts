@@ -14,7 +14,6 @@ import type { Span } from '#src/earning/backtest/stream.ts';
 import { readProgramFile } from '#src/earning/file/read.ts';
 import type { ProgramFile } from '#src/earning/file/schema.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
-import type { MemberNumber } from '#src/values.ts';
 import { type Answer, reference, type Shop, startEngine } from './harness.ts';
 import { commandOf } from './house/command.ts';
 
@@ -77,7 +76,14 @@ async function backtest(shop: Shop, file: ProgramFile, span: Span = {}): Promise
   return runBacktest(engine.pool, {
     draft: draftOf(file, program),
     span,
-    judgedMember: (member: MemberNumber) => engine.app.judgedMember(program, { ...facts, member }),
+    judgedMember: (row) => {
+      const { member, occurredAt: at } = row;
+      return engine.app.judgedMember(
+        program,
+        { ...facts, member },
+        { at, decided: { member, position: row } },
+      );
+    },
     endsAt: Date.now(),
   });
 }

@@ -40,6 +40,8 @@ const programStore = ['src/earning/registry.ts', 'src/earning/versions.ts'];
 /** Where the shards are. */
 const redisNodes = ['src/platform/redis-nodes.ts', 'src/platform/redis-topology.ts'];
 const memberRef = 'src/members/member-ref.ts';
+/** What rules know of a member: those who judge name the function that answers it. */
+const judgedMember = 'src/members/judged-member.ts';
 
 /** Files or folders that each folder may import beside itself and what is shared. Entry points may import anything. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -70,6 +72,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/postgres.ts',
     ...calls,
     memberRef,
+    judgedMember,
   ],
   'earning/file': [
     'src/earning/',
@@ -85,6 +88,16 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'earning/samples': ['src/earning/', 'src/http/keys.ts', 'src/http/route.ts', 'src/platform/postgres.ts'],
   'earning/import': ['src/config.ts'],
   'earning/demo': ['src/earning/import/', 'src/config.ts'],
+  tiers: [
+    'src/tiers/ladder/',
+    'src/diary/reading.ts',
+    'src/earning/',
+    'src/ledger/events.ts',
+    'src/members/',
+    'src/wallet/',
+    'src/platform/postgres.ts',
+    ...calls,
+  ],
   'tiers/ladder': ['src/earning/file/', 'src/earning/rules/calendar.ts'],
   redemption: [
     'src/wallet/',
@@ -93,9 +106,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/clock.ts',
     ...calls,
     memberRef,
+    judgedMember,
   ],
   members: [
     'src/wallet/',
+    'src/tiers/',
     'src/earning/rules/types.ts',
     'src/platform/postgres.ts',
     'src/config.ts',
@@ -119,6 +134,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/earning/',
     'src/redemption/',
     'src/members/',
+    'src/diary/',
+    'src/tiers/',
     'src/ledger/',
     'src/platform/telemetry.ts',
     ...redisNodes,

@@ -31,7 +31,7 @@ describe('the format of journal records', () => {
     const parts = Object.keys(effectSchema.shape);
     const kinds = Object.keys(operationPrefix);
     expect({ recordFormat, kinds, columns: columns.length, accounts, parts }).toEqual({
-      recordFormat: 2,
+      recordFormat: 3,
       kinds: [
         ...['accrual', 'redemption', 'capture', 'hold', 'release', 'reversal', 'refund', 'return'],
         ...[
@@ -44,7 +44,7 @@ describe('the format of journal records', () => {
           'transfer_return',
           'expiry',
         ],
-        ...['status', 'recovery', 'correction'],
+        ...['status', 'recovery', 'correction', 'tier'],
       ],
       columns: 14,
       accounts: [
@@ -87,7 +87,7 @@ describe('the literals of a script', () => {
     for (const { text } of scripts)
       expect(text).not.toMatch(/\b(?:PREFIX|EPOCH|COLD_BELOW|NEXT_ID|HISTORY)\b/);
     expect(scriptsOf(shardEpoch).accrue.text).toContain(
-      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record.2',`,
+      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record.3',`,
     );
     expect(unknownLiterals(ownScripts)).toEqual([]);
   });

@@ -4,6 +4,7 @@
  */
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
+import type { JudgedMembers } from '#src/members/judged-member.ts';
 import type { MemberRef } from '#src/members/member-ref.ts';
 import { isSoon, memberId, operationId, type Soon } from '#src/values.ts';
 import { availableDay, balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
@@ -36,7 +37,7 @@ export interface EarningContext {
   /** Enrols whoever is not known yet; the answer is the member. */
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
   /** What rules may know of a member. */
-  judgedMember(program: Program, member: MemberFacts): Soon<JudgedMember>;
+  readonly judgedMember: JudgedMembers;
   /** A rule failed while it ran; everything else was given without it. */
   ruleFailed(program: Program, rule: string, reason: string): void;
 }
@@ -140,7 +141,7 @@ export function accrue(
           postedAt: programNow(program),
         });
       if (!looksAtMember(version)) return decided(someMember);
-      const judged = context.judgedMember(program, facts);
+      const judged = context.judgedMember(program, facts, { at: body.occurredAt });
       return isSoon(judged) ? judged.then(decided) : decided(judged);
     },
   });

@@ -12,10 +12,11 @@ import { countersAssumed, versionOfAccrual } from './undoing.ts';
 
 /** What rules looked at of the member, without anything personal. */
 function factsView(member: JudgedMember): Record<string, unknown> {
-  const { isKnown, tier, segments, birthday, joinedAt } = member;
+  const { isKnown, tier, tiers = [], segments, birthday, joinedAt } = member;
   return {
     member: isKnown,
     ...(tier === undefined ? {} : { tier }),
+    ...(tiers.length > 1 ? { tiers } : {}),
     ...(segments.length > 0 ? { segments } : {}),
     hasBirthday: birthday !== undefined,
     ...(joinedAt === undefined ? {} : { joinedAt: new Date(joinedAt).toISOString() }),

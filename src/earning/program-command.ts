@@ -212,9 +212,12 @@ async function backtest(pool: pg.Pool, path: string, flags: Flags): Promise<void
   const program = await programNamed(pool, flags.program);
   const { file } = await sourceAt(path);
   await backtestCommand(pool, file, program, flags, async () => {
-    const judged = createJudgedMembers(pool, createIdentity(await loadIdentityKey(loadConfig())));
-    return (member) =>
-      judged(program, { member, program: program.number, factsVersion: 0, mergedInto: undefined });
+    const judged = createJudgedMembers(pool, createIdentity(await loadIdentityKey(loadConfig())), true);
+    const unknown = { program: program.number, factsVersion: 0, mergedInto: undefined };
+    return (row) => {
+      const { member, occurredAt: at } = row;
+      return judged(program, { ...unknown, member }, { at, decided: { member, position: row } });
+    };
   });
 }
 

@@ -91,7 +91,7 @@ export async function quoteAccrual(
   const { purchase, flight, activity, grant } = body;
   const asked: Asked = {
     subject: { purchase, flight, activity, grant },
-    member: facts ? await context.judgedMember(program, facts) : nobody,
+    member: facts ? await context.judgedMember(program, facts, { at }) : nobody,
     counters: facts ? context.operations.counters.of(facts.member) : () => undefined,
     occurredAt: at,
     postedAt: programNow(program),

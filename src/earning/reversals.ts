@@ -51,14 +51,15 @@ function view(program: Program, recorded: Recorded, accrual: OperationHex): Reco
   };
 }
 
-/** What rules may know of the member of an accrual, where they ask. */
+/** What rules may know of the member of an accrual, where they ask; its tier is that of then. */
 export function memberOfAccrual(
   context: Pick<EarningContext, 'judgedMember'>,
   program: Program,
   accrual: Recorded,
   member: MemberFacts,
 ): Soon<JudgedMember> {
-  return asksOfMember(program, accrual) ? context.judgedMember(program, member) : someMember;
+  if (!asksOfMember(program, accrual)) return someMember;
+  return context.judgedMember(program, member, { at: accrual.occurredAt, decided: accrual });
 }
 
 /** Uses up the reference of an accrual that never arrived; answers the empty accrual, or the real one if it came first. */

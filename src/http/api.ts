@@ -12,6 +12,7 @@ import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
+import { tierRoutes } from '#src/tiers/routes.ts';
 import { walletRoutes } from '#src/wallet/routes.ts';
 import { docsPages } from './docs.ts';
 import { type Health, healthOf, healthPages, type Siblings } from './health.ts';
@@ -31,6 +32,11 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...redemptionRoutes(context),
     ...walletRoutes(context),
     ...memberRoutes(context),
+    ...tierRoutes({
+      ...context,
+      failed: (change, error) =>
+        app.telemetry.log.warn({ err: error, change }, 'a change of tier is left to the worker'),
+    }),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({
@@ -41,7 +47,8 @@ export function allRoutes(app: App, keys: Keys): Route[] {
         const gift = explainGift(program, recorded);
         if (gift) return gift;
         const facts = await app.operations.lookup.member(program.number, recorded.member);
-        const judged = facts && (await app.judgedMember(program, facts));
+        const asOf = { at: recorded.occurredAt, decided: recorded };
+        const judged = facts && (await app.judgedMember(program, facts, asOf));
         return explainAccrual(program, recorded, judged) ?? explainWorth(program, recorded);
       },
     }),

@@ -49,6 +49,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   cap_reached: 'A rule gives only so much in a period, and the member has had it.',
   budget_exhausted: 'The budget of the promotion is used up.',
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
+  match_refused:
+    'The detail says why: the evidence, the time of membership or an earlier match. `notBefore` is the first day on which it can be asked for again.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',

@@ -96,3 +96,15 @@ export const promotionsQueue: JobQueue<'gives'> = {
     },
   },
 };
+
+/** Looking at a million members takes a core for half a minute. */
+export const tiersQueue: JobQueue<'tiers'> = {
+  name: 'tiers',
+  jobs: {
+    tiers: {
+      payload: nothing,
+      everyMs: 2_000,
+      purpose: "looks at all members at the beginning of a program's day and with new ladders",
+    },
+  },
+};

@@ -155,7 +155,7 @@ const lastOfMembers = (operations: string) => `
   select l.member, l.shard, l.epoch, l.seq, l.at, s.epoch, s.seq, s.effect
   from (select distinct on (member) member, shard, epoch, seq, at from ${operations} order by member, epoch desc, seq desc) l
   left join (select distinct on (member) member, epoch, seq, effect from ${operations}
-    where kind = 'status' and effect ->> 'status' is not null order by member, epoch desc, seq desc) s using (member)
+    where kind in ('status', 'tier') and effect ->> 'status' is not null order by member, epoch desc, seq desc) s using (member)
   on conflict (member) do update set shard = excluded.shard, epoch = excluded.epoch, seq = excluded.seq, at = excluded.at,
     status_epoch = coalesce(excluded.status_epoch, a.status_epoch), status_seq = coalesce(excluded.status_seq, a.status_seq),
     status = coalesce(excluded.status, a.status)`;

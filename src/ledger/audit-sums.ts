@@ -205,7 +205,7 @@ const statuses: SumCheck = {
   check: 'statuses',
   difference: () => '',
   pairs: `
-    statuses as (select shard, member, epoch, seq, effect from operation where kind = 'status' and effect ->> 'status' is not null
+    statuses as (select shard, member, epoch, seq, effect from operation where kind in ('status', 'tier') and effect ->> 'status' is not null
       union all select shard, member, status_epoch, status_seq, status from archived_member where status is not null),
     latest as (select distinct on (member) shard, member, effect ->> 'status' as status, effect ->> 'frozen' = '1' as frozen,
         (effect ->> 'facts')::int as facts, nullif((effect ->> 'into')::bigint, 0) as merged_into

@@ -264,12 +264,31 @@ function writeConsequences(tx: Statements, postings: readonly Posting[]): void {
 
 function writeStatuses(tx: Statements, postings: readonly Posting[]): void {
   for (const { record, effect } of postings) {
+    const mayChange = record.kind === 'status' || record.kind === 'tier';
     // A quarantined record may not say which status.
-    if (record.kind !== 'status' || effect.status === undefined) continue;
+    if (!mayChange || effect.status === undefined) continue;
     tx.send(
       'update member set status = $2, frozen = $3, facts_version = $4, merged_into = $5 where number = $1',
       [record.member, effect.status, effect.frozen === 1, effect.facts, effect.into ? effect.into : null],
     );
+  }
+}
+
+/**
+ * From this record on its change of tier is what receipts are judged by. In the same commit as the version of the member's
+ * facts: whoever reads the one sees the other.
+ */
+function writeTiers(tx: Statements, postings: readonly Posting[]): void {
+  for (const { record, effect } of postings) {
+    if (record.kind !== 'tier' || effect.facts === undefined) continue;
+    const { tier } = JSON.parse(record.request) as { tier?: { change?: string } };
+    if (tier?.change === undefined) continue;
+    tx.send('update tier_change set facts = $2, epoch = $3, seq = $4 where change = $1', [
+      tier.change,
+      effect.facts,
+      record.epoch,
+      record.seq,
+    ]);
   }
 }
 
@@ -336,6 +355,7 @@ export function sendPostings(
   writeHolds(tx, others);
   writeConsequences(tx, others);
   writeStatuses(tx, others);
+  writeTiers(tx, others);
   writeTransfers(tx, others);
   upsertBalances(
     tx,

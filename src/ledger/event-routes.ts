@@ -23,21 +23,66 @@ const eventsQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(200).default(50),
 });
 
-const eventReply = z
+const eventFields = {
+  object: z.literal('event'),
+  id: z.string(),
+  mode: z.enum(['live', 'test']),
+  at: z.iso.datetime().meta({ description: 'By the clock of the program.' }),
+  member: z.string(),
+};
+const days = z.int().meta({ description: 'How many days ahead the program warns.' });
+
+const expiringEvent = z
   .object({
-    object: z.literal('event'),
-    id: z.string(),
-    mode: z.enum(['live', 'test']),
-    type: z.enum(eventTypes),
-    at: z.iso.datetime().meta({ description: 'By the clock of the program.' }),
-    member: z.string(),
+    ...eventFields,
+    type: z.literal('points.expiring'),
     currency: z.string(),
     points: z
       .int()
       .meta({ description: 'That count through the day and no longer, as the ledger had them then.' }),
     expiresOn: z.iso.date().meta({ description: 'The last day on which they count.' }),
-    days: z.int().meta({ description: 'How many days ahead the program warns.' }),
+    days,
   })
+  .meta({ id: 'PointsExpiringEvent' });
+
+const tierChangedEvent = z
+  .object({
+    ...eventFields,
+    type: z.literal('tier.changed'),
+    ladder: z.string(),
+    from: z.string(),
+    to: z.string(),
+    since: z.iso.date(),
+    until: z.iso.date().optional().meta({ description: 'The last day; absent: no end is known.' }),
+    origin: z.string(),
+    reason: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'TierChangedEvent' });
+
+const tierWarningEvent = z
+  .object({
+    ...eventFields,
+    type: z.literal('tier.warning'),
+    ladder: z.string(),
+    tier: z.string(),
+    lastDay: z.iso.date().meta({ description: 'Through which the tier holds and on which it still counts.' }),
+    days,
+    keep: z.object({
+      tier: z.string(),
+      goals: z.array(
+        z.object({
+          measure: z.unknown(),
+          atLeast: z.int(),
+          counted: z.int(),
+          missing: z.int().meta({ description: 'So much more keeps the tier.' }),
+        }),
+      ),
+    }),
+  })
+  .meta({ id: 'TierWarningEvent' });
+
+const eventReply = z
+  .discriminatedUnion('type', [expiringEvent, tierChangedEvent, tierWarningEvent])
   .meta({ id: 'Event' });
 
 /** The feed of a program. */

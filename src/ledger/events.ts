@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { type EpochMs, type MemberNumber, memberId } from '#src/values.ts';
 
-export const eventTypes = ['points.expiring'] as const;
+export const eventTypes = ['points.expiring', 'tier.changed', 'tier.warning'] as const;
 export type EventType = (typeof eventTypes)[number];
 
 /** `evt_` and the event's number in base 36. */
@@ -126,6 +126,49 @@ export async function forgetEvents(pool: pg.Pool, madeBefore: EpochMs, limit: nu
   const { rowCount } = await pool.query(
     `delete from event where id in (select id from event where made_at < to_timestamp($1::bigint / 1000.0) order by made_at limit $2)`,
     [madeBefore, limit],
+  );
+  return rowCount ?? 0;
+}
+
+/** Something to say of a member; `key` says what it is about, and the same is said once. */
+export interface NewEvent {
+  readonly member: MemberNumber;
+  readonly key: string;
+  readonly at: EpochMs;
+  readonly content: Readonly<Record<string, unknown>>;
+}
+
+const unsaidQuery = `select k.place from unnest($3::text[]) with ordinality k (key, place)
+  where not exists (select from event e where e.program = $1 and e.type = $2 and e.key = k.key)`;
+
+/**
+ * Writes events in the caller's database transaction; answers how many were new. What has been said is looked for first, so
+ * that nobody who has nothing to say holds up the feed.
+ */
+export async function writeEvents(
+  tx: pg.ClientBase,
+  program: Pick<Program, 'number'>,
+  type: EventType,
+  events: readonly NewEvent[],
+): Promise<number> {
+  const keys = events.map(({ key }) => key);
+  const { rows } = await tx.query<{ place: number }>(unsaidQuery, [program.number, type, keys]);
+  if (rows.length === 0) return 0;
+  const unsaid = rows.map(({ place }) => events[place - 1]!);
+  await tx.query('select pg_advisory_xact_lock($1)', [eventLock]);
+  const { rowCount } = await tx.query(
+    `insert into event (program, type, key, member, at, content)
+     select $1, $2, e.key, e.member, to_timestamp(e.at / 1000.0), e.content::json
+     from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[]) with ordinality e (key, member, at, content, place)
+     order by e.place on conflict (program, type, key) do nothing`,
+    [
+      program.number,
+      type,
+      unsaid.map(({ key }) => key),
+      unsaid.map(({ member }) => member),
+      unsaid.map(({ at }) => at),
+      unsaid.map(({ content }) => JSON.stringify(content)),
+    ],
   );
   return rowCount ?? 0;
 }

@@ -222,7 +222,7 @@ function entriesFor(
     following.flatMap((each) => each.counters),
   );
   const entries: string[][] = [];
-  const hasStatus = kept.some((record) => record.kind === 'status');
+  const hasStatus = kept.some(({ kind }) => kind === 'status' || kind === 'tier');
   if (missing.status && !hasStatus)
     entries.push(entryOf('status', shard, member, program, { legs: [], balances: [], ...missing.status }));
   for (const { hold, expiresAt, legs } of missing.holds)

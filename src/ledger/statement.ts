@@ -39,6 +39,8 @@ const statementKind = {
   correction: 'adjustment',
   // The only status change that moves points is closing, which releases the holds.
   status: 'release',
+  // It moves no points.
+  tier: 'release',
   // What a restore of PostgreSQL left unexplained.
   recovery: 'adjustment',
 } as const satisfies Record<OperationKind, string>;

@@ -1,14 +1,19 @@
 /**
- * What rules may know of a member. It is remembered by the version of the member's facts: every change of a birthday or an
- * attribute raises that, and the scripts refuse what was decided on an older one. Members that come in the same moment are
- * read together.
+ * What rules may know of a member. It is remembered by the version of the member's facts: every change of a birthday, an
+ * attribute or a tier raises that, and the scripts refuse what was decided on an older one. Members that come in the same
+ * moment are read together.
+ *
+ * Of tiers the history is remembered, and the tier is that of the time which is asked for. Programs without ladders have
+ * none, and nobody looks for it.
  */
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, versionAt } from '#src/earning/program.ts';
 import { type JudgedMember, nobody } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
-import type { MemberNumber, Soon } from '#src/values.ts';
+import { historyOf } from '#src/tiers/history.ts';
+import { type KnownChange, tiersAt } from '#src/tiers/spans.ts';
+import type { EpochMs, MemberNumber, Position, Soon } from '#src/values.ts';
 import { gathering } from '#src/wallet/gathering.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Identity } from './identity.ts';
@@ -16,25 +21,61 @@ import { membersByNumber, profileOfRow } from './records.ts';
 
 const rememberedMax = 100_000;
 
-type Question = readonly [program: Program, member: MemberNumber];
+/** As of when a member is judged. */
+export interface AsOf {
+  /** Tiers are those in effect then. */
+  readonly at: EpochMs;
+  /** An operation that was decided before, and its member: tiers are those that were known to it; absent: those known now. */
+  readonly decided?: { readonly member: MemberNumber; readonly position: Position };
+}
 
-export type JudgedMembers = (program: Program, member: MemberFacts) => Soon<JudgedMember>;
+export type JudgedMembers = (program: Program, member: MemberFacts, asOf: AsOf) => Soon<JudgedMember>;
+
+/** Version of facts of whoever wants to know all that the books have. */
+const allFacts = 2_147_483_647;
+
+interface Question {
+  readonly program: Program;
+  readonly member: MemberNumber;
+  /** Whose tiers are asked for: a merged member's receipts were judged by its own. */
+  readonly climber: MemberNumber;
+  readonly factsVersion: number;
+}
+
+interface Remembered {
+  readonly judged: JudgedMember;
+  readonly changes: readonly KnownChange[];
+}
+
+const noChanges: readonly KnownChange[] = [];
+
+function hasLadders({ versions }: Program): boolean {
+  return versions.some(({ definition }) => definition.ladders.length > 0);
+}
+
+/** A member as it stands at a time. */
+function standingAt(program: Program, { judged, changes }: Remembered, { at, decided }: AsOf): JudgedMember {
+  const { ladders } = versionAt(program, at).definition;
+  if (ladders.length === 0) return judged;
+  const tiers = tiersAt(ladders, changes, at, decided?.position);
+  return { ...judged, tier: tiers[0], tiers };
+}
 
 /**
- * Answers a member as rules judge it; tiers and segments are not kept yet, so rules that ask for one do not fit. Throws
- * `not_ready` where the books cannot be asked.
+ * Answers a member as rules judge it. Throws `not_ready` where the books cannot be asked. `isSnapshot`: for a report that
+ * reads each member once, whatever happens meanwhile.
  */
-export function createJudgedMembers(pool: pg.Pool, identity: Identity): JudgedMembers {
-  const remembered = new LRUCache<string, JudgedMember>({ max: rememberedMax });
+export function createJudgedMembers(pool: pg.Pool, identity: Identity, isSnapshot = false): JudgedMembers {
+  const remembered = new LRUCache<string, Remembered>({ max: rememberedMax });
 
-  const ask = gathering<Question, JudgedMember>(async (questions) => {
-    const answers = new Map<MemberNumber, JudgedMember>();
-    for (const program of new Set(questions.map(([each]) => each))) {
-      const members = questions.filter(([each]) => each === program).map(([, member]) => member);
+  const ask = gathering<Question, Remembered>(async (questions) => {
+    const people = new Map<MemberNumber, JudgedMember>();
+    for (const program of new Set(questions.map((each) => each.program))) {
+      const members = questions.filter((each) => each.program === program).map(({ member }) => member);
       const rows = await membersByNumber(pool, program, members);
       for (const [member, row] of rows) {
         const { birthday, attributes = {} } = profileOfRow(identity, program, row);
-        answers.set(member, {
+        people.set(member, {
           isKnown: true,
           segments: [],
           birthday,
@@ -44,17 +85,32 @@ export function createJudgedMembers(pool: pg.Pool, identity: Identity): JudgedMe
         });
       }
     }
-    return questions.map(([, member]) => answers.get(member) ?? { ...nobody, isKnown: true });
+    const climbing = questions.filter(({ program }) => hasLadders(program));
+    const histories =
+      climbing.length === 0
+        ? []
+        : await historyOf(
+            pool,
+            climbing.map(({ climber, factsVersion }) => ({ member: climber, factsVersion })),
+          );
+    const changes = new Map(climbing.map((question, i) => [question, histories[i]!]));
+    return questions.map((question) => ({
+      judged: people.get(question.member) ?? { ...nobody, isKnown: true },
+      changes: changes.get(question) ?? noChanges,
+    }));
   });
 
-  return (program, { member, factsVersion }) => {
-    const key = `${member}.${factsVersion}`;
+  return (program, { member, factsVersion }, asOf) => {
+    const climber = asOf.decided?.member ?? member;
+    // What stood before an operation does not depend on how much this process has heard of since.
+    const through = asOf.decided || isSnapshot ? allFacts : factsVersion;
+    const key = `${member}.${climber}.${through}`;
     const known = remembered.get(key);
-    if (known) return known;
-    return ask([program, member]).then(
-      (judged) => {
-        remembered.set(key, judged);
-        return judged;
+    if (known) return standingAt(program, known, asOf);
+    return ask({ program, member, climber, factsVersion: through }).then(
+      (found) => {
+        if (through !== allFacts || isSnapshot) remembered.set(key, found);
+        return standingAt(program, found, asOf);
       },
       (error: unknown) => {
         throw new Problem('not_ready', 'the books cannot be asked at the moment', {}, { cause: error });

@@ -5,6 +5,7 @@ import { errorTable, Problem } from '#src/errors.ts';
 import { faultsOf } from '#src/http/faults.ts';
 import { problemType } from '#src/http/problem.ts';
 import type { Caller, Reply } from '#src/http/route.ts';
+import { shownTiers } from '#src/tiers/shown.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { memberId } from '#src/values.ts';
 import { balancesView } from '#src/wallet/balances.ts';
@@ -86,6 +87,7 @@ export function createReadings(
     row: MemberRow,
     identifiers: readonly IdentifierRow[],
     draft: EnrolmentDraft,
+    tier: string | null,
   ) {
     return memberView(identity, {
       program: caller.program,
@@ -93,10 +95,11 @@ export function createReadings(
       identifiers,
       personal: seesPersonal(caller.role),
       sent: { birthday: draft.birthday, attributes: draft.attributes },
+      tier,
     });
   }
 
-  /** Views of enrolled members, read with two statements however many there are. */
+  /** Views of enrolled members, read with two statements however many there are, a third where the program has tiers. */
   async function viewsOf(
     caller: Caller,
     sent: readonly Sent[],
@@ -105,12 +108,13 @@ export function createReadings(
     const numbers = enrolled.flatMap((result) => (result.status === 'refused' ? [] : [result.member]));
     const rows = await membersByNumber(pool, caller.program, numbers);
     const identifiers = Map.groupBy(await identifiersOf(pool, numbers), (row) => row.member);
+    const tierOf = await shownTiers(pool, caller.program, numbers);
     return sent.map(({ index, draft }, i): Item => {
       const result = enrolled[i]!;
       if (result.status === 'refused') return refusedItem(index, result.problem);
       const row = rows.get(result.member);
       if (!row) return refusedItem(index, new Problem('member_not_found'));
-      const member = viewOf(caller, row, identifiers.get(result.member) ?? [], draft);
+      const member = viewOf(caller, row, identifiers.get(result.member) ?? [], draft, tierOf(result.member));
       return { index, status: result.status === 'created' ? 201 : 200, member };
     });
   }

@@ -4,6 +4,7 @@ import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Role } from '#src/http/route.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
+import { shownTiers } from '#src/tiers/shown.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { memberId, parseMemberId } from '#src/values.ts';
 import { mergeHopsMax } from '#src/wallet/lookup.ts';
@@ -150,6 +151,8 @@ export interface MemberView {
   readonly personal: boolean;
   /** What a caller without sight of personal values may see all the same: what it has just sent itself. */
   readonly sent?: Profile;
+  /** On the first ladder. */
+  readonly tier: string | null;
 }
 
 /** A member as callers see it. */
@@ -169,7 +172,7 @@ export function memberView(identity: Identity, view: MemberView): Record<string,
     id: memberId(row.number),
     mode: program.mode,
     status: row.status,
-    tier: null,
+    tier: view.tier,
     joinedAt: new Date(row.joined_at).toISOString(),
     ...(profile.birthday === undefined ? {} : { birthday: profile.birthday }),
     ...(view.personal || profile.attributes ? { attributes: profile.attributes ?? {} } : {}),
@@ -189,7 +192,9 @@ export async function readView(
 ): Promise<Record<string, unknown>> {
   const row = (await membersByNumber(db, program, [member])).get(member);
   if (!row) throw new Problem('member_not_found');
-  return memberView(identity, { program, row, identifiers: await identifiersOf(db, [member]), personal });
+  const tierOf = await shownTiers(db, program, [member]);
+  const identifiers = await identifiersOf(db, [member]);
+  return memberView(identity, { program, row, identifiers, personal, tier: tierOf(member) });
 }
 
 /**

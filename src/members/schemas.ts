@@ -102,7 +102,7 @@ const memberFields = {
   id: z.string(),
   mode: z.enum(['live', 'test']),
   status: z.enum(['active', 'suspended', 'closed', 'merging', 'merged']),
-  tier: z.null(),
+  tier: z.string().nullable().meta({ description: "On the program's first ladder; null where it has none." }),
   joinedAt: z.string(),
   birthday: z.string().optional(),
   attributes: z.record(z.string(), z.unknown()).optional(),

@@ -1,6 +1,7 @@
 /** Destroys what is personal of one member in PostgreSQL; each statement may be run again. */
 import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
+import { forgetPersonal } from '#src/tiers/forgetting.ts';
 import type { MemberNumber } from '#src/values.ts';
 import type { Lookup } from '#src/wallet/lookup.ts';
 import { forgetReasons } from './audit-note.ts';
@@ -26,4 +27,5 @@ export async function wipeMember(
   for (const key of gone.rows) lookup.forgetIdentifier(program.number, key);
   lookup.forget(member);
   await forgetReasons(pool, program, member);
+  await forgetPersonal(pool, member);
 }

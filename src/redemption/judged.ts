@@ -7,8 +7,9 @@ import { someMember } from '#src/earning/accruals.ts';
 import { type Program, type ProgramVersion, programNow, versionAt } from '#src/earning/program.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
+import type { JudgedMembers } from '#src/members/judged-member.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
-import type { EpochMs, Soon } from '#src/values.ts';
+import type { EpochMs } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { type Asked, judgeRedemption } from './pricing.ts';
 import { asksOfMember } from './rules.ts';
@@ -16,7 +17,7 @@ import type { KeptWorth } from './worth.ts';
 
 export interface JudgingContext {
   /** What rules may know of a member. */
-  judgedMember(program: Program, member: MemberFacts): Soon<JudgedMember>;
+  readonly judgedMember: JudgedMembers;
   /** A redemption rule failed while it ran; it was taken as not fitting. */
   ruleFailed(program: Program, rule: string, reason: string): void;
 }
@@ -40,7 +41,7 @@ export async function judgedNow(
   if (!currencies.some((currency) => asksOfMember(version.definition, currency))) {
     return { member: someMember, at: now, version };
   }
-  const member = await context.judgedMember(program, facts);
+  const member = await context.judgedMember(program, facts, { at: now });
   // Looking somebody up took time, and the price is that of afterwards.
   const at = programNow(program);
   return { member, at, version: versionAt(program, at) };

@@ -53,6 +53,8 @@ export interface ReturnPlan {
 }
 
 type StateOf = (original: Recorded) => OriginalState;
+/** The member of a receipt, as rules judge it. */
+type MemberOf = (accrual: Recorded) => JudgedMember;
 
 function purchaseOf(accrual: Recorded): Purchase | undefined {
   return (accrual.request.body as { purchase?: Purchase } | undefined)?.purchase;
@@ -79,11 +81,11 @@ function takenByAccrual(
   order: Order,
   wish: Wish,
   stateOf: StateOf,
-  member: JudgedMember,
+  memberOf: MemberOf,
 ): Map<Recorded, TakenBack> {
   const taken = new Map<Recorded, TakenBack>();
   for (const [accrual, lines] of linesByAccrual(order, wish)) {
-    const back = takeBack(program, accrual, stateOf(accrual), lines, member);
+    const back = takeBack(program, accrual, stateOf(accrual), lines, memberOf(accrual));
     if (!back && wish.lines) throw new Problem('reversal_exceeds_accrual');
     if (back) taken.set(accrual, back);
   }
@@ -253,9 +255,9 @@ export function planReturn(
   order: Order,
   wish: Wish,
   stateOf: StateOf,
-  member: JudgedMember,
+  memberOf: MemberOf,
 ): ReturnPlan {
-  const taken = takenByAccrual(program, order, wish, stateOf, member);
+  const taken = takenByAccrual(program, order, wish, stateOf, memberOf);
   const progress = progressOf(order, taken, stateOf);
   const worths = worthsIn(program, order, progress.currency);
   const parts = refundParts(program, order, wish, progress, worths, stateOf);

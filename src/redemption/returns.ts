@@ -3,13 +3,14 @@
  * in one record. What comes back is planned in `return-plan.ts`.
  */
 import type pg from 'pg';
-import { awardView, someMember } from '#src/earning/accruals.ts';
+import { awardView } from '#src/earning/accruals.ts';
 import { leastEnds } from '#src/earning/activity.ts';
 import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
-import { shortfallView, undoneOf } from '#src/earning/reversals.ts';
+import { memberOfAccrual, shortfallView, undoneOf } from '#src/earning/reversals.ts';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
-import { asksOfMember, type OriginalState, untouched } from '#src/earning/undoing.ts';
+import type { JudgedMember } from '#src/earning/rules/types.ts';
+import { type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { memberId, type OperationHex, type OperationKind, operationId } from '#src/values.ts';
@@ -147,10 +148,11 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
     },
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
-      const asking = order.accruals.find((accrual) => asksOfMember(program, accrual));
-      const judged = asking ? await context.judgedMember(program, member) : someMember;
+      const judged = new Map<Recorded, JudgedMember>();
+      for (const accrual of order.accruals)
+        judged.set(accrual, await memberOfAccrual(context, program, accrual, member));
       const stateOf = (original: Recorded) => states.get(original.operation) ?? untouched;
-      const decided = planReturn(program, order, body, stateOf, judged);
+      const decided = planReturn(program, order, body, stateOf, (accrual) => judged.get(accrual)!);
       const all = [...decided.accruals, ...decided.redemptions];
       const points = all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0);
       checkPointsLimit(caller, points);

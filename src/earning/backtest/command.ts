@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { DateTime } from 'luxon';
 import type pg from 'pg';
 import { print, UsageFault } from '#src/platform/command.ts';
-import type { EpochMs, MemberNumber, Soon } from '#src/values.ts';
+import type { EpochMs, Soon } from '#src/values.ts';
 import { someMember } from '../accruals.ts';
 import type { ProgramFile } from '../file/schema.ts';
 import { looksAtMember } from '../judge.ts';
@@ -11,6 +11,7 @@ import { type Program, programNow } from '../program.ts';
 import type { JudgedMember } from '../rules/types.ts';
 import { chartOf } from './chart.ts';
 import { draftOf } from './draft.ts';
+import type { LedgerRow } from './replay.ts';
 import { reportText } from './report.ts';
 import { runBacktest } from './run.ts';
 
@@ -55,7 +56,7 @@ export async function backtestCommand(
   program: Program,
   flags: BacktestFlags,
   /** Asked where the draft's rules want to know anything of members. */
-  judgedMembers: () => Promise<(member: MemberNumber) => Soon<JudgedMember>>,
+  judgedMembers: () => Promise<(row: LedgerRow) => Soon<JudgedMember>>,
 ): Promise<void> {
   if (file.timeZone !== program.timeZone)
     throw new UsageFault(

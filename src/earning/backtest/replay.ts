@@ -56,6 +56,8 @@ interface MemberState extends Record<Side, Points> {
 interface Returnable {
   readonly accrual: Recorded;
   readonly actualVersion: number | undefined;
+  /** Its tiers are those that the receipt is judged by again. */
+  readonly member: JudgedMember;
   note: string;
 }
 
@@ -196,11 +198,11 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
       otherwise += 1;
       if (otherwiseFirst.length < namedMax) otherwiseFirst.push(row.operation);
     }
-    if (row.isUndone) keep(row, subject, judgement, given, programVersion);
+    if (row.isUndone) keep({ row, member }, subject, judgement, given, programVersion);
   }
 
   function keep(
-    row: LedgerRow,
+    { row, member: judged }: { readonly row: LedgerRow; readonly member: JudgedMember },
     body: AccrualSubject,
     { awards, assumptions }: Judgement,
     given: readonly Points[] | undefined,
@@ -213,13 +215,15 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
       request: { body, awards: awards.map(keptAward), programVersion: version.version, assumptions },
       effect: { legs: [], balances: [], ...(given ? { given: [...given] } : {}) },
     };
-    returnables.set(operation, { accrual, actualVersion, note: '' });
+    returnables.set(operation, { accrual, actualVersion, member: judged, note: '' });
   }
 
   /** Takes back from one receipt by the draft, so that as much of it has come back as did. */
   function takeBack(returnable: Returnable, after: ReturnedSoFar, member: JudgedMember, place: Place): void {
     const { accrual, note } = returnable;
-    const { undone, awards } = takeBackTo(program, accrual, { version: 0, note }, after, member);
+    const { tier, tiers } = returnable.member;
+    const then = { ...member, tier, tiers };
+    const { undone, awards } = takeBackTo(program, accrual, { version: 0, note }, after, then);
     const [operation, , noteAfter, , counters = []] = undone;
     for (const [counter, period, by] of counters) place.state.counters.lower({ counter, period }, -by);
     for (const award of awards) {

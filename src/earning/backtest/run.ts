@@ -1,6 +1,6 @@
 /** A backtest from the ledger to its report. Memory grows with the members that have receipts, not with the receipts. */
 import type pg from 'pg';
-import { type EpochMs, isSoon, type MemberNumber, type Soon } from '#src/values.ts';
+import { type EpochMs, isSoon, type Soon } from '#src/values.ts';
 import { someMember } from '../accruals.ts';
 import { looksAtMember } from '../judge.ts';
 import type { JudgedMember } from '../rules/types.ts';
@@ -16,8 +16,8 @@ const heldRows = 4_000;
 export interface Backtest {
   readonly draft: Draft;
   readonly span: Span;
-  /** What rules may know of a member, as it is today. */
-  judgedMember(member: MemberNumber): Soon<JudgedMember>;
+  /** What rules may know of a row's member: as it is today, and its tier as it was. */
+  judgedMember(row: LedgerRow): Soon<JudgedMember>;
   /** Points that expire by then are no liability. */
   readonly endsAt: EpochMs;
   progress?(receipts: number): void;
@@ -29,7 +29,7 @@ async function takeAll(replay: Replay, rows: readonly LedgerRow[], backtest: Bac
     return;
   }
   // Asked together: members who are not remembered are read in one query.
-  const asked = rows.map(({ member }) => backtest.judgedMember(member));
+  const asked = rows.map((row) => backtest.judgedMember(row));
   for (const [index, judged] of asked.entries())
     replay.take(rows[index]!, isSoon(judged) ? await judged : judged);
 }

@@ -8,6 +8,7 @@ import type { Earn } from '../file/earning-schema.ts';
 import { millionthsPerUnit, mulDiv, paidBy, shareOf } from './amounts.ts';
 import type { LineIndex } from './line-index.ts';
 import { amountOf, type Case, compilePicker, quantityOf } from './selection.ts';
+import { byTierOf } from './types.ts';
 
 export interface Earned {
   /** Minor units, millionths of a unit or miles; 1 for what is earned as such. */
@@ -80,11 +81,11 @@ function earnByDistance(earn: By<'distance'>, rounding: Rounding): Earner {
 
 function earnByFare(earn: By<'fare'>, rounding: Rounding): Earner {
   const byTier = new Map(Object.entries(earn.tiers ?? {}));
-  return ({ subject: { flight }, member: { tier } }) => {
+  return ({ subject: { flight }, member }) => {
     if (!flight) return nothing;
     if (!flight.fare) throw new RuleFailure('the flight has no fare');
     const base = flight.fare.amount;
-    const points = (tier !== undefined && byTier.get(tier)) || earn.points;
+    const points = byTierOf(byTier, member) ?? earn.points;
     return { base, points: mulDiv(base, points, earn.perMinorUnits, rounding) };
   };
 }

@@ -5,7 +5,7 @@
 import { DateTime } from 'luxon';
 import type { EpochMs } from '#src/values.ts';
 import type { Expiry, FixedExpiry, Pending } from '../file/basics-schema.ts';
-import type { JudgedMember } from './types.ts';
+import { byTierOf, type JudgedMember } from './types.ts';
 
 /** Two days of one program: when it happened and when it was booked, "2026-11-22" in its zone. */
 export interface Days {
@@ -82,7 +82,7 @@ function compileFixed(
 }
 
 /** When points earned on a day end, as the first instant at which they no longer count; 0 = never. */
-export type ExpiryOf = (days: Days, member: Pick<JudgedMember, 'tier' | 'birthday'>) => EpochMs;
+export type ExpiryOf = (days: Days, member: Pick<JudgedMember, 'tier' | 'tiers' | 'birthday'>) => EpochMs;
 
 export function compileExpiry(expiry: Expiry, timeZone: string): ExpiryOf {
   if (expiry.kind !== 'tier') {
@@ -93,7 +93,7 @@ export function compileExpiry(expiry: Expiry, timeZone: string): ExpiryOf {
   const byTier = new Map(
     Object.entries(expiry.tiers).map(([tier, fixed]) => [tier, compileFixed(fixed, timeZone)]),
   );
-  return (days, { tier, birthday }) => ((tier && byTier.get(tier)) || otherwise)(days, birthday);
+  return (days, member) => (byTierOf(byTier, member) ?? otherwise)(days, member.birthday);
 }
 
 /** From when points earned on a day count, as an instant; 0 = at once. */

@@ -11,7 +11,7 @@ import { compileCondition, type Judged } from './conditions.ts';
 import { compileLines, type IndexedLines, type LineIndex } from './line-index.ts';
 import { moneyText } from './money.ts';
 import { compileWindow } from './schedule.ts';
-import type { JudgedMember, Subject } from './types.ts';
+import { type JudgedMember, type Subject, tiersOf } from './types.ts';
 
 /** Everything a check may look at; made once a receipt. */
 export interface Case {
@@ -110,6 +110,19 @@ function oneOf(
   ];
 }
 
+/** A member stands on every ladder of the program; one tier of them has to be wanted. */
+function tierCheck(wanted: readonly string[] | undefined): Check[] {
+  if (!wanted) return [];
+  const set = new Set(wanted);
+  return [
+    {
+      condition: `tier is ${wanted.join(' or ')}`,
+      holds: ({ member }) => tiersOf(member).some((tier) => set.has(tier)),
+      detail: ({ member }) => `tier is ${tiersOf(member).join(' and ') || 'not given'}`,
+    },
+  ];
+}
+
 function basketCheck(basket: Basket, index: LineIndex | undefined): Check {
   const pick = compilePicker(basket.lines, index);
   const words = wordsOf(basket.lines);
@@ -176,7 +189,7 @@ export function compileSelection(
     ...oneOf('channel', selection.channels, (each) => each.subject.purchase?.channel),
     ...oneOf('activity', selection.activities, (each) => each.subject.activity?.type),
     ...oneOf('carrier', selection.carriers, (each) => each.subject.flight?.carrier),
-    ...oneOf('tier', selection.tiers, (each) => each.member.tier),
+    ...tierCheck(selection.tiers),
   ];
   if (segments) {
     checks.push({

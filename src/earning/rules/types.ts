@@ -62,7 +62,10 @@ export interface Subject {
 /** What rules may know of a member. A quote without a member knows nothing: `isKnown` is false. */
 export interface JudgedMember {
   readonly isKnown: boolean;
+  /** Of the program's first ladder, when it happened. */
   readonly tier?: string | undefined;
+  /** Of all its ladders; absent where `tier` is all. */
+  readonly tiers?: readonly string[] | undefined;
   readonly segments: readonly string[];
   /** "1990-05-17" or "--05-17". */
   readonly birthday?: string | undefined;
@@ -70,6 +73,25 @@ export interface JudgedMember {
   readonly attributes: Readonly<Record<string, string | number | boolean>>;
   /** Promotions that were activated by their code. */
   readonly codes: readonly string[];
+}
+
+const noTiers: readonly string[] = [];
+
+/** The tiers of a member on all ladders, the first ladder's first. */
+export function tiersOf({ tier, tiers }: Pick<JudgedMember, 'tier' | 'tiers'>): readonly string[] {
+  return tiers ?? (tier === undefined ? noTiers : [tier]);
+}
+
+/** What a table by tier says for a member: of the first of its tiers that stands in it. */
+export function byTierOf<Value>(
+  table: ReadonlyMap<string, Value>,
+  member: Pick<JudgedMember, 'tier' | 'tiers'>,
+): Value | undefined {
+  for (const tier of tiersOf(member)) {
+    const value = table.get(tier);
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 export const nobody: JudgedMember = { isKnown: false, segments: [], attributes: {}, codes: [] };

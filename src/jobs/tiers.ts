@@ -1,0 +1,115 @@
+/**
+ * Tiers beside the follower: changes become known and are told, and recalculations are begun at the beginning of the program's
+ * day, with a new version's ladders, and worked on. Any number of processes may do this.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { App } from '#src/app.ts';
+import type { Hook } from '#src/diary/follower.ts';
+import { createPace } from '#src/earning/gives/pace.ts';
+import { type Program, type Programs, programNow } from '#src/earning/program.ts';
+import { createAnnouncer, tellChanges } from '#src/tiers/announcing.ts';
+import { applyToMembers } from '#src/tiers/applying.ts';
+import { dayOf } from '#src/tiers/days.ts';
+import { hasLadders, laddersAt } from '#src/tiers/ladders.ts';
+import { beginRun, reviewingOf, workOnRun } from '#src/tiers/recalculating.ts';
+
+/** Looks at members whose days have changed, behind them in the same commit. Programs without ladders cost nothing here. */
+export function reviewTouched(programs: Programs): Hook {
+  return async (tx, touched) => {
+    const byProgram = Map.groupBy(touched, ({ program }) => program.number);
+    for (const [number, rows] of byProgram) {
+      const program = programs.get(number);
+      if (!program || !hasLadders(program)) continue;
+      const reviewing = reviewingOf(program);
+      if (reviewing.ladders.ladders.length === 0) continue;
+      const members = [...new Set(rows.map(({ member }) => member))].sort((a, b) => a - b);
+      await applyToMembers(tx, reviewing, members);
+    }
+  };
+}
+
+export interface TierWork {
+  /** Begins the runs that are due and works on open ones until none is left; answers how many chunks were done. */
+  recalculate(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+const idleMs = 100;
+const announcedPerTurn = 4_096;
+
+/** Announces and tells until it is stopped; recalculates when it is told to. */
+export function startTiers(app: App): TierWork {
+  const { pool, programs, operations, telemetry } = app;
+  const { log } = telemetry;
+  const context = {
+    pool,
+    programs,
+    operations,
+    failed: (change: string, error: unknown) =>
+      log.warn({ err: error, change }, 'a change of tier cannot be announced at the moment'),
+  };
+  const announcer = createAnnouncer(context, createPace());
+  /** The day and version for which a run was begun or seen, by program. */
+  const begun = new Map<number, string>();
+  let isStopping = false;
+
+  async function announceAll(): Promise<number> {
+    if (!programs.all().some(hasLadders)) return 0;
+    const known = await announcer.announce(announcedPerTurn);
+    return known + (await tellChanges(pool));
+  }
+
+  async function keepAnnouncing(): Promise<void> {
+    while (!isStopping) {
+      const done = await announceAll().catch((error: unknown) => {
+        log.warn({ err: error }, 'changes of tier cannot be announced at the moment');
+        return 0;
+      });
+      if (done === 0) await delay(idleMs);
+    }
+  }
+
+  async function begin(program: Program): Promise<void> {
+    const now = programNow(program);
+    const due = `${dayOf(now, program.timeZone)}.${laddersAt(program, now).version}`;
+    if (begun.get(program.number) === due) return;
+    const run = await beginRun(pool, program);
+    begun.set(program.number, due);
+    if (run)
+      log.info({ program: program.number, run: run.run, day: run.day }, 'a recalculation of tiers begins');
+  }
+
+  async function recalculate(): Promise<number> {
+    let chunks = 0;
+    for (const program of programs.all().filter(hasLadders)) {
+      try {
+        await begin(program);
+        let run = await workOnRun(pool, program);
+        for (; run; chunks += 1) {
+          if (isStopping || run.status !== 'running') break;
+          run = await workOnRun(pool, program);
+        }
+      } catch (error) {
+        // One program that cannot be looked at must not keep the others waiting.
+        log.warn({ err: error, program: program.number }, 'the tiers of a program cannot be recalculated');
+      }
+    }
+    return chunks;
+  }
+
+  let working: Promise<number> | undefined;
+  const announcing = keepAnnouncing();
+  return {
+    recalculate() {
+      working ??= recalculate().finally(() => {
+        working = undefined;
+      });
+      return working;
+    },
+    async stop() {
+      isStopping = true;
+      await announcing;
+      await working;
+    },
+  };
+}

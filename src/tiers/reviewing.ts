@@ -1,0 +1,263 @@
+/**
+ * Reviews of many members at once: what they need of the diary is asked for all of them together, what follows from it is
+ * decided by the pure rules of `ladder/`. Nothing is written here, so a preview and the run that follows it are the same
+ * code on the same rows.
+ *
+ * A member whose standing was due before today is looked at on that day first, and on the next one that is due, until today:
+ * what a night would have found is found the same way some nights later, with the same dates.
+ */
+
+import { sumsOf } from '#src/diary/reading.ts';
+import type { Program } from '#src/earning/program.ts';
+import type { EpochMs, MemberNumber } from '#src/values.ts';
+import { dayOf, startOfDay } from './days.ts';
+import { asksOf } from './ladder/asks.ts';
+import { review } from './ladder/review.ts';
+import {
+  type Day,
+  type Ladder,
+  type LadderAsk,
+  type LadderMember,
+  type Review,
+  type Standing,
+  type Step,
+  sumsBy,
+  type Warning,
+} from './ladder/types.ts';
+import type { LadderSet } from './ladders.ts';
+import type { Db, LadderState, Person, StoredStanding } from './store.ts';
+import { stepView } from './views.ts';
+
+/** One thing that happened to a standing: its tier moved, or what it rests on did. */
+export interface Move {
+  readonly from: string;
+  readonly to: string;
+  readonly since: Day;
+  readonly until: Day | undefined;
+  readonly origin: string;
+  readonly reason: {
+    readonly day: Day;
+    readonly how?: string | undefined;
+    readonly grant?: string | undefined;
+    readonly steps: readonly Record<string, unknown>[];
+  };
+  readonly effectiveAt: EpochMs;
+}
+
+/** What has to be stored of a member on a ladder, and said. */
+export interface Reviewed {
+  readonly member: MemberNumber;
+  readonly ladder: string;
+  readonly before: StoredStanding | undefined;
+  readonly tier: string;
+  readonly state: LadderState;
+  readonly dueDay: Day | undefined;
+  readonly moves: readonly Move[];
+  readonly warnings: readonly Warning[];
+}
+
+/** By what members are looked at, and when. */
+export interface Reviewing {
+  readonly program: Pick<Program, 'number' | 'timeZone' | 'currencyByNumber'>;
+  readonly ladders: LadderSet;
+  readonly now: EpochMs;
+  /** What somebody changes by hand before it is looked at. */
+  readonly edit?: (ladder: string, state: LadderState) => LadderState;
+}
+
+/** One member on one ladder while it is looked at. */
+interface Climb {
+  readonly member: MemberNumber;
+  readonly ladder: Ladder;
+  readonly before: StoredStanding | undefined;
+  readonly moves: Move[];
+  readonly warnings: Warning[];
+  state: LadderState;
+  known: LadderMember;
+  tier: string;
+  day: Day;
+  dueDay: Day | undefined;
+  isChanged: boolean;
+  /** Somebody has edited what is stored, or another version of the ladder has come. */
+  readonly isByHand: boolean;
+}
+
+/** Days on which one member is looked at in one go; what is left then is for the next one. */
+const daysMax = 200;
+
+/** What the rules of ladders are given of a member. */
+export function knownOf(person: Person, state: LadderState, timeZone: string): LadderMember {
+  const { earned, grants, protectedThroughDay } = state;
+  return {
+    joinedDay: dayOf(person.joinedAt, timeZone),
+    earned,
+    grants,
+    ...(protectedThroughDay === undefined
+      ? {}
+      : { protectedThroughDay: protectedThroughDay ?? Number.POSITIVE_INFINITY }),
+  };
+}
+
+const nothingStored: LadderState = { grants: [] };
+
+function climbOf(
+  { program, ladders, now, edit }: Reviewing,
+  ladder: Ladder,
+  person: Person,
+  before: StoredStanding | undefined,
+): Climb {
+  const today = dayOf(now, program.timeZone);
+  const base = ladder.tiers[0]!.name;
+  const stored = before?.state ?? nothingStored;
+  const state = edit?.(ladder.name, stored) ?? stored;
+  const isByHand = state !== stored || (before !== undefined && before.version !== ladders.version);
+  return {
+    member: person.member,
+    ladder,
+    before,
+    moves: [],
+    warnings: [],
+    state,
+    known: knownOf(person, state, program.timeZone),
+    tier: before?.tier ?? base,
+    day: Math.min(today, before?.dueDay ?? today),
+    dueDay: before?.dueDay,
+    isChanged: isByHand,
+    isByHand,
+  };
+}
+
+/** Steps that a receipt, a person or a new version brings, at any time of a day; all others come with the day. */
+const sudden: ReadonlySet<Step['what']> = new Set([
+  'promoted',
+  'taken_back',
+  'held_though_taken_back',
+  'qualified_again',
+  'late_receipt',
+  'challenge_met',
+  'challenge_taken_back',
+]);
+
+function isUpFrom({ ladder, tier }: Climb, { level }: Standing): boolean {
+  return level > ladder.tiers.findIndex(({ name }) => name === tier);
+}
+
+/**
+ * From when receipts are judged by a change. What a late receipt brings is in effect from the day to which it is counted, what
+ * comes suddenly from now, everything else from the beginning of its day.
+ */
+function effectiveAt(
+  { program: { timeZone }, now }: Reviewing,
+  climb: Climb,
+  standing: Standing,
+  steps: readonly Step[],
+): EpochMs {
+  const { sinceDay } = standing;
+  const { day } = climb;
+  const isUp = isUpFrom(climb, standing);
+  if (isUp && sinceDay < day) return startOfDay(sinceDay, timeZone);
+  // Without a step a grant began or ended, or another version of the ladder moves somebody: only an end comes with the day.
+  const isSudden = steps.length === 0 ? isUp || climb.isByHand : steps.some(({ what }) => sudden.has(what));
+  return isSudden && day === dayOf(now, timeZone) ? now : startOfDay(day, timeZone);
+}
+
+function take(reviewing: Reviewing, climb: Climb, found: Review): void {
+  const { earned, grants, standing, steps, warnings, nextDay } = found;
+  const { known } = climb;
+  if (standing.tier !== climb.tier || steps.length > 0) {
+    climb.moves.push({
+      from: climb.tier,
+      to: standing.tier,
+      // Who falls back to what was there all the time has it again from this day on.
+      since: isUpFrom(climb, standing) ? standing.sinceDay : Math.max(standing.sinceDay, climb.day),
+      until: standing.untilDay,
+      origin: standing.origin,
+      reason: {
+        day: climb.day,
+        how: standing.how,
+        grant: standing.grant,
+        steps: steps.map((step) => stepView(reviewing.program, step)),
+      },
+      effectiveAt: effectiveAt(reviewing, climb, standing, steps),
+    });
+  }
+  if (earned !== known.earned || grants !== known.grants) {
+    climb.isChanged = true;
+    climb.state = { ...climb.state, earned, grants };
+    climb.known = { ...known, earned, grants };
+  }
+  climb.warnings.push(...warnings);
+  climb.tier = standing.tier;
+  climb.dueDay = nextDay;
+}
+
+/** Looks at everybody once, on the day of each. */
+async function lookAt(db: Db, reviewing: Reviewing, climbs: readonly Climb[]): Promise<void> {
+  const asked: LadderAsk[][] = climbs.map(({ ladder, known, day }) => [...asksOf(ladder, known, day)]);
+  const asks = climbs.flatMap(({ member }, i) => asked[i]!.map((ask) => ({ ...ask, member })));
+  const sums = asks.length === 0 ? [] : await sumsOf(db, asks);
+  let from = 0;
+  for (const [i, climb] of climbs.entries()) {
+    const own = asked[i]!;
+    const ownSums = sumsBy(own, sums.slice(from, from + own.length));
+    from += own.length;
+    take(reviewing, climb, review(climb.ladder, climb.known, climb.day, ownSums));
+  }
+}
+
+/** Whoever has only what everybody has needs no row. */
+function isBare({ state, before, moves, ladder, tier }: Climb): boolean {
+  if (before || moves.length > 0 || state.grants.length > 0) return false;
+  const { earned } = state;
+  if (!earned) return true;
+  const { tier: _tier, sinceDay: _since, how, ...more } = earned;
+  return tier === ladder.tiers[0]!.name && how === 'start' && Object.keys(more).length === 0;
+}
+
+function reviewedOf({ member, ladder, before, tier, state, dueDay, moves, warnings }: Climb): Reviewed {
+  return { member, ladder: ladder.name, before, tier, state, dueDay, moves, warnings };
+}
+
+function groupByMember(stored: readonly StoredStanding[]): Map<MemberNumber, StoredStanding[]> {
+  return Map.groupBy(stored, ({ member }) => member);
+}
+
+/**
+ * Looks at people on all ladders. Answers those of whom something is to be stored or said: a second look finds nothing.
+ * `stored` are their standings as they are now.
+ */
+export async function reviewPeople(
+  db: Db,
+  reviewing: Reviewing,
+  people: readonly Person[],
+  stored: readonly StoredStanding[],
+): Promise<Reviewed[]> {
+  const today = dayOf(reviewing.now, reviewing.program.timeZone);
+  const byMember = groupByMember(stored);
+  const climbs = people.flatMap((person) =>
+    reviewing.ladders.ladders.map((ladder) => {
+      const before = byMember.get(person.member)?.find((each) => each.ladder === ladder.name);
+      return climbOf(reviewing, ladder, person, before);
+    }),
+  );
+  let open = climbs;
+  for (let round = 0; open.length > 0 && round < daysMax; round += 1) {
+    await lookAt(db, reviewing, open);
+    open = open.filter((climb) => {
+      const { day, dueDay } = climb;
+      if (day === today) return dueDay !== undefined && dueDay <= today;
+      climb.day = Math.min(today, Math.max(day, dueDay ?? today));
+      return true;
+    });
+  }
+  return climbs
+    .filter((climb) => !isBare(climb))
+    .filter(
+      (climb) =>
+        climb.isChanged ||
+        climb.moves.length > 0 ||
+        climb.warnings.length > 0 ||
+        climb.dueDay !== climb.before?.dueDay,
+    )
+    .map(reviewedOf);
+}
