@@ -27,12 +27,14 @@ const readerRole = 'loyalty_reader';
 
 async function begin(tx: pg.ClientBase): Promise<void> {
   await tx.query('begin isolation level repeatable read read only');
-  const { rows } = await tx.query<{ may: boolean }>(
-    `select exists (select from pg_roles r where r.rolname = $1 and pg_has_role(r.oid, 'MEMBER')
-       and has_table_privilege(r.oid, 'tier_standing', 'SELECT')) as may`,
-    [readerRole],
-  );
-  if (rows[0]?.may) await tx.query(`set local role ${readerRole}`);
+  await tx.query('savepoint as_reader');
+  const asReader = tx.query(`set local role ${readerRole}`).then(async () => {
+    const { rows } = await tx.query<{ may: boolean }>(
+      `select has_table_privilege('tier_standing', 'SELECT') as may`,
+    );
+    if (!rows[0]?.may) throw new Error('the role belongs to another database');
+  });
+  await asReader.catch(() => tx.query('rollback to savepoint as_reader'));
 }
 
 /** How members are looked at: by the ladders in force, or by those of a version that nobody has applied. */
@@ -52,6 +54,8 @@ export interface PreviewBounds {
   readonly after?: number;
   /** Ends the page when so many are moving. */
   readonly movingMax: number;
+  /** So many of them are answered; absent: all of the page. */
+  readonly movingKept?: number;
   /** Ends the page when so many chunks were read. */
   readonly chunksMax: number;
   readonly chunkMembers?: number;
@@ -67,7 +71,8 @@ export async function preview(
   try {
     await begin(tx);
     const moving: Reviewed[] = [];
-    let [members, moves]: [number, Moved[]] = [0, []];
+    let [members, count, moves]: [number, number, Moved[]] = [0, 0, []];
+    const kept = bounds.movingKept ?? Number.POSITIVE_INFINITY;
     let after = bounds.after ?? 0;
     for (let chunk = 0; chunk < bounds.chunksMax; chunk += 1) {
       const { people, through, isLast } = await nextChunk(
@@ -84,10 +89,11 @@ export async function preview(
       const found = (await reviewPeople(tx, reviewing, people, stored)).filter(isMoving);
       members += people.length;
       moves = movedAlso(moves, found);
-      moving.push(...found);
+      count += found.length;
+      moving.push(...found.slice(0, Math.max(0, kept - moving.length)));
       after = through;
       if (isLast) return { members, moves, moving, next: undefined };
-      if (moving.length >= bounds.movingMax) break;
+      if (count >= bounds.movingMax) break;
     }
     return { members, moves, moving, next: after as MemberNumber };
   } finally {

@@ -91,6 +91,7 @@ export interface LadderView {
   readonly until?: string;
   readonly origin: string;
   readonly progress: { readonly next?: ProgressView; readonly keep?: ProgressView };
+  readonly alliances: Readonly<Record<string, string>>;
   readonly grants: readonly { readonly id: string; readonly tier: string; readonly reason?: string }[];
   readonly history: readonly { readonly from: string; readonly to: string; readonly since: string }[];
 }

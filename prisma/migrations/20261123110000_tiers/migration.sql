@@ -110,4 +110,17 @@ create table tier_match (
 );
 create index tier_match_member on tier_match (member, offer);
 
+-- Previews run as a role that can read what they look at and write nothing. Who migrates may not be allowed to make roles;
+-- then they run in a transaction that writes nothing all the same.
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'loyalty_reader') then
+    create role loyalty_reader nologin;
+  end if;
+  grant select on program, program_version, member, diary_day, diary_points, tier_standing to loyalty_reader;
+  execute format('grant loyalty_reader to %I', current_user);
+exception when others then
+  raise notice 'previews of tiers go without a role of their own: %', sqlerrm;
+end $$;
+
 insert into compatible_migration (migration) values ('20261123110000_tiers');

@@ -141,6 +141,18 @@ function sourceOf(whose: Whose): Source {
   }
 }
 
+/** Ladders whose first tier is named: who has no row there stands on it. */
+function laddersBegunBy({ definition }: Program, tiers: readonly string[]): string[] {
+  return definition.ladders.filter((ladder) => tiers.includes(ladder.tiers[0]!.name)).map(({ name }) => name);
+}
+
+/** Whether a member has one of some tiers when the members are selected; two parameters behind `before` others. */
+function standsOn(before: number): string {
+  return `(exists (select from tier_standing s where s.member = m.number and s.tier = any($${before + 1}::text[]))
+    or exists (select from unnest($${before + 2}::text[]) l (ladder)
+      where not exists (select from tier_standing s where s.member = m.number and s.ladder = l.ladder)))`;
+}
+
 /** How many members a chunk has, and how much later each begins than the one before. */
 export function chunksOf(members: number, spreadMinutes: number): { size: number; everyMs: number } {
   if (spreadMinutes === 0 || members === 0) return { size: chunkMembersMax, everyMs: 0 };
@@ -151,12 +163,16 @@ export function chunksOf(members: number, spreadMinutes: number): { size: number
 
 async function insertChunks(tx: pg.PoolClient, program: Program, run: PlannedRun): Promise<number> {
   const whose = whoseDay(run, program.timeZone);
-  // No member has a tier or segment yet, so nobody is meant by a promotion for some of them.
+  // No member has a segment yet, so nobody is meant by a promotion for some of them.
   const { tiers, segments } = run.promotion;
-  if (!whose || tiers !== undefined || segments !== undefined) return 0;
+  if (!whose || segments !== undefined) return 0;
   const { from, values } = sourceOf(whose);
-  const meant = `${from} and m.status = 'active' and m.joined_at < $2`;
   const given = [program.number, new Date(run.dueAt).toISOString(), ...values];
+  let meant = `${from} and m.status = 'active' and m.joined_at < $2`;
+  if (tiers) {
+    meant += ` and ${standsOn(given.length)}`;
+    given.push(tiers, laddersBegunBy(program, tiers));
+  }
   const { rows } = await tx.query<{ members: number }>({
     ...selecting,
     text: `select count(*) as members from ${meant}`,
