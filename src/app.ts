@@ -14,6 +14,7 @@ import { createIdentity, type Identity } from './members/identity.ts';
 import { loadIdentityKey } from './members/identity-key.ts';
 import { createJudgedMembers, type JudgedMembers } from './members/judged-member.ts';
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
+import { seeingSegments } from './members/segmented-member.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
 import {
@@ -221,7 +222,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     resolveMember: resolve,
     resolvePathMember: resolve,
     enrolMember: enrolEach(enrolment, lookup),
-    judgedMember: createJudgedMembers(pool, identity),
+    judgedMember: seeingSegments(pool, createJudgedMembers(pool, identity)),
     ruleFailed(program, rule, reason) {
       telemetry.metrics.rulesFailed.inc({ program: program.name, rule });
       telemetry.log.warn({ program: program.name, rule, reason }, 'a rule failed; all others were judged');

@@ -81,7 +81,7 @@ async function backtest(shop: Shop, file: ProgramFile, span: Span = {}): Promise
       return engine.app.judgedMember(
         program,
         { ...facts, member },
-        { at, decided: { member, position: row } },
+        { at, decided: { member, position: row, at: row.at } },
       );
     },
     endsAt: Date.now(),

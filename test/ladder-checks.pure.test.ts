@@ -92,12 +92,19 @@ describe('tiers that cannot be', () => {
     ],
     [
       'keeping that is easier above than below',
-      withTiers([base, silver, `{ name: top, reach: ${spend('200')}, keep: { all: §[{ measure: spend, atLeast: 80 }] } }`]),
+      withTiers([
+        base,
+        silver,
+        `{ name: top, reach: ${spend('200')}, keep: { all: §[{ measure: spend, atLeast: 80 }] } }`,
+      ]),
       `${at}/2/keep/all does not rise: 80 spend keeps top and not silver`,
     ],
     [
       'a measure twice in one list',
-      withTiers([base, '{ name: top, reach: { all: [{ measure: spend, atLeast: 5 }, §{ measure: spend, atLeast: 6 }] } }']),
+      withTiers([
+        base,
+        '{ name: top, reach: { all: [{ measure: spend, atLeast: 5 }, §{ measure: spend, atLeast: 6 }] } }',
+      ]),
       `${at}/1/reach/all/1 spend stands twice here; the larger number is enough`,
     ],
     [
@@ -105,7 +112,11 @@ describe('tiers that cannot be', () => {
       withTiers([base, '{ name: top, reach: { all: [{ measure: §likes, atLeast: 5 }] } }']),
       `${at}/1/reach/all/0/measure has to be points, spend, visits, flights, distance or active_months`,
     ],
-    ['one tier', withTiers(['{ name: base }']).replace('tiers: [', 'tiers: §['), `${at} Too small: expected array to have >=2 items`],
+    [
+      'one tier',
+      withTiers(['{ name: base }']).replace('tiers: [', 'tiers: §['),
+      `${at} Too small: expected array to have >=2 items`,
+    ],
   ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
 });
 
@@ -181,7 +192,9 @@ describe('periods and ends that cannot be', () => {
     ],
     [
       'rolling months that should end',
-      withRest('period: { kind: rolling_months, months: 12 }, validity: { kind: §end_of_next_period }, down: earned'),
+      withRest(
+        'period: { kind: rolling_months, months: 12 }, validity: { kind: §end_of_next_period }, down: earned',
+      ),
       '/ladders/0/validity/kind months that end today never end: say months or for_ever',
     ],
     [
@@ -201,7 +214,9 @@ describe('periods and ends that cannot be', () => {
     ],
     [
       'a month that there is not',
-      withRest('period: { kind: calendar_year, firstMonth: §13 }, validity: { kind: end_of_period }, down: earned'),
+      withRest(
+        'period: { kind: calendar_year, firstMonth: §13 }, validity: { kind: end_of_period }, down: earned',
+      ),
       '/ladders/0/period/firstMonth has to be at most 12',
     ],
     [
@@ -211,7 +226,9 @@ describe('periods and ends that cannot be', () => {
     ],
     [
       'a grace that is never used',
-      withRest(`period: { kind: lifetime }, validity: { kind: for_ever }, down: earned, grace: §{ months: 1 }`),
+      withRest(
+        `period: { kind: lifetime }, validity: { kind: for_ever }, down: earned, grace: §{ months: 1 }`,
+      ),
       'warning /ladders/0/grace is never used: tiers are for ever',
     ],
     [
@@ -222,17 +239,15 @@ describe('periods and ends that cannot be', () => {
       ),
       'warning /ladders/0/tiers/1/keep decides nothing: a tier ends with the period that gave it; say end_of_next_period, or a grace',
     ],
-    [
-      'a warning twice',
-      withRest(`${yearly}, warnDays: [30, §30]`),
-      '/ladders/0/warnDays/1 30 is used twice',
-    ],
+    ['a warning twice', withRest(`${yearly}, warnDays: [30, §30]`), '/ladders/0/warnDays/1 30 is used twice'],
   ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
 });
 
 describe('matches and alliances that cannot be', () => {
   const match = (rest: string) =>
-    withRest(`${yearly}, matches: [{ name: swap, partner: other, trialDays: 90, onceIn: lifetime, ${rest} }]`);
+    withRest(
+      `${yearly}, matches: [{ name: swap, partner: other, trialDays: 90, onceIn: lifetime, ${rest} }]`,
+    );
   const alliance = (rest: string) => withRest(`${yearly}, alliances: [{ alliance: star, ${rest} }]`);
   test.each<Row>([
     [
@@ -287,5 +302,7 @@ test('the difference of two ladders names tiers, goals and their order', () => {
   const turned = fileOf(
     withTiers([base, `{ name: gold, reach: ${spend('100')} }`, `{ name: silver, reach: ${spend('200')} }`]),
   );
-  expect(changesText(changesBetween(before, turned))).toContain('    tiers: base, silver, gold → base, gold, silver');
+  expect(changesText(changesBetween(before, turned))).toContain(
+    '    tiers: base, silver, gold → base, gold, silver',
+  );
 });

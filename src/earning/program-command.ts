@@ -11,6 +11,7 @@ import { loadConfig } from '#src/config.ts';
 import { createIdentity } from '#src/members/identity.ts';
 import { loadIdentityKey } from '#src/members/identity-key.ts';
 import { createJudgedMembers } from '#src/members/judged-member.ts';
+import { seeingSegments } from '#src/members/segmented-member.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
@@ -212,11 +213,12 @@ async function backtest(pool: pg.Pool, path: string, flags: Flags): Promise<void
   const program = await programNamed(pool, flags.program);
   const { file } = await sourceAt(path);
   await backtestCommand(pool, file, program, flags, async () => {
-    const judged = createJudgedMembers(pool, createIdentity(await loadIdentityKey(loadConfig())), true);
+    const identity = createIdentity(await loadIdentityKey(loadConfig()));
+    const judged = seeingSegments(pool, createJudgedMembers(pool, identity, true));
     const unknown = { program: program.number, factsVersion: 0, mergedInto: undefined };
     return (row) => {
       const { member, occurredAt: at } = row;
-      return judged(program, { ...unknown, member }, { at, decided: { member, position: row } });
+      return judged(program, { ...unknown, member }, { at, decided: { member, position: row, at: row.at } });
     };
   });
 }

@@ -48,6 +48,8 @@ export interface Program {
   readonly currencyByCode: ReadonlyMap<string, Currency>;
   readonly currencyByNumber: ReadonlyMap<number, Currency>;
   readonly funderByNumber: ReadonlyMap<number, string>;
+  /** The run whose segments rules judge by; absent as long as none has ended. */
+  readonly segmentRun?: number;
 }
 
 /** Now, in the program's own time. */

@@ -14,6 +14,7 @@ export interface ProgramRow {
   time_zone: string;
   clock_offset_ms: string;
   changed_at: string;
+  segment_run: number | null;
 }
 
 export interface VersionRow {
@@ -23,7 +24,8 @@ export interface VersionRow {
   definition: unknown;
 }
 
-export const programColumns = 'number, name, mode, time_zone, clock_offset_ms::text, changed_at::text';
+export const programColumns =
+  'number, name, mode, time_zone, clock_offset_ms::text, changed_at::text, segment_run';
 /** As a double, which has -Infinity and every millisecond of ten thousand years. */
 export const effectiveFromMs = '(extract(epoch from effective_from) * 1000)::float8 as effective_from';
 export const versionColumns = `program, version, ${effectiveFromMs}, definition`;
@@ -62,6 +64,7 @@ export function programOf(row: ProgramRow, versions: readonly ProgramVersion[]):
     currencyByCode,
     currencyByNumber: new Map([...currencyByCode.values()].map((currency) => [currency.number, currency])),
     funderByNumber: inverted(numbers.funders),
+    ...(row.segment_run === null ? {} : { segmentRun: row.segment_run }),
   };
 }
 

@@ -12,6 +12,7 @@ import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
+import { segmentRoutes } from '#src/segments/routes.ts';
 import { tierRoutes } from '#src/tiers/routes.ts';
 import { walletRoutes } from '#src/wallet/routes.ts';
 import { docsPages } from './docs.ts';
@@ -37,6 +38,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
       failed: (change, error) =>
         app.telemetry.log.warn({ err: error, change }, 'a change of tier is left to the worker'),
     }),
+    ...segmentRoutes(context),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

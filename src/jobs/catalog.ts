@@ -97,14 +97,19 @@ export const promotionsQueue: JobQueue<'gives'> = {
   },
 };
 
-/** Looking at a million members takes a core for half a minute. */
-export const tiersQueue: JobQueue<'tiers'> = {
+/** Looking at a million members takes a core for half a minute; measuring them takes longer. */
+export const tiersQueue: JobQueue<'tiers' | 'segments'> = {
   name: 'tiers',
   jobs: {
     tiers: {
       payload: nothing,
       everyMs: 2_000,
       purpose: "looks at all members at the beginning of a program's day and with new ladders",
+    },
+    segments: {
+      payload: nothing,
+      everyMs: 30_000,
+      purpose: 'measures members through the last day, once its time has come',
     },
   },
 };

@@ -81,8 +81,20 @@ const tierWarningEvent = z
   })
   .meta({ id: 'TierWarningEvent' });
 
+const rhythmBrokenEvent = z
+  .object({
+    ...eventFields,
+    type: z.literal('member.rhythm_broken'),
+    lastPurchaseOn: z.iso.date(),
+    rhythmDays: z.int().meta({ description: 'Usual days between purchases of this member.' }),
+    brokenOn: z.iso
+      .date()
+      .meta({ description: 'When the next purchase was overdue by as many days as the program allows.' }),
+  })
+  .meta({ id: 'RhythmBrokenEvent' });
+
 const eventReply = z
-  .discriminatedUnion('type', [expiringEvent, tierChangedEvent, tierWarningEvent])
+  .discriminatedUnion('type', [expiringEvent, tierChangedEvent, tierWarningEvent, rhythmBrokenEvent])
   .meta({ id: 'Event' });
 
 /** The feed of a program. */

@@ -3,7 +3,12 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { type EpochMs, type MemberNumber, memberId } from '#src/values.ts';
 
-export const eventTypes = ['points.expiring', 'tier.changed', 'tier.warning'] as const;
+export const eventTypes = [
+  'points.expiring',
+  'tier.changed',
+  'tier.warning',
+  'member.rhythm_broken',
+] as const;
 export type EventType = (typeof eventTypes)[number];
 
 /** `evt_` and the event's number in base 36. */

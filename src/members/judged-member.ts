@@ -26,7 +26,12 @@ export interface AsOf {
   /** Tiers are those in effect then. */
   readonly at: EpochMs;
   /** An operation that was decided before, and its member: tiers are those that were known to it; absent: those known now. */
-  readonly decided?: { readonly member: MemberNumber; readonly position: Position };
+  readonly decided?: {
+    readonly member: MemberNumber;
+    readonly position: Position;
+    /** When it was decided: segments are those in force then. */
+    readonly at: EpochMs;
+  };
 }
 
 export type JudgedMembers = (program: Program, member: MemberFacts, asOf: AsOf) => Soon<JudgedMember>;

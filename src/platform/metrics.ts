@@ -274,9 +274,20 @@ export function diaryMetrics(registers: Registry[]) {
   };
 }
 
+export function segmentMetrics(registers: Registry[]) {
+  return {
+    segmentLag: new Gauge({
+      name: 'loyalty_segment_lag_seconds',
+      help: 'For how long the members of a program could have been measured through its last whole day and are not.',
+      registers,
+    }),
+  };
+}
+
 export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof pointMetrics> &
   ReturnType<typeof ledgerMetrics> &
   ReturnType<typeof auditMetrics> &
   ReturnType<typeof giftMetrics> &
-  ReturnType<typeof diaryMetrics>;
+  ReturnType<typeof diaryMetrics> &
+  ReturnType<typeof segmentMetrics>;

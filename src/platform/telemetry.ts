@@ -18,6 +18,7 @@ import {
   ledgerMetrics,
   type Metrics,
   pointMetrics,
+  segmentMetrics,
 } from './metrics.ts';
 
 export type { Logger } from 'pino';
@@ -152,6 +153,7 @@ export function createTelemetry(options: {
     ...auditMetrics(registers),
     ...giftMetrics(registers),
     ...diaryMetrics(registers),
+    ...segmentMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

@@ -7,7 +7,8 @@ import { type EpochMs, type MemberNumber, memberId } from '#src/values.ts';
 import { dateText, dayOf } from './days.ts';
 import { asksOf } from './ladder/asks.ts';
 import { allianceTiersOn } from './ladder/compile.ts';
-import { progress, reviewDay } from './ladder/review.ts';
+import { reviewDay } from './ladder/earned.ts';
+import { progress } from './ladder/review.ts';
 import {
   type Day,
   type GoalProgress,

@@ -24,6 +24,7 @@ export function draftOf(file: ProgramFile, program?: Program): Draft {
     time_zone: file.timeZone,
     clock_offset_ms: String(program?.clockOffsetMs ?? 0),
     changed_at: '',
+    segment_run: program?.segmentRun ?? null,
   };
   return { program: programOf(row, [...(program?.versions ?? []), version]), version };
 }

@@ -12,7 +12,9 @@ export const pointsField = z.int().min(1).max(pointsMax);
 export const minorUnitsField = z.int().min(1).max(1_000_000_000_000);
 export const moneyCurrencyField = z.string().regex(/^[A-Z]{3}$/, 'is an ISO 4217 code such as EUR');
 export const dateField = z.iso.date();
-const timeField = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'is a time of day such as 09:30');
+export const timeField = z
+  .string()
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'is a time of day such as 09:30');
 
 /** How an amount that is no whole number of points becomes one; each award is rounded once. */
 export const roundingField = z.enum(['floor', 'half_up', 'half_even', 'ceil']);

@@ -9,6 +9,7 @@ import { checkEarning } from './check-earning.ts';
 import { checkLadders } from './check-ladders.ts';
 import { checkNames } from './check-names.ts';
 import { checkMeetings, checkPromotions } from './check-promotions.ts';
+import { checkSegments } from './check-segments.ts';
 import { checkTimes } from './check-times.ts';
 import { checkWorth } from './check-worth.ts';
 import type { ProgramFile } from './schema.ts';
@@ -39,6 +40,7 @@ export function checkFile(file: ProgramFile): { faults: readonly Finding[]; warn
   checkPromotions(file, report);
   checkWorth(file, report);
   checkLadders(file, report);
+  checkSegments(file, report);
   if (checkTimes(file, report)) checkMeetings(file, report);
   return { faults, warnings };
 }

@@ -17,6 +17,7 @@ import {
 import { exampleSchema } from './example-schema.ts';
 import { ladderSchema } from './ladder-schema.ts';
 import { moneySchema, redemptionRuleSchema } from './redemption-schema.ts';
+import { segmentsSchema } from './segment-schema.ts';
 
 export const currencySchema = z.strictObject({
   code: nameField,
@@ -57,6 +58,8 @@ export const programFileSchema = z.strictObject({
   redemption: z.array(redemptionRuleSchema).max(200).default([]),
   /** Tiers; the first ladder's is what rules mean by a member's tier. */
   ladders: z.array(ladderSchema).max(10).default([]),
+  /** How members are measured each night, and which groups of them have a name. */
+  segments: segmentsSchema.optional(),
   examples: z.array(exampleSchema).max(1_000).default([]),
 });
 /** What is written; defaults may be absent. */
