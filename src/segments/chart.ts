@@ -20,9 +20,12 @@ const scores = ['5', '4', '3', '2', '1'] as const;
 
 const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
+function escaped(words: string): string {
+  return words.replace(/[&<>"]/g, (character) => escapes[character]!);
+}
+
 function text(x: number, y: number, words: string, more = ''): string {
-  const escaped = words.replace(/[&<>"]/g, (character) => escapes[character]!);
-  return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped}</text>`;
+  return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped(words)}</text>`;
 }
 
 function bar(y: number, share: number, colour: string): string {
@@ -94,7 +97,7 @@ export function chartOf(tally: Tally, title: string): string {
   const fieldTop = y + 12;
   const height = fieldTop + scores.length * cellHeight + 30;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${title}" font-family="system-ui, sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12">`,
     text(0, 16, title, ' font-size="14" font-weight="600"'),
     `<rect x="0" y="28" width="12" height="9" fill="${colours.members}"/>`,
     text(18, 37, 'of the members'),

@@ -39,7 +39,7 @@ function checkRange(
 function checkBound(name: string, bound: Bound, path: Path, segments: Segments, report: Report): void {
   if (!isFact(name)) {
     const facts = Object.keys(segmentFacts).join(', ');
-    report.fault(path, `${name} is not a fact of members: there is ${facts}`);
+    report.fault(path, `is not a known field; facts of members are ${facts}`);
     return;
   }
   if (valueFacts.includes(name) && !segments.value)
