@@ -24,6 +24,7 @@ import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
 import { measureRules } from './rules.ts';
 import { cacheDir, checkout, logTails, makeRunFolder, removeFolder } from './run-folder.ts';
+import { measureSegments } from './segments.ts';
 import { echoes } from './setup/echo.ts';
 import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
@@ -31,7 +32,7 @@ import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --MEASURE [--members N] [--entries N] [--rounds N] [--json FILE]
+npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -55,11 +56,17 @@ interface Options {
   readonly members: number;
   /** Of the largest books of --grow. */
   readonly entries: number;
+  /** In the diary of --segments. */
+  readonly receipts: number;
   readonly apiProcesses: number;
 }
 
 interface Measure {
   readonly title: string;
+  /** How many where nobody says; ten thousand when absent. */
+  readonly members?: number;
+  /** Members that are only rows in PostgreSQL may be many; others are enrolled one by one. */
+  readonly membersMax?: number;
   /** Answers its figures for `--json`. */
   run(around: Surroundings, options: Options): Promise<object | undefined>;
 }
@@ -67,6 +74,7 @@ interface Measure {
 /** What is measured apart from the contestants. */
 const measures = {
   recovery: {
+    members: 100_000,
     title: 'takeover, recovery of shards, members coming back; with so many --members (default 100000)',
     run: (around) => measureRecovery(around).then(() => undefined),
   },
@@ -97,6 +105,7 @@ const measures = {
     run: (around, { rounds }) => measureBacktest(around, rounds),
   },
   gives: {
+    members: 100_000,
     title: 'a worker gives points to all members: awards a second, and the p99 of accruals beside it',
     run: (around, { rounds }) => measureGives(around, rounds),
   },
@@ -104,6 +113,12 @@ const measures = {
     title:
       'the books read into the diary: operations a second, CPU an operation, and how far behind it is under load',
     run: (around, { rounds }) => measureDiary(around, rounds),
+  },
+  segments: {
+    title: 'measuring a million --members with twenty million --receipts in the diary',
+    members: 1_000_000,
+    membersMax: 10_000_000,
+    run: (around, { receipts }) => measureSegments(around, receipts),
   },
   grow: {
     title: `the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
@@ -118,6 +133,14 @@ const apartOptions = Object.fromEntries(
   apartNames.map((name) => [name, { type: 'boolean', default: false }]),
 ) as Readonly<Record<Apart, { type: 'boolean'; default: boolean }>>;
 
+/** A whole number within its bounds. */
+function whole(flag: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new UsageFault(`--${flag} needs ${least} to ${most}`);
+  return value;
+}
+
 function optionsOf(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
@@ -129,26 +152,25 @@ function optionsOf(args: readonly string[]): Options {
       svg: { type: 'string' },
       ...apartOptions,
       entries: { type: 'string', default: '10000000' },
+      receipts: { type: 'string', default: '20000000' },
       members: { type: 'string' },
       'api-processes': { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
     },
   });
-  const rounds = Number(values.rounds ?? (values.quick ? 2 : 3));
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 50) throw new UsageFault('--rounds needs 1 to 50');
   const { quick: isQuick, help: wantsHelp, only, json: jsonPath, svg: svgPath } = values;
   const [apart, another] = apartNames.filter((name) => values[name]);
   if (another) throw new UsageFault(`--${apart} and --${another} are measured one at a time`);
-  const members = Number(values.members ?? (apart === 'recovery' || apart === 'gives' ? 100_000 : 10_000));
-  if (!Number.isInteger(members) || members < 10_000 || members > 100_000)
-    throw new UsageFault('--members needs 10000 to 100000');
-  const entries = Number(values.entries);
-  if (!Number.isInteger(entries) || entries < 200_000 || entries > 100_000_000)
-    throw new UsageFault('--entries needs 200000 to 100000000');
-  const apiProcesses = Number(values['api-processes']);
-  if (!Number.isInteger(apiProcesses) || apiProcesses < 1 || apiProcesses > 64)
-    throw new UsageFault('--api-processes needs 1 to 64');
-  return { isQuick, wantsHelp, only, rounds, jsonPath, svgPath, apart, members, entries, apiProcesses };
+  const measure: Measure | undefined = apart && measures[apart];
+  const { members = 10_000, membersMax = 100_000 } = measure ?? {};
+  return {
+    ...{ isQuick, wantsHelp, only, jsonPath, svgPath, apart },
+    rounds: whole('rounds', values.rounds ?? (isQuick ? '2' : '3'), 1, 50),
+    members: whole('members', values.members ?? String(members), 10_000, membersMax),
+    entries: whole('entries', values.entries, 200_000, 100_000_000),
+    receipts: whole('receipts', values.receipts, 20_000, 200_000_000),
+    apiProcesses: whole('api-processes', values['api-processes'], 1, 64),
+  };
 }
 
 const quickOnes = ['node-echo', 'script-only', 'service', 'single-sql', 'prisma'];

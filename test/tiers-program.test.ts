@@ -342,7 +342,7 @@ describe('rules', () => {
       span: {},
       judgedMember: ({ member: number, occurredAt, ...position }) => {
         const unknown = { program: program.number, factsVersion: 0, mergedInto: undefined };
-        const asOf = { at: occurredAt, decided: { member: number, position } };
+        const asOf = { at: occurredAt, decided: { member: number, position, at: position.at } };
         return judged(program, { ...unknown, member: number }, asOf);
       },
       endsAt: shop.now(),
