@@ -108,6 +108,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     memberRef,
     judgedMember,
   ],
+  pools: [
+    'src/wallet/',
+    'src/earning/',
+    'src/members/',
+    'src/redemption/',
+    'src/ledger/postings.ts',
+    'src/platform/postgres.ts',
+    ...calls,
+  ],
   members: [
     'src/wallet/',
     'src/tiers/',
@@ -148,6 +157,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/diary/',
     'src/tiers/',
     'src/segments/',
+    'src/pools/',
     'src/ledger/',
     'src/platform/telemetry.ts',
     ...redisNodes,

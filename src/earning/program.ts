@@ -22,6 +22,8 @@ export interface Currency {
   readonly number: number;
   readonly code: string;
   readonly spendable: boolean;
+  /** Members of a pool may spend one another's. */
+  readonly poolable: boolean;
   readonly expiry: Expiry;
 }
 

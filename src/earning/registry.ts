@@ -49,8 +49,8 @@ export function programOf(row: ProgramRow, versions: readonly ProgramVersion[]):
   const { numbers } = definition;
   const currencyByCode = new Map<string, Currency>();
   for (const version of versions) {
-    for (const { code, spendable, expiry } of version.definition.currencies)
-      currencyByCode.set(code, { number: numbers.currencies[code]!, code, spendable, expiry });
+    for (const { code, spendable, poolable, expiry } of version.definition.currencies)
+      currencyByCode.set(code, { number: numbers.currencies[code]!, code, spendable, poolable, expiry });
   }
   return {
     number: row.number,

@@ -10,6 +10,7 @@ import { eventRoutes } from '#src/ledger/event-routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
+import { poolRoutes } from '#src/pools/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
 import { segmentRoutes } from '#src/segments/routes.ts';
@@ -39,6 +40,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
         app.telemetry.log.warn({ err: error, change }, 'a change of tier is left to the worker'),
     }),
     ...segmentRoutes(context),
+    ...poolRoutes(context),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

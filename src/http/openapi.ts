@@ -179,6 +179,7 @@ const tags = [
   { name: 'earning', description: 'Award points for what members buy and do, and take them back.' },
   { name: 'redemption', description: 'Quotes, holds, redemptions, refunds and returns.' },
   { name: 'members', description: 'Enrol, find, suspend, merge and erase members.' },
+  { name: 'pools', description: "Households: members who may spend one another's points." },
   { name: 'wallet', description: 'Balances, statements, adjustments, transfers and single operations.' },
   { name: 'program', description: 'The program and its clock.' },
   { name: 'keys', description: 'Who may call.' },

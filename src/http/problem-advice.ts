@@ -51,6 +51,12 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
   match_refused:
     'The detail says why: the evidence, the time of membership or an earlier match. `notBefore` is the first day on which it can be asked for again.',
+  member_in_pool: 'A member is in one pool at a time: leave the other one first.',
+  pool_dissolved: 'Its members have their own points as before. Open another pool.',
+  pool_limit:
+    '`limitedBy` names the limit: `members`, `cooling` (the member left a pool and may join again from `mayJoinAt` on) or `day` (what one member may spend of the pool in a day).',
+  spender_not_allowed:
+    'The member is not in the pool, or the policy of the pool lets only others spend: `GET /v1/pools/:pool` shows both.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',

@@ -33,7 +33,9 @@ const programReply = z
     now: z.iso.datetime(),
     version: z.int().meta({ description: 'The version in force now.' }),
     nextVersion: z.object({ version: z.int(), effectiveFrom: z.iso.datetime() }).nullable(),
-    currencies: z.array(z.object({ code: z.string(), spendable: z.boolean(), main: z.boolean() })),
+    currencies: z.array(
+      z.object({ code: z.string(), spendable: z.boolean(), poolable: z.boolean(), main: z.boolean() }),
+    ),
     client: z.string(),
     role: z.enum(roles),
     stores: z.array(z.string()).nullable(),
@@ -175,9 +177,10 @@ export function programRoutes(context: ProgramContext): Route[] {
       errors: [],
       async handle({ caller }) {
         const { program } = caller;
-        const currencies = [...program.currencyByCode.values()].map(({ code, spendable }) => ({
+        const currencies = [...program.currencyByCode.values()].map(({ code, spendable, poolable }) => ({
           code,
           spendable,
+          poolable,
           main: code === program.mainCurrency.code,
         }));
         const { name, mode, timeZone } = program;

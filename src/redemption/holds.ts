@@ -152,6 +152,12 @@ function settleView(program: Program, original: Recorded, settled: Recorded): Re
   };
 }
 
+/** Refuses a hold that is a part of a pool's redemption: what becomes of it is decided there, for all parts alike. */
+function refusePart({ request }: Recorded): void {
+  const { redemption } = request.body as { redemption?: string };
+  if (redemption !== undefined) throw new Problem('not_found', `it is a part of ${redemption}`);
+}
+
 /** `POST /v1/holds/:id/capture` and `/release` */
 export async function settle(
   context: HoldContext,
@@ -165,6 +171,7 @@ export async function settle(
     'hold',
   ]);
   if (!original) throw new Problem('not_found');
+  refusePart(original);
   const durability = durabilityOf(body, mode === 'capture' ? 'ledger' : 'journal');
   const canonical = { hold: original.operation, reference, points: body.points };
   const parts = captureParts(program, original, body.points);

@@ -39,7 +39,7 @@ function freeOffer(available: number): Offered {
 }
 
 /** What the rules of the version in force offer somebody who has so many points. */
-function offered(
+export function offered(
   context: RedemptionContext,
   program: Program,
   currency: string,

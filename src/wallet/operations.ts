@@ -142,7 +142,7 @@ const barrierMsMax = 1_000;
 const unused: Known = { behind: [] };
 
 /** The first difference between two canonical bodies, as a JSON pointer. */
-function differingPointer(first: unknown, second: unknown, path = ''): string | undefined {
+export function differingPointer(first: unknown, second: unknown, path = ''): string | undefined {
   if (Object.is(first, second)) return undefined;
   if (typeof first !== 'object' || typeof second !== 'object' || first === null || second === null)
     return path;

@@ -75,6 +75,13 @@ function checkMoney(file: ProgramFile, { fault, warn }: Report): void {
 }
 
 export function checkWorth(file: ProgramFile, report: Report): void {
+  for (const [i, { code, spendable, poolable }] of file.currencies.entries()) {
+    if (poolable && !spendable)
+      report.fault(
+        ['currencies', i, 'poolable'],
+        `${code} is not spendable, so nobody can spend it together`,
+      );
+  }
   checkRedemption(file, report);
   checkMoney(file, report);
 }

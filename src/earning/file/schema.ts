@@ -23,6 +23,8 @@ export const currencySchema = z.strictObject({
   code: nameField,
   /** Whether members see a balance of it and can redeem it. */
   spendable: z.boolean().default(true),
+  /** Whether members of a pool may spend one another's. */
+  poolable: z.boolean().default(false),
   /** When its points end, where the rule that gave them says nothing else. */
   expiry: expirySchema.default({ kind: 'never' }),
   /** Events warn of points so many days before their last day. */

@@ -8,6 +8,8 @@
 -- are the counters (`counters.lua`), a text that is passed on unread.
 
 local NO_EXPIRY = 9e15
+-- When a hold ends that its own maker resolves in any case, also of a member that was closed: the end of 9999.
+local NO_END = 253402300799999
 -- What stands where in a member: the epoch and sequence of its last record, that record's time, and so on.
 local EPOCH_AT, SEQ, LAST_AT, STATUS, FACTS_VERSION, FROZEN, MERGED, WALLETS, HOLDS, REFUSALS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 

@@ -1,6 +1,7 @@
 -- Changes what scripts check of a member: its status, the freeze of its spending, the version of its facts.
 -- input   {status?, frozen?, facts? = true (raise the version), into?}
--- refuses status_not_reachable; a closed member's open holds are released in the same record
+-- refuses status_not_reachable; a closed member's open holds are released in the same record, but for those without an end:
+--         their maker has decided what becomes of them, or is about to
 -- record  status: no legs, or those of the released holds
 local REACHABLE = {
   active = { active = true, suspended = true, closed = true, merging = true },
@@ -18,11 +19,16 @@ local function decide(m, json, at)
   end
   local released = {}
   if status == 'closed' then
+    local kept = {}
     for _, hold in ipairs(m[HOLDS]) do
-      release_parts(m, hold, legs, at)
-      released[#released + 1] = hold[1]
+      if hold[2] == NO_END then
+        kept[#kept + 1] = hold
+      else
+        release_parts(m, hold, legs, at)
+        released[#released + 1] = hold[1]
+      end
     end
-    m[HOLDS] = {}
+    m[HOLDS] = kept
   end
   m[STATUS] = status
   if input.into then m[MERGED] = input.into end
