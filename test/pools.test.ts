@@ -27,7 +27,10 @@ describe('a pool', () => {
       id: pool,
       status: 'open',
       policy: { spenders: 'all', order: 'soonest_expiry', membersMax: 20, coolingDays: 0 },
-      balances: { points: { available: 42, pending: 0, held: 0, debt: 0, spendable: 42 }, miles: { available: 0 } },
+      balances: {
+        points: { available: 42, pending: 0, held: 0, debt: 0, spendable: 42 },
+        miles: { available: 0 },
+      },
     });
     expect(answer.body.balances).not.toHaveProperty('coins');
     const members = answer.body.members as { member: string; isHead: boolean; mayUse: boolean }[];

@@ -6,6 +6,7 @@ import { bookDue } from '#src/jobs/due.ts';
 import { createEviction, keepRoom } from '#src/jobs/eviction.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { keepMonthsAhead } from '#src/jobs/months.ts';
+import { finishPools } from '#src/jobs/pools.ts';
 import { warnAll } from '#src/jobs/warnings.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { createMembers } from '#src/members/members.ts';
@@ -27,6 +28,7 @@ await runWorker({
         warnings: () => warnAll(app),
         transfers: () => members.relay.relayOpen(perRunMax),
         merges: () => members.merges.resume(perRunMax),
+        pools: () => finishPools(app, perRunMax),
         conflicts: () => takeBackConflicts(app),
         quarantine: () => freezeQuarantined(app),
         openWork: () => measureOpenWork(app),

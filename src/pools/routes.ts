@@ -14,6 +14,7 @@ import {
   showPoolOfMember,
 } from './pools.ts';
 import { type PoolSpending, quotePool, redeemOfPool, showRedemption } from './redemptions.ts';
+import { refundOfPool } from './refunds.ts';
 import {
   joinSchema,
   openSchema,
@@ -21,6 +22,8 @@ import {
   poolQuoteSchema,
   poolRedemptionReply,
   poolRedemptionSchema,
+  poolRefundReply,
+  poolRefundSchema,
   poolReply,
 } from './schemas.ts';
 import { createTurns } from './turns.ts';
@@ -191,6 +194,30 @@ function spendingRoutes(context: PoolSpending): Route[] {
       replies: { 200: poolRedemptionReply },
       errors: ['not_found'],
       handle: (call) => showRedemption(context, call),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/pools/:pool/redemptions/:redemption/refunds',
+      operationId: 'refundPoolRedemption',
+      summary:
+        'Give points of a pool’s redemption back to whom they came from; `by-reference` stands for the id',
+      tag: 'pools',
+      roles: desk,
+      body: poolRefundSchema,
+      replies: { 201: poolRefundReply },
+      errors: [
+        'not_found',
+        'original_not_found',
+        'refund_exceeds_redemption',
+        'currency_unknown',
+        'reference_reused',
+        'reference_in_progress',
+        'limit_exceeded',
+        'store_not_allowed',
+        'shard_recovering',
+        'journal_full',
+      ],
+      handle: (call) => refundOfPool(context, call),
     }),
   ];
 }

@@ -205,7 +205,11 @@ export function leftToRefund(redemption: Recorded, state: OriginalState): [numbe
 }
 
 /** PURE. The money that refunded points stood for when they were redeemed; undefined where nobody said. */
-function refundedValue(redemption: Recorded, state: OriginalState, undone: Undone): MoneyAmount | undefined {
+export function refundedValue(
+  redemption: Recorded,
+  state: OriginalState,
+  undone: Undone,
+): MoneyAmount | undefined {
   const worth = worthOf(redemption, redeemedNumbers(redemption));
   if (!worth) return undefined;
   const amount = worthBack(worth, parseRefunded(state.note), parseRefunded(undone[2]));

@@ -85,8 +85,8 @@ create table pool_part (
   check ((state in ('planned', 'void')) = (hold is null) and (state = 'captured') = (capture is not null))
 );
 
--- Points of a redemption that go back to the lots they came from. It never ends with nothing: what cannot come back from one part
--- comes from another, and what nobody can give back any more had come back before.
+-- Points of a redemption that go back to the lots they came from, part by part, the last first. It needs no decision: points that
+-- are back are back, and what one part cannot give any more comes from another.
 create table pool_refund (
   refund uuid primary key,
   redemption uuid not null references pool_redemption,
@@ -103,6 +103,14 @@ create table pool_refund (
 );
 -- One after the other.
 create unique index pool_refund_turn on pool_refund (redemption) where state = 'refunding';
+create table pool_refund_part (
+  refund uuid not null references pool_refund,
+  part smallint not null,
+  operation uuid not null,
+  -- [[currency, points], …]
+  points json not null,
+  primary key (refund, part)
+);
 create index pool_refund_open on pool_refund (changed_at) where state = 'refunding';
 
 insert into compatible_migration (migration) values ('20261123130000_pools');

@@ -1,0 +1,27 @@
+/** What upkeep does for pools: finishes what a process has left, and lets places follow their members. */
+import type { App } from '#src/app.ts';
+import { createCollector } from '#src/pools/collecting.ts';
+import { poolsToFollow } from '#src/pools/places.ts';
+import { withPool } from '#src/pools/pools.ts';
+import { resumeRefunds } from '#src/pools/refunds.ts';
+
+/** Drives redemptions and refunds that nobody has worked on for two seconds; answers how many it finished and could not. */
+export async function finishPools(app: App, limit: number): Promise<{ finished: number; failed: number }> {
+  const redemptions = await createCollector(app).resume(limit);
+  const refunds = await resumeRefunds(app, limit);
+  const failed = redemptions.failed + refunds.failed;
+  if (failed > 0) app.telemetry.log.warn({ failed }, 'some movements of pools could not be finished yet');
+  return { finished: redemptions.finished + refunds.finished, failed };
+}
+
+/** Answers in how many pools places were looked after. */
+export async function followAllPlaces(app: App, limit: number): Promise<number> {
+  let followed = 0;
+  for (const { pool, program: number } of await poolsToFollow(app.pool, limit)) {
+    const program = app.programs.get(number);
+    if (!program) continue;
+    await withPool(app, program, pool, async () => {});
+    followed += 1;
+  }
+  return followed;
+}
