@@ -76,4 +76,229 @@ describe('a pool', () => {
   });
 });
 
-void [figuresOf, join, leave, reference];
+describe('a place', () => {
+  test('is taken with a card that the member shows, not with a number from a database', async () => {
+    const { pool } = await household(shop, [1]);
+    const { id } = await resident(shop);
+    const named = await join(shop, pool, { id, member: id, card: { type: 'id', value: id } });
+    expect(named.body).toMatchObject({ status: 400, errors: [{ pointer: '/card/type' }] });
+    const unknown = await join(shop, pool, { id, member: id, card: { type: 'card', value: 'nobody' } });
+    expect(unknown.code).toBe('member_not_found');
+  });
+
+  test('is the only one that a member has', async () => {
+    const [one, other] = [await household(shop, [1, 1]), await household(shop, [1])];
+    const second = one.residents[1]!;
+    expect((await join(shop, one.pool, second)).status).toBe(200);
+    expect((await join(shop, other.pool, second)).code).toBe('member_in_pool');
+    const head = second.card;
+    const opened = await shop.pos('POST', '/v1/pools', { reference: reference(), head });
+    expect(opened.code).toBe('member_in_pool');
+    expect((await leave(shop, one.pool, second)).status).toBe(200);
+    expect((await leave(shop, one.pool, second)).status).toBe(200);
+    expect((await join(shop, other.pool, second)).status).toBe(201);
+    const stranger = await resident(shop);
+    expect((await leave(shop, one.pool, stranger)).code).toBe('member_not_found');
+  });
+
+  test('of twenty who join at once two pools each gets one', async () => {
+    const pools = [await household(shop, [1]), await household(shop, [1])];
+    const comers = await Promise.all(Array.from({ length: 10 }, () => resident(shop)));
+    const answers = await Promise.all(
+      comers.flatMap((one) => pools.map(({ pool }) => join(shop, pool, one))),
+    );
+    const counts = Map.groupBy(answers, ({ status, code }) => code || status);
+    expect([counts.get(201)?.length, counts.get('member_in_pool')?.length]).toEqual([10, 10]);
+  });
+
+  test('is refused in a pool that is full', async () => {
+    const { pool } = await household(shop, [1, 1], { membersMax: 2 });
+    const answer = await join(shop, pool, await resident(shop));
+    expect(answer.body).toMatchObject({ code: 'pool_limit', limitedBy: 'members' });
+  });
+
+  test('is refused for as long as the pool that was left says', async () => {
+    const later = await engine.shop({ mode: 'test', definition: householdFile });
+    const { pool, residents } = await household(later, [1, 5], { coolingDays: 3 });
+    const other = await household(later, [1]);
+    await leave(later, pool, residents[1]!);
+    const refused = await join(later, other.pool, residents[1]!);
+    expect(refused.body).toMatchObject({ code: 'pool_limit', limitedBy: 'cooling' });
+    expect(Date.parse(String(refused.body.mayJoinAt))).toBeGreaterThan(later.now() + 2 * 86_400_000);
+    expect((await join(later, pool, residents[1]!)).code).toBe('pool_limit');
+    await later.advance(3 * 86_400 + 1);
+    expect((await join(later, other.pool, residents[1]!)).status).toBe(201);
+  });
+
+  test('that is left takes nothing along but the own points, with the ends that they always had', async () => {
+    const { pool, residents } = await household(shop, [0, 0]);
+    const [head, second] = residents as [never, never];
+    await give(shop, second, 50, 'year');
+    await give(shop, second, 50, 'month');
+    const lots = async () =>
+      (await shop.care('GET', `/v1/members/${residents[1]!.member}/balances`)).at('balances.points.lots');
+    const before = (await lots()) as { points: number; expiresOn: string }[];
+    await spend(shop, pool, head, 60);
+    await leave(shop, pool, second);
+    expect(await lots()).toEqual([{ ...before[1]!, points: 40 }]);
+    expect((await spend(shop, pool, head, 1)).body).toMatchObject({
+      code: 'insufficient_points',
+      available: 0,
+    });
+    expect((await spend(shop, pool, second, 1)).code).toBe('spender_not_allowed');
+  });
+
+  test('of a head who leaves goes to who has been in the pool longest, and the last one ends it', async () => {
+    const { pool, residents } = await household(shop, [1, 1, 1]);
+    const headOf = async () => {
+      const { body } = await shop.care('GET', `/v1/pools/${pool}`);
+      return (body.members as { member: string; isHead: boolean }[]).find(({ isHead }) => isHead)?.member;
+    };
+    await leave(shop, pool, residents[0]!);
+    expect(await headOf()).toBe(residents[1]!.member);
+    await leave(shop, pool, residents[2]!);
+    const ended = await leave(shop, pool, residents[1]!);
+    expect(ended.body).toMatchObject({ status: 'dissolved', members: [] });
+    expect((await join(shop, pool, residents[0]!)).code).toBe('pool_dissolved');
+  });
+
+  test('is nobody’s any more once the pool is dissolved', async () => {
+    const { pool, residents } = await household(shop, [10, 10]);
+    for (let i = 0; i < 2; i += 1) {
+      const answer = await shop.pos('POST', `/v1/pools/${pool}/dissolve`);
+      expect(answer.body).toMatchObject({ status: 'dissolved', members: [] });
+    }
+    expect((await spend(shop, pool, residents[0]!, 5)).code).toBe('pool_dissolved');
+    expect(await availableOf(shop, residents)).toEqual([10, 10]);
+  });
+});
+
+describe('opening a pool', () => {
+  test('twice under one reference opens one, and another request under it is refused', async () => {
+    const { card: head } = await resident(shop);
+    const body = { reference: reference(), head, policy: { spenders: 'head' } };
+    const answers = await Promise.all(Array.from({ length: 5 }, () => shop.pos('POST', '/v1/pools', body)));
+    const made = answers.filter(({ status }) => status === 201);
+    expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+    const again = await shop.pos('POST', '/v1/pools', body);
+    expect([again.status, again.id, again.replayed]).toEqual([201, made[0]!.id, true]);
+    const other = await shop.pos('POST', '/v1/pools', { ...body, policy: { spenders: 'all' } });
+    expect(other.body).toMatchObject({ code: 'reference_reused', id: made[0]!.id });
+  });
+
+  test('takes only policies that it knows', async () => {
+    const { card: head } = await resident(shop);
+    const policies = [{ membersMax: 21 }, { spenders: 'nobody' }, { coolingDays: -1 }, { burn: 'all' }];
+    for (const policy of policies) {
+      const answer = await shop.pos(
+        'POST',
+        '/v1/pools',
+        { reference: reference(), head, policy },
+        { invalid: true },
+      );
+      expect(answer.code).toBe('validation_failed');
+    }
+  });
+});
+
+describe('the policy', () => {
+  test('says who may spend, and can be changed', async () => {
+    const { pool, residents } = await household(shop, [50, 50, 50], { spenders: 'listed' });
+    const [head, second] = residents as [never, never];
+    const listed = await resident(shop);
+    await join(shop, pool, listed, { maySpend: true });
+    expect((await spend(shop, pool, head, 1)).status).toBe(201);
+    expect((await spend(shop, pool, listed, 1)).status).toBe(201);
+    expect((await spend(shop, pool, second, 1)).code).toBe('spender_not_allowed');
+    const change = (spenders: string) => shop.admin('PUT', `/v1/pools/${pool}/policy`, { spenders });
+    expect((await change('head')).body).toMatchObject({ policy: { spenders: 'head' } });
+    expect((await spend(shop, pool, listed, 1)).code).toBe('spender_not_allowed');
+    expect((await change('all')).status).toBe(200);
+    expect((await spend(shop, pool, second, 1)).status).toBe(201);
+    expect((await spend(shop, pool, await resident(shop), 1)).code).toBe('spender_not_allowed');
+  });
+
+  test('lets the spender’s own points go first, then those that end first', async () => {
+    const { pool, residents } = await household(shop, [30, 30, 0], { order: 'own_first' });
+    await give(shop, residents[2]!, 30, 'month');
+    const answer = await spend(shop, pool, residents[1]!, 70);
+    expect(partsOf(answer).map(({ member, points }) => [member, points])).toEqual([
+      [residents[1]!.member, 30],
+      [residents[2]!.member, 30],
+      [residents[0]!.member, 10],
+    ]);
+  });
+
+  test('lets all give the same, and who has less all', async () => {
+    const { pool, residents } = await household(shop, [100, 5, 100, 100], { order: 'equal_shares' });
+    await spend(shop, pool, residents[1]!, 75);
+    expect(await availableOf(shop, residents)).toEqual([77, 0, 77, 76]);
+  });
+
+  test('limits what one member spends in a day', async () => {
+    const { pool, residents } = await household(shop, [500, 0], { memberPointsPerDayMax: 100 });
+    const [head, child] = residents as [never, never];
+    expect((await spend(shop, pool, child, 60)).status).toBe(201);
+    const refused = await spend(shop, pool, child, 41);
+    expect(refused.body).toMatchObject({
+      code: 'pool_limit',
+      limitedBy: 'day',
+      limit: 100,
+      used: 60,
+      required: 41,
+    });
+    const answers = await Promise.all(Array.from({ length: 8 }, () => spend(shop, pool, child, 10)));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(4);
+    expect((await spend(shop, pool, head, 100)).status).toBe(201);
+    expect(await availableOf(shop, residents)).toEqual([300, 0]);
+  });
+});
+
+describe('a currency', () => {
+  test('that is not poolable stays with its member', async () => {
+    const { pool, residents } = await household(shop, [0, 0]);
+    await give(shop, residents[1]!, 10, 'mint');
+    const answer = await spend(shop, pool, residents[0]!, 5, { currency: 'coins' });
+    expect(answer.body).toMatchObject({ code: 'currency_unknown', errors: [{ pointer: '/currency' }] });
+    const quote = await shop.pos('POST', `/v1/pools/${pool}/redemptions/quote`, {
+      member: residents[0]!.card,
+      currency: 'coins',
+    });
+    expect(quote.code).toBe('currency_unknown');
+    const program = await shop.admin('GET', '/v1/program');
+    expect(program.body.currencies).toMatchObject([
+      { code: 'points', poolable: true },
+      { code: 'miles', poolable: true },
+      { code: 'coins', poolable: false },
+    ]);
+  });
+
+  test('is one of several that a price may be in, all parts or none', async () => {
+    const { pool, residents } = await household(shop, [20, 20]);
+    await give(shop, residents[1]!, 30, 'air');
+    const parts = (points: number, miles: number) => ({
+      points: undefined,
+      parts: [
+        { currency: 'points', points },
+        { currency: 'miles', points: miles },
+      ],
+    });
+    const refused = await spend(shop, pool, residents[0]!, 0, parts(40, 31));
+    expect(refused.body).toMatchObject({
+      code: 'insufficient_points',
+      currency: 'miles',
+      available: 30,
+      required: 31,
+    });
+    expect(await availableOf(shop, residents)).toEqual([20, 20]);
+    const taken = await spend(shop, pool, residents[0]!, 0, parts(30, 30));
+    expect(taken.body).toMatchObject({ price: parts(30, 30).parts });
+    expect(await availableOf(shop, residents)).toEqual([0, 10]);
+    const refund = await shop.care('POST', `/v1/pools/${pool}/redemptions/${taken.id}/refunds`, {
+      reference: reference(),
+    });
+    expect(refund.body).toMatchObject({ status: 'refunded', price: parts(30, 30).parts });
+    expect(await availableOf(shop, residents)).toEqual([20, 20]);
+    expect((await figuresOf(shop, residents, 'miles')).map(({ available }) => available)).toEqual([0, 30]);
+  });
+});

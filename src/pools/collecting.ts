@@ -27,6 +27,8 @@
  * holds. What is held of a member that is merged afterwards is captured in the wallet where it is held; what is released there
  * moves on to the survivor like everything that comes late.
  */
+import { isDeepStrictEqual } from 'node:util';
+import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
@@ -154,10 +156,21 @@ export function createCollector(context: Context): Collector {
     return reached.every((level) => level === 'ledger');
   }
 
-  function refuse(redemption: PoolRedemption, refusal: Refusal): Promise<unknown> {
-    return whileCollecting(database, redemption.redemption, (tx) =>
-      decideToRefuse(tx, redemption.redemption, refusal),
-    );
+  /**
+   * Changes a redemption that is as it was read. Where it is not, another process has gone on with it, and what was seen in the
+   * wallets since may be its work: points that it holds are missing there.
+   */
+  function whileUnchanged(
+    seen: PoolRedemption,
+    work: (tx: pg.PoolClient) => Promise<unknown>,
+  ): Promise<unknown> {
+    return whileCollecting(database, seen.redemption, async (tx, present) => {
+      if (isDeepStrictEqual(present.parts, seen.parts)) await work(tx);
+    });
+  }
+
+  function refuse(seen: PoolRedemption, refusal: Refusal): Promise<unknown> {
+    return whileUnchanged(seen, (tx) => decideToRefuse(tx, seen.redemption, refusal));
   }
 
   /** Holds what is planned, then decides where that is all. False: not everything is written yet. */
@@ -244,11 +257,7 @@ export function createCollector(context: Context): Collector {
       await refuse(redemption, { code: 'insufficient_points', fields });
       return;
     }
-    await whileCollecting(database, id, async (tx, present) => {
-      // Another process has planned meanwhile, or something is on its way back.
-      if (present.parts.length !== parts.length) return;
-      await addParts(tx, id, parts.length + 1, shares);
-    });
+    await whileUnchanged(redemption, (tx) => addParts(tx, id, parts.length + 1, shares));
   }
 
   /** One step of a redemption that is being collected. False: it has to wait for the ledger. */

@@ -1,5 +1,6 @@
 /** The rows of refunds of a pool's redemptions. */
 import type pg from 'pg';
+import { inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, OperationHex, Points } from '#src/values.ts';
 import type { Price } from './plan.ts';
 
@@ -74,18 +75,35 @@ export function openRefundOf(db: Queryable, redemption: OperationHex): Promise<P
   return readBy(db, `f.redemption = $1 and f.state = 'refunding'`, redemption);
 }
 
-/** Begins a refund; false where its reference was used, or another one of the redemption is being made. */
-export async function insertRefund(db: Queryable, draft: RefundDraft): Promise<boolean> {
-  const { refund, redemption, client, referenceKey, fingerprint, request, wanted, madeAt } = draft;
-  const inserted = await db.query(
-    `insert into pool_refund (refund, redemption, client, reference_key, fingerprint, request, wanted, made_at, state)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, 'refunding') on conflict do nothing`,
-    [
-      ...[refund, redemption, client, referenceKey, fingerprint],
-      ...[JSON.stringify(request), JSON.stringify(wanted), madeAt],
-    ],
+/** How many refunds of a redemption there were. */
+export async function countRefunds(db: Queryable, redemption: OperationHex): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    'select count(*)::int as count from pool_refund where redemption = $1',
+    [redemption],
   );
-  return inserted.rowCount === 1;
+  return rows[0]!.count;
+}
+
+/**
+ * Begins a refund; false where its reference was used, or where there is another one of the redemption than the `before` that
+ * were counted before what is left was read.
+ */
+export function insertRefund(pool: pg.Pool, draft: RefundDraft, before: number): Promise<boolean> {
+  const { refund, redemption, client, referenceKey, fingerprint, request, wanted, madeAt } = draft;
+  return inTransaction(pool, async (tx) => {
+    await tx.query('set local idle_in_transaction_session_timeout = 5000');
+    await tx.query('select from pool_redemption where redemption = $1 for update', [redemption]);
+    if ((await countRefunds(tx, redemption)) !== before) return false;
+    const inserted = await tx.query(
+      `insert into pool_refund (refund, redemption, client, reference_key, fingerprint, request, wanted, made_at, state)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, 'refunding') on conflict do nothing`,
+      [
+        ...[refund, redemption, client, referenceKey, fingerprint],
+        ...[JSON.stringify(request), JSON.stringify(wanted), madeAt],
+      ],
+    );
+    return inserted.rowCount === 1;
+  });
 }
 
 export async function noteRefunded(

@@ -24,6 +24,7 @@ import { missingOf, type Price, sumOf } from './plan.ts';
 import { type Part, type PoolRedemption, readRedemption, redemptionByKey } from './redemption-rows.ts';
 import { type PoolSpending, priceView, redemptionInPath } from './redemptions.ts';
 import {
+  countRefunds,
   endRefund,
   insertRefund,
   leftRefunds,
@@ -258,18 +259,22 @@ async function knownRefund(
   return known;
 }
 
-/** Begins the refund, after those of the same redemption that are under way. */
+/** Begins a refund of what is left when those of the same redemption that are under way are at their end. */
 async function begin(
   context: PoolSpending,
-  draft: RefundDraft,
+  draft: Omit<RefundDraft, 'wanted'>,
+  wantedNow: () => Promise<Price>,
   deadlineMs: number,
 ): Promise<PoolRefund | undefined> {
+  const { pool: database } = context;
   while (Date.now() < deadlineMs) {
-    if (await insertRefund(context.pool, draft)) return readRefund(context.pool, draft.refund);
+    const before = await countRefunds(database, draft.redemption);
+    const other = await openRefundOf(database, draft.redemption);
+    if (other) await driveRefund(context, other.refund, deadlineMs);
+    else if (await insertRefund(database, { ...draft, wanted: await wantedNow() }, before))
+      return readRefund(database, draft.refund);
     const known = await knownRefund(context, draft);
     if (known) return known;
-    const other = await openRefundOf(context.pool, draft.redemption);
-    if (other) await driveRefund(context, other.refund, deadlineMs);
   }
   throw new Problem('reference_in_progress', 'another refund of it is under way; repeat it');
 }
@@ -294,13 +299,14 @@ export async function refundOfPool(context: PoolSpending, call: Call<PoolRefundB
 
   const refund = newOperation(0, Date.now());
   const work = async () => {
-    const other = await openRefundOf(context.pool, redemption.redemption);
-    if (other) await driveRefund(context, other.refund, deadlineMs);
-    const wanted = wantedOf(caller, body, await leftOf(context, redemption));
-    checkPointsLimit(caller, totalOf(wanted));
     const request = { ...canonical, ...(metadata ? { metadata } : {}) };
-    const draft = { ...key, refund, redemption: redemption.redemption, client, request, wanted };
-    return begin(context, { ...draft, madeAt: programNow(program) }, deadlineMs);
+    const draft = { ...key, refund, redemption: redemption.redemption, client, request };
+    const wantedNow = async () => {
+      const wanted = wantedOf(caller, body, await leftOf(context, redemption));
+      checkPointsLimit(caller, totalOf(wanted));
+      return wanted;
+    };
+    return begin(context, { ...draft, madeAt: programNow(program) }, wantedNow, deadlineMs);
   };
   const counted = {
     points: points ?? redemption.points,

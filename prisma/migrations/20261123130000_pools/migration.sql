@@ -111,6 +111,7 @@ create table pool_refund_part (
   points json not null,
   primary key (refund, part)
 );
+create index pool_refund_redemption on pool_refund (redemption);
 create index pool_refund_open on pool_refund (changed_at) where state = 'refunding';
 
 insert into compatible_migration (migration) values ('20261123130000_pools');
