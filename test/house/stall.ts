@@ -1,0 +1,81 @@
+/**
+ * Stops a process at chosen steps: the first statement that does what is named waits in PostgreSQL until it is let go. Whatever
+ * the process had done before is done by then, and nothing of what comes after.
+ */
+import pg from 'pg';
+import { waitFor } from './waiting.ts';
+
+/** A change of rows, such as `insert on pool_part`; `when` is SQL over `new` and `old`. */
+export interface Step {
+  readonly on: string;
+  readonly when?: string;
+}
+
+export interface Stall {
+  /** Waits until somebody stands there. */
+  reached(): Promise<void>;
+  /** Lets it go on, and everybody after it. */
+  letGo(): Promise<void>;
+}
+
+export interface Stalls {
+  /** In the order of the steps. */
+  readonly at: readonly Stall[];
+  /** Nobody stands anywhere any more. */
+  remove(): Promise<void>;
+}
+
+const locks = 471_100;
+
+const stallFunction = `
+  create or replace function stall() returns trigger language plpgsql as $$
+  begin
+    if nextval('stalled_' || tg_argv[0]) = 1 then
+      perform pg_advisory_lock_shared(tg_argv[0]::bigint);
+      perform pg_advisory_unlock_shared(tg_argv[0]::bigint);
+    end if;
+    return new;
+  end $$`;
+
+export async function stallAt(databaseUrl: string, steps: readonly Step[]): Promise<Stalls> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query(stallFunction);
+  const at: Stall[] = [];
+  for (const [i, { on, when }] of steps.entries()) {
+    const lock = locks + i;
+    const condition = when === undefined ? '' : `when (${when})`;
+    await client.query('select pg_advisory_lock($1)', [lock]);
+    await client.query(`create sequence stalled_${lock}`);
+    await client.query(
+      `create trigger stall_${lock} before ${on} for each row ${condition} execute function stall('${lock}')`,
+    );
+    at.push({
+      async reached() {
+        const isThere = async () => {
+          const { rowCount } = await client.query(
+            `select from pg_locks where locktype = 'advisory' and objid = $1 and not granted`,
+            [lock],
+          );
+          return rowCount === 1;
+        };
+        await waitFor(`somebody stands at ${on} ${condition}`, isThere, 30_000);
+      },
+      letGo: async () => void (await client.query('select pg_advisory_unlock($1)', [lock])),
+    });
+  }
+  return {
+    at,
+    async remove() {
+      await client.query('select pg_advisory_unlock_all()');
+      await client.query(`set lock_timeout = '2s'`);
+      const drop = async () => {
+        await client.query('drop function stall() cascade');
+        return true;
+      };
+      await waitFor('the triggers are removed', drop, 30_000);
+      for (const i of steps.keys()) await client.query(`drop sequence stalled_${locks + i}`);
+      await client.end();
+    },
+  };
+}

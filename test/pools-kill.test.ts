@@ -1,0 +1,216 @@
+/**
+ * kill -9 of the API at every step of a pool's redemption and of its refund, and a standstill of it there: the worker finishes what
+ * was begun, nothing is spent twice or held for ever, and whoever repeats the request is told what became of it.
+ */
+import { afterAll, describe, expect, test } from 'vitest';
+import { type Answer, reference, waitFor } from './harness.ts';
+import {
+  availableOf,
+  figuresOf,
+  give,
+  type Household,
+  household,
+  householdFile,
+  leave,
+} from './house/household.ts';
+import { type SpawnedApi, spawnEngine } from './house/spawn.ts';
+import { type Step, stallAt } from './house/stall.ts';
+
+const engine = await spawnEngine({ apis: 2, upkeep: true });
+afterAll(() => engine.end());
+const { stores } = engine;
+const shop = await engine.shop({ definition: householdFile });
+
+const redeeming: Readonly<Record<string, Step>> = {
+  'before it is begun': { on: 'insert on pool_redemption' },
+  'before it is planned': { on: 'insert on pool_part' },
+  'with points held and not noted': { on: 'update on pool_part', when: `new.state = 'held'` },
+  'at the decision': { on: 'update on pool_redemption', when: `new.state = 'capturing'` },
+  'with points captured and not noted': { on: 'update on pool_part', when: `new.state = 'captured'` },
+  'at its end': { on: 'update on pool_redemption', when: `new.state = 'redeemed'` },
+};
+const refunding: Readonly<Record<string, Step>> = {
+  'before it is begun': { on: 'insert on pool_refund' },
+  'with points back and not noted': { on: 'insert on pool_refund_part' },
+  'at its end': { on: 'update on pool_refund', when: `new.state = 'refunded'` },
+};
+
+/** The API that is harmed; the shop talks to the first. */
+const victim = () => engine.apis[1]!;
+async function replaceVictim(): Promise<void> {
+  await victim().kill();
+  engine.apis[1] = await engine.startApi();
+}
+
+type Harm = (api: SpawnedApi) => Promise<() => Promise<void>>;
+/** Each answers what puts the API right again, once the worker has done its work. */
+const harms: Readonly<Record<string, Harm>> = {
+  async 'kill -9'(api) {
+    await api.kill();
+    return async () => {
+      engine.apis[1] = await engine.startApi();
+    };
+  },
+  async standstill(api) {
+    process.kill(api.pid, 'SIGSTOP');
+    return () => Promise.resolve(void process.kill(api.pid, 'SIGCONT'));
+  },
+};
+
+/** Sends a request to the victim, which is harmed at the step; answers when the worker has nothing left to do. */
+async function harmedAt(step: Step, harm: Harm, path: string, body: object): Promise<() => Promise<void>> {
+  const stall = await stallAt(stores.databaseUrl, step);
+  const sent = victim()
+    .http('POST', path, body, { key: shop.tokens.admin, timeoutMs: 60_000 })
+    .catch(() => undefined);
+  await stall.reached();
+  const heal = await harm(victim());
+  await stall.letGo();
+  await settled();
+  return async () => {
+    await heal();
+    await sent;
+  };
+}
+
+/** Nothing of any pool is under way, and nothing is held without an end. */
+function settled(): Promise<true> {
+  return waitFor(
+    'the worker has finished what was begun',
+    async () => {
+      const { rows } = await stores.pool.query<{ open: number }>(
+        `select (select count(*) from pool_redemption where state in ('collecting', 'giving_back', 'capturing'))::int
+           + (select count(*) from pool_refund where state = 'refunding')::int
+           + (select count(*) from hold where status = 'held')::int as open`,
+      );
+      return rows[0]!.open === 0 ? true : undefined;
+    },
+    60_000,
+  );
+}
+
+const sumOf = async ({ residents }: Household) =>
+  (await availableOf(shop, residents)).reduce((sum, points) => sum + points, 0);
+
+/** Repeats a request at another API until it is answered for good. */
+function repeated(path: string, body: object): Promise<Answer> {
+  return waitFor(
+    'the request is answered',
+    async () => {
+      const answer = await shop.admin('POST', path, body);
+      return [201, 409].includes(answer.status) && answer.code !== 'reference_in_progress'
+        ? answer
+        : undefined;
+    },
+    30_000,
+  );
+}
+
+const cases = (steps: Readonly<Record<string, Step>>) =>
+  Object.keys(harms).flatMap((harm) => Object.keys(steps).map((step) => [harm, step] as const));
+
+describe('a redemption', () => {
+  test.each(cases(redeeming))(
+    'survives %s %s',
+    async (harm, step) => {
+      const house = await household(shop, [40, 40, 40]);
+      const path = `/v1/pools/${house.pool}/redemptions`;
+      const body = { member: house.residents[0]!.card, reference: reference(), points: 100 };
+      const heal = await harmedAt(redeeming[step]!, harms[harm]!, path, body);
+      const left = await sumOf(house);
+      expect(step === 'before it is begun' ? [20, 120] : [20]).toContain(left);
+      const answer = await repeated(path, body);
+      expect([answer.status, answer.body.status]).toEqual([201, 'redeemed']);
+      expect(await sumOf(house)).toBe(20);
+      await heal();
+      expect((await repeated(path, body)).body).toEqual(answer.body);
+      await settled();
+      expect(await sumOf(house)).toBe(20);
+      expect((await figuresOf(shop, house.residents)).every(({ held, debt }) => held + debt === 0)).toBe(
+        true,
+      );
+    },
+    120_000,
+  );
+
+  test.each([
+    ['at the decision', { on: 'update on pool_redemption', when: `new.state = 'giving_back'` }],
+    ['with points given back and not noted', { on: 'update on pool_part', when: `new.state = 'returned'` }],
+    ['at its end', { on: 'update on pool_redemption', when: `new.state = 'refused'` }],
+  ] as const)(
+    'that is refused survives kill -9 %s',
+    async (_, step) => {
+      const house = await household(shop, [40, 40, 40]);
+      const [head, spender] = house.residents as [never, never];
+      const path = `/v1/pools/${house.pool}/redemptions`;
+      const body = { member: house.residents[1]!.card, reference: reference(), points: 100 };
+      // The spender leaves while the points are held, so they go back.
+      const held = await stallAt(stores.databaseUrl, redeeming['with points held and not noted']!);
+      const sent = victim()
+        .http('POST', path, body, { key: shop.tokens.admin })
+        .catch(() => undefined);
+      await held.reached();
+      const left = leave(shop, house.pool, spender);
+      expect((await left).status).toBe(200);
+      await held.letGo();
+      const stall = await stallAt(stores.databaseUrl, step);
+      await Promise.race([stall.reached().catch(() => {}), settled()]);
+      await replaceVictim();
+      await stall.letGo();
+      await sent;
+      const answer = await repeated(path, body);
+      expect(answer.code).toBe('spender_not_allowed');
+      await settled();
+      expect(await figuresOf(shop, house.residents)).toEqual(
+        house.residents.map(() => ({ available: 40, pending: 0, held: 0, debt: 0 })),
+      );
+      void head;
+    },
+    120_000,
+  );
+
+  test('of which a process died keeps no other of the same pool waiting for the worker', async () => {
+    const house = await household(shop, [40, 40]);
+    const path = `/v1/pools/${house.pool}/redemptions`;
+    const body = { member: house.residents[0]!.card, reference: reference(), points: 30 };
+    const stall = await stallAt(stores.databaseUrl, redeeming['with points held and not noted']!);
+    const sent = victim()
+      .http('POST', path, body, { key: shop.tokens.admin })
+      .catch(() => undefined);
+    await stall.reached();
+    await victim().kill();
+    await stall.letGo();
+    const other = await repeated(path, { ...body, reference: reference() });
+    expect(other.status).toBe(201);
+    engine.apis[1] = await engine.startApi();
+    await sent;
+    await settled();
+    expect(await sumOf(house)).toBe(20);
+  }, 120_000);
+});
+
+describe('a refund', () => {
+  test.each(cases(refunding))(
+    'survives %s %s',
+    async (harm, step) => {
+      const house = await household(shop, [40, 0]);
+      await give(shop, house.residents[1]!, 40, 'month');
+      const redemptions = `/v1/pools/${house.pool}/redemptions`;
+      const spent = await shop.admin('POST', redemptions, {
+        member: house.residents[0]!.card,
+        reference: reference(),
+        points: 80,
+      });
+      const path = `${redemptions}/${spent.id}/refunds`;
+      const body = { reference: reference(), points: 60 };
+      const heal = await harmedAt(refunding[step]!, harms[harm]!, path, body);
+      const answer = await repeated(path, body);
+      expect([answer.status, answer.body.points]).toEqual([201, 60]);
+      await heal();
+      expect((await repeated(path, body)).body).toEqual(answer.body);
+      await settled();
+      expect(await availableOf(shop, house.residents)).toEqual([40, 20]);
+    },
+    120_000,
+  );
+});
