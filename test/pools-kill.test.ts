@@ -37,10 +37,6 @@ const refunding: Readonly<Record<string, Step>> = {
 
 /** The API that is harmed; the shop talks to the first. */
 const victim = () => engine.apis[1]!;
-async function replaceVictim(): Promise<void> {
-  await victim().kill();
-  engine.apis[1] = await engine.startApi();
-}
 
 type Harm = (api: SpawnedApi) => Promise<() => Promise<void>>;
 /** Each answers what puts the API right again, once the worker has done its work. */
@@ -57,15 +53,21 @@ const harms: Readonly<Record<string, Harm>> = {
   },
 };
 
+/** Nobody may ever answer. */
+function sentToVictim(path: string, body: object): Promise<unknown> {
+  const options = { key: shop.tokens.admin, timeoutMs: 60_000 };
+  return victim()
+    .http('POST', path, body, options)
+    .catch(() => undefined);
+}
+
 /** Sends a request to the victim, which is harmed at the step; answers when the worker has nothing left to do. */
 async function harmedAt(step: Step, harm: Harm, path: string, body: object): Promise<() => Promise<void>> {
-  const stall = await stallAt(stores.databaseUrl, step);
-  const sent = victim()
-    .http('POST', path, body, { key: shop.tokens.admin, timeoutMs: 60_000 })
-    .catch(() => undefined);
-  await stall.reached();
+  const stalls = await stallAt(stores.databaseUrl, [step]);
+  const sent = sentToVictim(path, body);
+  await stalls.at[0]!.reached();
   const heal = await harm(victim());
-  await stall.letGo();
+  await stalls.remove();
   await settled();
   return async () => {
     await heal();
@@ -141,22 +143,20 @@ describe('a redemption', () => {
     'that is refused survives kill -9 %s',
     async (_, step) => {
       const house = await household(shop, [40, 40, 40]);
-      const [head, spender] = house.residents as [never, never];
       const path = `/v1/pools/${house.pool}/redemptions`;
-      const body = { member: house.residents[1]!.card, reference: reference(), points: 100 };
+      const spender = house.residents[1]!;
+      const body = { member: spender.card, reference: reference(), points: 100 };
+      const holding = redeeming['with points held and not noted']!;
+      const stalls = await stallAt(stores.databaseUrl, [holding, step]);
+      const [holds, refuses] = stalls.at;
+      const sent = sentToVictim(path, body);
+      await holds!.reached();
       // The spender leaves while the points are held, so they go back.
-      const held = await stallAt(stores.databaseUrl, redeeming['with points held and not noted']!);
-      const sent = victim()
-        .http('POST', path, body, { key: shop.tokens.admin })
-        .catch(() => undefined);
-      await held.reached();
-      const left = leave(shop, house.pool, spender);
-      expect((await left).status).toBe(200);
-      await held.letGo();
-      const stall = await stallAt(stores.databaseUrl, step);
-      await Promise.race([stall.reached().catch(() => {}), settled()]);
-      await replaceVictim();
-      await stall.letGo();
+      expect((await leave(shop, house.pool, spender)).status).toBe(200);
+      await holds!.letGo();
+      await refuses!.reached();
+      await victim().kill();
+      await stalls.remove();
       await sent;
       const answer = await repeated(path, body);
       expect(answer.code).toBe('spender_not_allowed');
@@ -164,7 +164,7 @@ describe('a redemption', () => {
       expect(await figuresOf(shop, house.residents)).toEqual(
         house.residents.map(() => ({ available: 40, pending: 0, held: 0, debt: 0 })),
       );
-      void head;
+      engine.apis[1] = await engine.startApi();
     },
     120_000,
   );
@@ -173,13 +173,11 @@ describe('a redemption', () => {
     const house = await household(shop, [40, 40]);
     const path = `/v1/pools/${house.pool}/redemptions`;
     const body = { member: house.residents[0]!.card, reference: reference(), points: 30 };
-    const stall = await stallAt(stores.databaseUrl, redeeming['with points held and not noted']!);
-    const sent = victim()
-      .http('POST', path, body, { key: shop.tokens.admin })
-      .catch(() => undefined);
-    await stall.reached();
+    const stalls = await stallAt(stores.databaseUrl, [redeeming['with points held and not noted']!]);
+    const sent = sentToVictim(path, body);
+    await stalls.at[0]!.reached();
     await victim().kill();
-    await stall.letGo();
+    await stalls.remove();
     const other = await repeated(path, { ...body, reference: reference() });
     expect(other.status).toBe(201);
     engine.apis[1] = await engine.startApi();
