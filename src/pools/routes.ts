@@ -195,36 +195,39 @@ function spendingRoutes(context: PoolSpending): Route[] {
       errors: ['not_found'],
       handle: (call) => showRedemption(context, call),
     }),
-    route({
-      method: 'POST',
-      path: '/v1/pools/:pool/redemptions/:redemption/refunds',
-      operationId: 'refundPoolRedemption',
-      summary:
-        'Give points of a pool’s redemption back to whom they came from; `by-reference` stands for the id',
-      tag: 'pools',
-      roles: desk,
-      body: poolRefundSchema,
-      replies: { 201: poolRefundReply },
-      errors: [
-        'not_found',
-        'original_not_found',
-        'refund_exceeds_redemption',
-        'currency_unknown',
-        'reference_reused',
-        'reference_in_progress',
-        'limit_exceeded',
-        'store_not_allowed',
-        'shard_recovering',
-        'journal_full',
-      ],
-      handle: (call) => refundOfPool(context, call),
-    }),
   ];
+}
+
+function refundRoute(context: PoolSpending): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/pools/:pool/redemptions/:redemption/refunds',
+    operationId: 'refundPoolRedemption',
+    summary:
+      'Give points of a pool’s redemption back to whom they came from; `by-reference` stands for the id',
+    tag: 'pools',
+    roles: desk,
+    body: poolRefundSchema,
+    replies: { 201: poolRefundReply },
+    errors: [
+      'not_found',
+      'original_not_found',
+      'refund_exceeds_redemption',
+      'currency_unknown',
+      'reference_reused',
+      'reference_in_progress',
+      'limit_exceeded',
+      'store_not_allowed',
+      'shard_recovering',
+      'journal_full',
+    ],
+    handle: (call) => refundOfPool(context, call),
+  });
 }
 
 /** Every call about pools. */
 export function poolRoutes(context: PoolsContext): Route[] {
   const collector = createCollector(context);
   const spending = { ...context, collector, turns: createTurns(context.pool, collector) };
-  return [...placeRoutes(context), ...spendingRoutes(spending)];
+  return [...placeRoutes(context), ...spendingRoutes(spending), refundRoute(spending)];
 }
