@@ -1,10 +1,13 @@
 /** What happens to members between the holding of their points and the decision, or between the plan and the holding. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { tryStep } from '#src/members/engine.ts';
 import { createMembers } from '#src/members/members.ts';
+import { parseMemberId } from '#src/values.ts';
 import { type Answer, reference, startEngine, waitFor } from './harness.ts';
 import {
   availableOf,
   figuresOf,
+  give,
   type Household,
   household,
   householdFile,
@@ -142,6 +145,26 @@ describe('between plan and hold', () => {
       ['captured', null],
       ['captured', null],
     ]);
+  });
+
+  test('what was refused once is never held by a process that comes later', async () => {
+    const { house, answer } = await meanwhile(planned, 70, async (_, [second]) => {
+      const body = { member: second!.member, reference: reference(), points: 35 };
+      expect((await shop.checkout('POST', '/v1/redemptions', body)).status).toBe(201);
+    });
+    const second = house.residents[1]!;
+    await give(shop, second, 100);
+    const late = await tryStep(engine.app.operations, {
+      program: engine.app.programs.get(shop.program.number)!,
+      member: parseMemberId(second.member)!,
+      script: 'hold',
+      kind: 'hold',
+      reference: `${answer.id.slice(4)}/2`,
+      input: { parts: [[1, 30]] },
+      request: {},
+    });
+    expect(late.status === 'performed' && late.recorded.effect.legs).toEqual([]);
+    expect(await figuresOf(shop, [second])).toMatchObject([{ available: 100, held: 0 }]);
   });
 
   test('whoever is closed gives nothing', async () => {
