@@ -6,7 +6,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import { finishPools, followAllPlaces } from '#src/jobs/pools.ts';
+import { finishPools } from '#src/jobs/pools.ts';
 import { createMembers } from '#src/members/members.ts';
 import { type Answer, reference, type Shop, startEngine, waitFor } from './harness.ts';
 import {
@@ -169,7 +169,6 @@ async function take(told: Told, made: Step): Promise<void> {
       return;
     case 'upkeep':
       await finishPools(engine.app, 100);
-      await followAllPlaces(second.app, 100);
       return;
     default:
       checked(await life(made.do, made.who));

@@ -33,11 +33,6 @@ export const catalog = {
     purpose: 'finishes merges and moves on what reached merged members since',
   },
   pools: { payload: nothing, everyMs: 2_000, purpose: 'finishes redemptions of pools whose process died' },
-  poolPlaces: {
-    payload: nothing,
-    everyMs: 30_000,
-    purpose: 'lets places in pools follow members that were closed or merged',
-  },
   conflicts: {
     payload: nothing,
     everyMs: 5_000,

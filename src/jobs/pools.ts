@@ -1,8 +1,6 @@
-/** What upkeep does for pools: finishes what a process has left, and lets places follow their members. */
+/** What upkeep does for pools: finishes what a process has left. */
 import type { App } from '#src/app.ts';
 import { createCollector } from '#src/pools/collecting.ts';
-import { poolsToFollow } from '#src/pools/places.ts';
-import { withPool } from '#src/pools/pools.ts';
 import { resumeRefunds } from '#src/pools/refunds.ts';
 
 /** Drives redemptions and refunds that nobody has worked on for two seconds; answers how many it finished and could not. */
@@ -12,16 +10,4 @@ export async function finishPools(app: App, limit: number): Promise<{ finished: 
   const failed = redemptions.failed + refunds.failed;
   if (failed > 0) app.telemetry.log.warn({ failed }, 'some movements of pools could not be finished yet');
   return { finished: redemptions.finished + refunds.finished, failed };
-}
-
-/** Answers in how many pools places were looked after. */
-export async function followAllPlaces(app: App, limit: number): Promise<number> {
-  let followed = 0;
-  for (const { pool, program: number } of await poolsToFollow(app.pool, limit)) {
-    const program = app.programs.get(number);
-    if (!program) continue;
-    await withPool(app, program, pool, async () => {});
-    followed += 1;
-  }
-  return followed;
 }

@@ -188,6 +188,11 @@ const goneQuery = `
   from pool_place p join member m on m.number = p.member
   where p.pool = $1 and p.left_at is null and m.status in ('closed', 'merged') order by p.place`;
 
+/** Whether places wait to follow their members. */
+export async function mustFollow(db: Queryable, pool: PoolNumber): Promise<boolean> {
+  return (await db.query(goneQuery, [pool])).rows.length > 0;
+}
+
 /** Lets places follow members that were closed or merged. The pool is locked. */
 export async function followMembers(tx: pg.PoolClient, pool: Pool, at: EpochMs): Promise<void> {
   const { rows } = await tx.query<GoneRow>(goneQuery, [pool.pool]);
@@ -205,17 +210,4 @@ export async function followMembers(tx: pg.PoolClient, pool: Pool, at: EpochMs):
     if (member === pool.head && survivor !== null) heir = survivor;
   }
   await keepHead(tx, pool, at, heir);
-}
-
-/** Pools with places whose members are not theirs any more. */
-export async function poolsToFollow(
-  db: Queryable,
-  limit: number,
-): Promise<{ pool: PoolNumber; program: number }[]> {
-  const { rows } = await db.query<{ pool: PoolNumber; program: number }>(
-    `select distinct l.pool, l.program from pool_place p join member m on m.number = p.member join pool l on l.pool = p.pool
-     where p.left_at is null and m.status in ('closed', 'merged') limit $1`,
-    [limit],
-  );
-  return rows;
 }

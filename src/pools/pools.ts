@@ -24,6 +24,7 @@ import {
   followMembers,
   keepHead,
   lockPool,
+  mustFollow,
   openPlaces,
   type Pool,
   poolOfMember,
@@ -55,6 +56,17 @@ export function withPool<T>(
     await followMembers(tx, pool, programNow(program));
     return work(tx, await readPool(tx, program.number, number));
   });
+}
+
+/** A pool whose places have followed their members; nobody is kept waiting where there is nothing to follow. */
+export async function presentPool(
+  context: Pick<PoolsContext, 'pool'>,
+  program: Program,
+  number: PoolNumber,
+): Promise<Pool> {
+  const pool = await readPool(context.pool, program.number, number);
+  if (pool.dissolvedAt !== undefined || !(await mustFollow(context.pool, number))) return pool;
+  return withPool(context, program, number, async (_, followed) => followed);
 }
 
 /** The member who shows an identifier and may take a place. */
@@ -129,7 +141,7 @@ export async function openPool(context: PoolsContext, call: Call<OpenBody>): Pro
 /** `GET /v1/pools/:pool` */
 export async function showPool(context: PoolsContext, call: Call): Promise<Reply> {
   const number = poolInPath(call);
-  await withPool(context, call.caller.program, number, async () => {});
+  await presentPool(context, call.caller.program, number);
   return reply(context, call.caller, number);
 }
 
@@ -146,7 +158,7 @@ export async function showPoolOfMember(context: PoolsContext, call: Call): Promi
   for (const member of await familyOf(context.pool, await pathMember(context, call))) {
     const found = await poolOfMember(context.pool, member);
     if (found === undefined) continue;
-    await withPool(context, caller.program, found, async () => {});
+    await presentPool(context, caller.program, found);
     const places = await openPlaces(context.pool, found);
     if (places.length > 0) return reply(context, caller, found);
   }

@@ -29,10 +29,10 @@ import { referenceKeyOf } from '#src/wallet/reference.ts';
 import type { Collector } from './collecting.ts';
 import { currentMember, type PoolsContext, refuseInactive } from './context.ts';
 import { type PoolNumber, parsePoolMovementId, poolId, poolMovementId } from './ids.ts';
-import { openPlaces, type Pool, readPool, refuseDissolved } from './places.ts';
+import { openPlaces, type Pool, refuseDissolved } from './places.ts';
 import { availableIn, type Price } from './plan.ts';
 import { allows } from './policy.ts';
-import { poolInPath, withPool } from './pools.ts';
+import { poolInPath, presentPool, withPool } from './pools.ts';
 import { partWorth } from './pricing.ts';
 import { readPurses } from './reading.ts';
 import {
@@ -257,7 +257,7 @@ export async function redeemOfPool(context: PoolSpending, call: Call<PoolRedempt
   };
   const known = await knownRedemption(context, wanted);
   if (known) return finish(known, true);
-  const pool = await readPool(context.pool, program.number, wanted.pool);
+  const pool = await presentPool(context, program, wanted.pool);
   const spender = await currentMember(context, program, wanted.body.member, '/member');
   refuseInactive(spender, '/member');
   if (spender.reading.isFrozen) throw new Problem('spending_frozen', undefined, { pointer: '/member' });
@@ -338,7 +338,7 @@ export async function quotePool(context: PoolSpending, call: Call<PoolQuoteBody>
   const number = poolInPath(call);
   const currency = spendableCurrency(caller, body.currency, '/currency');
   checkPoolable(caller, [[currency.number, 1]]);
-  const pool = await withPool(context, program, number, async (_, present) => present);
+  const pool = await presentPool(context, program, number);
   const spender = await currentMember(context, program, body.member, '/member');
   await checkSpender(context.pool, pool, spender);
   const judged = await judgedNow(context, program, [currency.code], spender.facts);
