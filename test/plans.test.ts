@@ -5,6 +5,7 @@
  */
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { sumsOf } from '#src/diary/reading.ts';
 import { auditPart, publishAudit } from '#src/jobs/audit.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { bookDue } from '#src/jobs/due.ts';
@@ -16,8 +17,10 @@ import { warnAll } from '#src/jobs/warnings.ts';
 import { measureOpenWork } from '#src/jobs/watch.ts';
 import { auditParts } from '#src/ledger/audit-place.ts';
 import { createMembers } from '#src/members/members.ts';
+import type { MemberNumber } from '#src/values.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { accrueCounting, newMember } from './house/counting.ts';
+import { followerOf, readAll } from './house/diary.ts';
 import { addMonthsBefore } from './house/months.ts';
 
 const monthsBefore = 6;
@@ -46,7 +49,7 @@ const gifts = await engine.shop({
 
 /** Tables whose size follows that of the ledger or of the membership. */
 const growing =
-  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer|event)$/;
+  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer|event|diary_(?:day|points|order|return))$/;
 
 interface Asked {
   readonly text: string;
@@ -121,6 +124,14 @@ async function fill(begins: readonly Date[]): Promise<void> {
     `insert into identifier select $1, 'card', convert_to(number::text, 'UTF8'), number, '' from member`,
     [shop.program.number],
   );
+  await pool.query(
+    `insert into diary_day select number, 20000 + d, 1, 100, 0, 0 from member, generate_series(1, 3) d`,
+  );
+  await pool.query(`insert into diary_points select member, day, 1, 1 from diary_day`);
+  await pool.query(`insert into diary_order select member, 281474976710656 + day, day, 1 from diary_day`);
+  await pool.query(
+    `insert into diary_return (accrual, spend_left) select operation, 1 from operation limit 3000`,
+  );
   await pool.query('vacuum analyze');
   const { rows } = await pool.query<{ name: string }>(
     `select relname as name from pg_class where relkind = 'r' and reltuples >= 1000`,
@@ -140,6 +151,7 @@ async function clear(): Promise<void> {
     'delete from transfer t using operation o where o.operation = t.transfer and o.epoch = 0',
     'delete from hold h using operation o where o.operation = h.hold and o.epoch = 0',
     'delete from operation where epoch = 0',
+    'truncate diary_day, diary_points, diary_order, diary_return, diary_moved, diary_position',
     'delete from block where epoch = 0',
     `delete from event where key like 'old-%'`,
     `delete from lot where member <= ${membersMade}`,
@@ -165,6 +177,29 @@ async function give(): Promise<void> {
     { promotion: 'to-all', given: 1 },
   ]);
   await giver.stop();
+}
+
+/** The diary is read up to now, with a return and a merge; then its sums. */
+async function keepDiary(who: string, other: string, accrual: string): Promise<void> {
+  const follower = followerOf(app);
+  await engine.drained();
+  await readAll(app, follower);
+  await shop.pos('POST', `/v1/accruals/${accrual}/reversals`, {
+    reference: reference(),
+    occurredAt: shop.time(),
+  });
+  const merge = { reference: reference(), reason: 'one person', into: other };
+  expect((await shop.admin('POST', `/v1/members/${who}/merge`, merge)).body.status).toBe('merged');
+  await shop.accrue(other, 7);
+  await engine.drained();
+  await readAll(app, follower);
+  const measures = ['spend', 'visits', 'active_months', { points: 1 }] as const;
+  const ask = { member: 1 as MemberNumber, fromDay: 20_000, throughDay: 20_002 };
+  const sums = await sumsOf(
+    pool,
+    measures.map((measure) => ({ ...ask, measure })),
+  );
+  expect(sums).toEqual([200, 2, 1, 2]);
 }
 
 /** A day in the shop, and every job of upkeep. */
@@ -221,6 +256,8 @@ async function work(): Promise<void> {
   await takeBackConflicts(app);
   await freezeQuarantined(app);
   await measureOpenWork(app);
+  const last = await shop.accrue(who, 9);
+  await keepDiary(who, other, last.id);
   await keepMonthsAhead(app);
   for (const part of auditParts) await auditPart(app, part, 1);
   await publishAudit(app);
@@ -276,6 +313,10 @@ const everyMonth: readonly { readonly part: string; readonly because: string }[]
   { part: 'order_reference = $2', because: 'an order may have been placed at any time' },
   { part: 'conflict_with is not null', because: 'an index of the few repeats in each month' },
   {
+    part: '(o.epoch, o.seq) > (s.epoch, s.seq)',
+    because: 'an epoch has ended or a number is missing: one look a month for a page of them',
+  },
+  {
     part: '(epoch, seq) > ($2, $3)',
     because: 'a page of numbers: one look a month for two thousand of them',
   },
@@ -315,6 +356,10 @@ test('the statements of the hot path, of the writer and of every job were seen',
     'order_reference = $2',
     'm.birth_day = any',
     'n.joined_at >= day.since',
+    'o.seq <= s.seq + s.rows_max',
+    'insert into diary_day',
+    'with gone as (delete from diary_day',
+    'for update of d skip locked',
   ])
     expect(texts.filter((text) => text.includes(part)).length, part).toBeGreaterThan(0);
 });
