@@ -3,19 +3,21 @@
  * new epochs; and books that were made by hand: every epoch, gap and late id that a recovery could leave.
  */
 import fc from 'fast-check';
-import type pg from 'pg';
+import pg from 'pg';
 import { afterAll, describe, expect, test } from 'vitest';
 import { makeAgain } from '#src/diary/again.ts';
 import type { Touched } from '#src/diary/follower.ts';
 import { takeBackConflicts } from '#src/jobs/conflicts.ts';
 import { freezeQuarantined } from '#src/jobs/freeze.ts';
 import { resolveQuarantined } from '#src/jobs/resolve.ts';
+import { attachMonth, detachMonth } from '#src/ledger/archive.ts';
 import { listQuarantine, type Resolution } from '#src/ledger/quarantine.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { type Answer, reference, startEngine, uuidV7, waitFor } from './harness.ts';
 import { daysOf, followerOf, memberIn, pointsOf, readAll } from './house/diary.ts';
 import { replaceLast } from './house/journal.ts';
+import { cutHere } from './house/months.ts';
 import { copyRedis, putInto } from './house/older-redis.ts';
 
 const engine = await startEngine({
@@ -155,6 +157,32 @@ describe('the hook', () => {
     expect(heard).toEqual([{ program: app.programs.get(shop.program.number), member, day: today() }]);
     expect(await daysOf(pool, member)).toEqual([[today(), 1, 1_000, 0, 0]]);
   });
+});
+
+describe('months in the archive', () => {
+  test('do not leave before they are read, are read there when the diary is made again, and are missed where they are gone', async () => {
+    await read();
+    const member = memberIn(await shop.accrue(await shop.enrol(), 3, { durability: 'ledger' }));
+    await engine.drained();
+    const end = await cutHere(stores.databaseUrl, 'early', 'late');
+    const client = new pg.Client({ connectionString: stores.databaseUrl });
+    await client.connect();
+    try {
+      await expect(detachMonth(client, 'early', end)).rejects.toThrow('the diary has not read so far');
+      await read();
+      await detachMonth(client, 'early', end);
+      const days = await daysOf(pool, member);
+      expect(days).toEqual([[today(), 1, 300, 0, 0]]);
+      expect(await differences()).toBe(0);
+      await client.query('alter table archive.operation_early rename to operation_elsewhere');
+      await expect(differences()).rejects.toThrow('the archived months early are not in the database');
+      await client.query('alter table archive.operation_elsewhere rename to operation_early');
+      await attachMonth(client, 'early');
+      expect(await differences()).toBe(0);
+    } finally {
+      await client.end();
+    }
+  }, 60_000);
 });
 
 /** Books of one shard as recoveries could leave them: epochs with numbers from 1 on, some never served. */

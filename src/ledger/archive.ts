@@ -97,6 +97,11 @@ const needs: readonly { readonly what: string; readonly query: string }[] = [
     query: `select count(*) from quarantine q join operation o using (shard, epoch, seq) where q.resolution is null and o.operation < $1`,
   },
   {
+    what: 'shards of which the diary has not read so far',
+    query: `select count(*) from diary_position d join position p using (shard)
+      where (p.epoch, p.seq) > (d.epoch, d.seq) and (d.operation is null or d.operation < $1)`,
+  },
+  {
     what: 'members whose balance and books differ',
     query: 'select count(*) from audit_finding where settled_at is null and $1::uuid is not null',
   },
