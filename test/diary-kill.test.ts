@@ -81,6 +81,10 @@ test(
       await midTurn();
       await tiers.kill();
     }
+    const drained = await engine.startTiers();
+    await midTurn();
+    await drained.stop();
+    expect(await drained.running.exited).toBe('exit code 0');
     await engine.startTiers();
     await engine.drained(60_000);
     await waitFor('everything is read', async () => (await unread()) === 0, 60_000);
