@@ -199,10 +199,16 @@ function decided(look: Look, state: Earned, lastDay: Day, steps: Step[]): Earned
             by: 'keep',
             needed: keep,
           }),
+          ...spentOn(look, attained.window, name),
         }
       : {}),
     before: remembered(state),
   };
+}
+
+/** What a window gave, so that it does not give it again. */
+function spentOn({ ladder }: Look, { fromDay }: Window, tier: string): Pick<Earned, 'spent'> {
+  return hasWindowsInTurn(ladder) ? { spent: { fromDay, tier } } : {};
 }
 
 function isSpent({ ladder }: Look, { spent }: Earned, { fromDay }: Window, level: number): boolean {
@@ -233,7 +239,7 @@ function promotedBy(look: Look, state: Earned, window: Window, steps: Step[]): E
     ...{ tier: name, sinceDay: day, ...ends, ...split },
     how: 'reached',
     qualified: { ...qualifiedBy(look, state, window, { onDay, by: 'reach', needed: reach }), ...given },
-    spent: { fromDay: window.fromDay, tier: name },
+    ...spentOn(look, window, name),
     ...(before ? { before } : {}),
   };
 }
@@ -253,6 +259,7 @@ function keptUntil(
     ...without(state, 'qualified', 'wrongSinceDay', 'before'),
     how: 'kept',
     untilDay,
+    ...spentOn(look, attained.window, state.tier),
     qualified: qualifiedBy(look, state, attained.window, { onDay, by: 'keep', needed: keep }),
     before: remembered(state),
   };
@@ -286,6 +293,20 @@ function movedBy(look: Look, state: Earned, window: Window, steps: Step[]): Earn
   return keptBy(look, risen, window, steps) ?? risen;
 }
 
+/** What was carried into the window before the present one is stored, so that the chain does not grow. */
+function withCarry(look: Look, state: Earned): Earned {
+  const { ladder, joinedDay, day } = look;
+  if (ladder.atPeriodEnd !== 'roll_over') return state;
+  const before = windowBefore(ladder, joinedDay, state, windowAt(ladder, joinedDay, state, day));
+  if (
+    !before ||
+    state.carried?.fromDay === before.fromDay ||
+    state.promotion?.endedFromDay === before.fromDay
+  )
+    return state;
+  return { ...state, carried: { fromDay: before.fromDay, amounts: carriedInto(look, state, before) } };
+}
+
 /** Brings a state to the day; where more ends came than one review decides, as far as it goes. */
 export function settled(look: Look, from: Earned, steps: Step[]): Earned {
   const { ladder, joinedDay, day } = look;
@@ -296,7 +317,7 @@ export function settled(look: Look, from: Earned, steps: Step[]): Earned {
     state = decided(look, state, last, steps);
   }
   if (isBehind(look, state)) return state;
-  state = keptInGrace(look, state, steps) ?? state;
+  state = withCarry(look, keptInGrace(look, state, steps) ?? state);
   const before = windowBefore(ladder, joinedDay, state, windowAt(ladder, joinedDay, state, day));
   if (before) state = movedBy(look, state, before, steps);
   return movedBy(look, state, windowAt(ladder, joinedDay, state, day), steps);

@@ -6,7 +6,7 @@
  * dated later than today (clocks differ by minutes) it is called with the receipt's day. Reviews go forward: a day before the
  * one on which the state began is that one.
  */
-import { amountsIn, carriedInto, isMet, type Look } from './counting.ts';
+import { amountsIn, isMet, type Look } from './counting.ts';
 import {
   afterLateReceipts,
   afterReturns,
@@ -19,7 +19,7 @@ import {
   startOf,
   underLadder,
 } from './earned.ts';
-import { challengeKeep, earnedKeep, nextTier } from './progress.ts';
+import { challengeKeep, earnedKeep, endsWithTier, nextTier } from './progress.ts';
 import type {
   Day,
   Earned,
@@ -34,28 +34,12 @@ import type {
   Sums,
   Warning,
 } from './types.ts';
-import { endlessDay, endOfPromotion, windowAt, windowBefore } from './windows.ts';
-
-/** What was carried into the window before the present one is stored, so that the chain does not grow. */
-function withCarry(look: Look, state: Earned): Earned {
-  const { ladder, joinedDay, day } = look;
-  if (ladder.atPeriodEnd !== 'roll_over') return state;
-  const before = windowBefore(ladder, joinedDay, state, windowAt(ladder, joinedDay, state, day));
-  if (
-    !before ||
-    state.carried?.fromDay === before.fromDay ||
-    state.promotion?.endedFromDay === before.fromDay
-  )
-    return state;
-  return { ...state, carried: { fromDay: before.fromDay, amounts: carriedInto(look, state, before) } };
-}
+import { endlessDay, endOfPromotion, windowAt } from './windows.ts';
 
 function earnedOn(look: Look, earned: Earned | undefined, steps: Step[]): Earned {
   const { ladder, joinedDay, day } = look;
   const present = underLadder(ladder, joinedDay, earned ?? startOf(ladder, joinedDay), day);
-  const right = afterLateReceipts(look, afterReturns(look, present, steps), steps);
-  const state = settled(look, right, steps);
-  return isBehind(look, state) ? state : withCarry(look, state);
+  return settled(look, afterLateReceipts(look, afterReturns(look, present, steps), steps), steps);
 }
 
 /** A challenge that was met stays as if its tier had been reached on that day; a return may take that back. */
@@ -155,6 +139,9 @@ function nextDayOf(
   const { ladder, joinedDay, day } = look;
   if (isBehind(look, state)) return day;
   const days: (Day | undefined)[] = [lastDayOf(look, state)].map((last) => last && last + 1);
+  // Where windows have no end of their own, what they hold when grace begins is enough.
+  if (endsWithTier(ladder.period) && ladder.grace && state.untilDay !== undefined)
+    days.push(state.untilDay + 1);
   if (state.wrongSinceDay !== undefined) {
     const held = heldThrough(look, state, state.wrongSinceDay);
     days.push(held && held + 1, look.protectedThroughDay && look.protectedThroughDay + 1);

@@ -113,7 +113,10 @@ export function windowAt(ladder: Ladder, joinedDay: Day, state: Anchored, day: D
   return { fromDay: Math.max(period.fromDay, promotion.onDay + 1), throughDay: period.throughDay };
 }
 
-/** The window that ended before this one began; undefined where there is none, or only days before the member joined. */
+/**
+ * The window that ended before this one began; undefined where there is none, only days before the member joined, or nothing is
+ * known of it: before the window that a promotion ended, another promotion may have split what the calendar says.
+ */
 export function windowBefore(
   ladder: Ladder,
   joinedDay: Day,
@@ -122,7 +125,9 @@ export function windowBefore(
 ): Window | undefined {
   const { kind } = ladder.period;
   const isEndless = kind === 'rolling_months' || kind === 'lifetime';
-  const isAfterPromotion = splitsAtPromotion(ladder) && state.promotion?.onDay === fromDay - 1;
+  const isSplit = splitsAtPromotion(ladder);
+  const isAfterPromotion = isSplit && state.promotion?.onDay === fromDay - 1;
+  if (isSplit && state.promotion?.endedFromDay === fromDay) return undefined;
   if ((isEndless && !isAfterPromotion) || fromDay <= joinedDay) return undefined;
   return windowAt(ladder, joinedDay, state, fromDay - 1);
 }
