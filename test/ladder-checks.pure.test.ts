@@ -65,6 +65,12 @@ describe('tiers that cannot be', () => {
       withTiers([base, silver, `{ name: top, onlyGranted: true, reach: §${spend('200')} }`]),
       `${at}/2/reach the tier is only granted: leave it or onlyGranted out`,
     ],
+  ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
+});
+
+describe('goals that cannot be', () => {
+  const at = '/ladders/0/tiers';
+  test.each<Row>([
     [
       'more active months than the period has',
       withTiers([base, '{ name: top, reach: { all: [{ measure: active_months, atLeast: §13 }] } }']),

@@ -127,8 +127,7 @@ export function naiveWalk(
     let best = 0;
     // What the period of the old end counted may go on counting after it, up to the day.
     for (const day of [old, date]) {
-      const through = !isRolling && beginOf(day) === beginOf(date) ? date : day;
-      const sumDay = isRolling ? day : through < endOf(beginOf(day)) ? through : endOf(beginOf(day));
+      const sumDay = isRolling ? day : [date, endOf(beginOf(day))].toSorted()[0]!;
       if (isNew(day, old)) best = Math.max(best, Math.min(highest(countedThrough(sumDay), 'keep'), level));
     }
     return best;
