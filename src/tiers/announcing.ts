@@ -53,7 +53,7 @@ export interface Turns {
 }
 
 /** Together they are one call of a script for each shard. */
-const pageChanges = 256;
+const pageChanges = 1_024;
 const perTurn = 64;
 const writtenMsMax = 15_000;
 /** A change that cannot be announced is tried again then, and holds up no other. */

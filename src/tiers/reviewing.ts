@@ -25,6 +25,7 @@ import {
   type Warning,
 } from './ladder/types.ts';
 import type { LadderSet } from './ladders.ts';
+import { prospectsAmong } from './prospects.ts';
 import type { Db, LadderState, Person, StoredStanding } from './store.ts';
 import { stepView } from './views.ts';
 
@@ -240,7 +241,11 @@ export async function reviewPeople(
       return climbOf(reviewing, ladder, person, before);
     }),
   );
-  let open = climbs;
+  // Who has no row and was given nothing by hand can only come up.
+  const beginning = climbs.filter(({ before, isByHand }) => !before && !isByHand);
+  const isProspect = await prospectsAmong(db, beginning);
+  const looked = climbs.filter((climb) => climb.before || climb.isByHand || isProspect(climb));
+  let open = looked;
   for (let round = 0; open.length > 0 && round < daysMax; round += 1) {
     await lookAt(db, reviewing, open);
     open = open.filter((climb) => {
@@ -250,7 +255,7 @@ export async function reviewPeople(
       return true;
     });
   }
-  return climbs
+  return looked
     .filter((climb) => !isBare(climb))
     .filter(
       (climb) =>
