@@ -49,8 +49,10 @@ function purchasesOf(members: readonly number[], through: number, seed: number):
   return members.flatMap((buyer) => {
     const pace = 5 + random(120);
     const days = new Set<number>();
-    for (let day = through - random(730); day <= through + 20; day += 1 + random(2 * pace)) days.add(day);
-    if (random(5) === 0) days.add(through - random(400));
+    // Half of them have stopped some time ago, and some of those have come back.
+    const end = through + 20 - (random(2) === 0 ? random(420) : 0);
+    for (let day = end - random(730); day <= end; day += 1 + random(2 * pace)) days.add(day);
+    if (random(3) === 0) days.add(through - random(200));
     return [...days].map((day) => ({ buyer, day, times: 1 + random(2), spend: random(8) * 500 }));
   });
 }
