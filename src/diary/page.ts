@@ -122,7 +122,9 @@ async function meaningsOf(tx: pg.ClientBase, pages: readonly Page[]): Promise<Me
   return rows.flatMap((row) => {
     const record = records.get(retried.get(row) ?? '');
     if (record) return lateMeaning(record) ?? [];
-    if (!counting.has(row.kind) || row.is_conflict || quarantined.has(numberOf(row))) return [];
+    if (!counting.has(row.kind) || quarantined.has(numberOf(row))) return [];
+    // A return under a repeated reference is not taken back: it stands, and takes no more than there is.
+    if (row.kind === 'accrual' && row.is_conflict) return [];
     return meaningOf(row);
   });
 }
