@@ -159,6 +159,50 @@ describe('the hook', () => {
   });
 });
 
+describe('a member who is merged', () => {
+  test('leaves nothing behind where one process moves the days while another takes a return from them', async () => {
+    const [gone, stays] = [await shop.enrol(), await shop.enrol()];
+    await read();
+    const bought = await shop.accrue(gone, 50);
+    await engine.drained();
+    const merge = { reference: reference(), reason: 'one person', into: stays };
+    const merged = await shop.admin('POST', `/v1/members/${gone}/merge`, merge);
+    expect(merged.body.status).toBe('merged');
+    expect((await reverse(bought)).status).toBe(201);
+    await engine.drained();
+    const member = memberIn(bought);
+
+    // The return is of the survivor's shard, and is read while nobody has read that there was a merge.
+    const holder = await pool.connect();
+    await holder.query('begin');
+    await holder.query('select from diary_position where shard = $1 for update', [
+      app.operations.wallet.shardOf(member),
+    ]);
+    const [reached, commit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const taking = followerOf(app, () => {
+      reached.resolve();
+      return commit.promise;
+    }).turn();
+    await reached.promise;
+    await holder.query('rollback');
+    holder.release();
+    const moving = follower.turn();
+    await waitFor('the move waits for the return', async () => {
+      const { rowCount } = await pool.query(
+        `select from pg_locks where locktype = 'advisory' and not granted
+         and database = (select oid from pg_database where datname = current_database())`,
+      );
+      return rowCount! > 0;
+    });
+    commit.resolve();
+    await Promise.all([taking, moving]);
+    await read();
+    const { rows } = await pool.query('select from diary_day where member = $1', [member]);
+    expect(rows).toEqual([]);
+    expect(await differences()).toBe(0);
+  }, 60_000);
+});
+
 describe('months in the archive', () => {
   test('do not leave before they are read, are read there when the diary is made again, and are missed where they are gone', async () => {
     await read();

@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { makeAgain } from '#src/diary/again.ts';
+import { startFollowing } from '#src/diary/following.ts';
 import { sumsOf } from '#src/diary/reading.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { reference, type Shop, startEngine } from './harness.ts';
@@ -234,6 +235,20 @@ test('whatever is bought, given back and merged, in whatever order shards are re
     { seed, numRuns: runs, endOnFailure: false, interruptAfterTimeLimit: 200_000 },
   );
 }, 300_000);
+
+test('the same while two processes read all the time', async () => {
+  const { log, metrics } = app.telemetry;
+  const following = followers.map((follower) => startFollowing(follower, log, metrics));
+  try {
+    const steps = fc.array(stepArbitrary, { minLength: 25, maxLength: 40 });
+    await fc.assert(
+      fc.asyncProperty(steps, (each) => tell(each, shop)),
+      { seed: seed + 1, numRuns: Math.ceil(runs / 2), endOnFailure: true, interruptAfterTimeLimit: 100_000 },
+    );
+  } finally {
+    await Promise.all(following.map((each) => each.stop()));
+  }
+}, 200_000);
 
 test('made again from the books it is the same', async () => {
   const { databaseUrl } = engine.stores;
