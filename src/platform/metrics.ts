@@ -279,6 +279,11 @@ export function segmentMetrics(registers: Registry[]) {
     segmentLag: new Gauge({
       name: 'loyalty_segment_lag_seconds',
       help: 'For how long the members of a program could have been measured through its last whole day and are not.',
+export function poolMetrics(registers: Registry[]) {
+  return {
+    poolMovementsLeft: new Gauge({
+      name: 'loyalty_pool_movements_left',
+      help: 'Redemptions and refunds of pools that were begun more than a minute ago and have no end yet.',
       registers,
     }),
   };
@@ -291,3 +296,4 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof giftMetrics> &
   ReturnType<typeof diaryMetrics> &
   ReturnType<typeof segmentMetrics>;
+  ReturnType<typeof poolMetrics>;

@@ -19,6 +19,7 @@ import {
   type Metrics,
   pointMetrics,
   segmentMetrics,
+  poolMetrics,
 } from './metrics.ts';
 
 export type { Logger } from 'pino';
@@ -154,6 +155,7 @@ export function createTelemetry(options: {
     ...giftMetrics(registers),
     ...diaryMetrics(registers),
     ...segmentMetrics(registers),
+    ...poolMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',
