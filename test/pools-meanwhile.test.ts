@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { tryStep } from '#src/members/engine.ts';
 import { createMembers } from '#src/members/members.ts';
+import { releaseOrphans } from '#src/pools/orphans.ts';
 import { parseMemberId } from '#src/values.ts';
 import { type Answer, reference, startEngine, waitFor } from './harness.ts';
 import {
@@ -125,6 +126,28 @@ describe('while points are held', () => {
     await mergesDone();
     expect(await availableOf(shop, [...house.residents.slice(0, 2), survivor])).toEqual([40, 40, 40]);
   });
+});
+
+test('points that are held for a redemption whose rows a PostgreSQL has lost go back', async () => {
+  const house = await household(shop, [40, 40]);
+  const stalls = await stallAt(engine.stores.databaseUrl, [held]);
+  const sent = spend(shop, house.pool, house.residents[0]!, 80);
+  await stalls.at[0]!.reached();
+  await engine.drained();
+  expect(await releaseOrphans(engine.app, 0, 10)).toBe(0);
+  // What it knows of holds came back from the journals; rows of pools stand in none.
+  const lost = engine.pool.query(
+    `with gone as (select redemption from pool_redemption where state = 'collecting' for update), parts as (delete from pool_part where redemption in (select redemption from gone))
+     delete from pool_redemption where redemption in (select redemption from gone)`,
+  );
+  await stalls.remove();
+  await Promise.all([lost, sent]);
+  await engine.drained();
+  expect(await releaseOrphans(engine.app, 60_000, 10)).toBe(0);
+  const back = await releaseOrphans(engine.app, 0, 10);
+  expect(back).toBe(2);
+  await engine.drained();
+  expect(await availableOf(shop, house.residents)).toEqual([40, 40]);
 });
 
 describe('between plan and hold', () => {

@@ -126,6 +126,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/config.ts',
     ...programs,
     ...calls,
+    'src/pools/ids.ts',
   ],
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
   http: ['src/platform/', 'src/config.ts', 'src/earning/file/', ...programs, ...programStore],

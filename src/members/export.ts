@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { faultProblem } from '#src/http/problem.ts';
 import type { Caller } from '#src/http/route.ts';
+import { type PoolNumber, poolId } from '#src/pools/ids.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { ledgerBegins } from '#src/wallet/archived.ts';
@@ -111,6 +112,29 @@ async function holdsOf(pool: pg.Pool, program: Program, family: readonly MemberN
   }));
 }
 
+interface PlaceRow {
+  pool: PoolNumber;
+  member: MemberNumber;
+  joined_at: number;
+  consent: string;
+  left_at: number | null;
+}
+
+/** Pools that they are or were in. */
+async function poolsOf(pool: pg.Pool, family: readonly MemberNumber[]): Promise<unknown[]> {
+  const result = await pool.query<PlaceRow>(
+    'select pool, member, joined_at, consent, left_at from pool_place where member = any($1::bigint[]) order by place',
+    [family],
+  );
+  return result.rows.map((row) => ({
+    id: poolId(row.pool),
+    member: memberId(row.member),
+    joinedAt: new Date(row.joined_at).toISOString(),
+    consent: row.consent,
+    ...(row.left_at === null ? {} : { leftAt: new Date(row.left_at).toISOString() }),
+  }));
+}
+
 export function createExports(operations: Operations, pool: pg.Pool, identity: Identity): Exports {
   const { wallet } = operations;
 
@@ -157,6 +181,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
         member: people[0],
         merged: people.slice(1),
         holds: await holdsOf(pool, program, family),
+        pools: await poolsOf(pool, family),
         operations: page.map((row) => operationView(program, row)),
         ...(begins ? { operationsSince: begins.toISOString() } : {}),
         nextCursor: last && result.rows.length > limit ? cursorText([last.member, last.operation]) : null,

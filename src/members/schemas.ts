@@ -149,6 +149,7 @@ export const memberExportSchema = z
     member: z.looseObject({ id: z.string(), status: z.string() }),
     merged: z.array(z.looseObject({ id: z.string() })),
     holds: z.array(z.looseObject({ id: z.string() })),
+    pools: z.array(z.looseObject({ id: z.string() })),
     operations: z.array(z.looseObject({ id: z.string(), kind: z.string() })),
     operationsSince: z.iso.datetime().optional().meta({
       description: 'Where older months are archived: what was before this time is not in the export.',

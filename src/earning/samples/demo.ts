@@ -1,9 +1,9 @@
-/** The sample program of a bare machine: one point for each whole 100 minor units, no expiry, no pending, debt allowed. */
+/** The sample program of a bare machine: one point for each whole 100 minor units, no expiry, no pending, debt allowed, poolable. */
 import type { ProgramFileInput } from '../file/schema.ts';
 
 export const demoFile: ProgramFileInput = {
   timeZone: 'UTC',
-  currencies: [{ code: 'points' }],
+  currencies: [{ code: 'points', poolable: true }],
   rules: [{ name: 'spend', currency: 'points', earn: { by: 'amount', points: 1, perMinorUnits: 100 } }],
 };
 
