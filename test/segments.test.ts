@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type Program, presentVersion } from '#src/earning/program.ts';
+import { createGiver } from '#src/jobs/gives.ts';
 import { createSegmenter } from '#src/jobs/segments.ts';
 import { endProcess, launch } from '#src/platform/local/processes.ts';
 import { exportMembers } from '#src/segments/export.ts';
@@ -18,7 +19,7 @@ import { type Bought, buyersThrough, defaultWording } from './house/buyers.ts';
 import { commandOf } from './house/command.ts';
 import { followerOf, readAll } from './house/diary.ts';
 import { checkout } from './house/folders.ts';
-import { addMembers } from './house/gifts.ts';
+import { addMembers, giveAll, runsOf } from './house/gifts.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -281,7 +282,8 @@ describe('at the till', () => {
     const versions = await factsVersion();
     await runNow(shop);
     await present(shop);
-    expect(rulesOf(await shop.accrue(regular, 10))).toEqual(['for-regulars', 'spend']);
+    const rewarded = await shop.accrue(regular, 10);
+    expect(rulesOf(rewarded)).toEqual(['for-regulars', 'spend']);
     expect(rulesOf(await shop.accrue(once, 10))).toEqual(['spend']);
     expect(await factsVersion()).toEqual(versions);
     const since = new Date(lastWholeDay(await present(shop)) * dayMs).toISOString().slice(0, 10);
@@ -305,8 +307,47 @@ describe('at the till', () => {
       facts: { lifecycle: 'lapsed', recency_score: 0 },
       history: expect.arrayContaining([expect.objectContaining({ name: 'regulars', since })]),
     });
+    // What was decided before is explained by the segments of then.
+    await engine.drained();
+    const { explanation } = (await shop.care('GET', `/v1/operations/${String(rewarded.body.id)}`)).body;
+    expect(explanation).toMatchObject({ facts: { segments: expect.arrayContaining(['regulars']) } });
+    expect(explanation).not.toHaveProperty('missing');
     expect((await shop.care('GET', '/v1/members/nobody/segments')).status).toBe(404);
     expect((await shop.pos('GET', `/v1/members/${regular}/segments`)).status).toBe(403);
+  }, 120_000);
+
+  test('a promotion that gives to a segment gives to those who are in it when it is due', async () => {
+    const gift = {
+      name: 'gift',
+      currency: 'points',
+      segments: ['regulars'],
+      during: { repeat: 'FREQ=DAILY' },
+    };
+    const promotions = [{ ...gift, give: { points: 7 } }];
+    const shop = await engine.shop({ mode: 'test', definition: { promotions, segments } });
+    const giver = createGiver(app);
+    const members = await addMembers(pool, shop, 3, { joinedAt: shop.now() - dayMs });
+    const through = lastWholeDay(await present(shop));
+    const [regular] = members;
+    await writeDiary([0, 1, 2].map((ago) => ({ buyer: regular!, day: through - ago, times: 1, spend: 100 })));
+    await giveAll(giver, shop);
+    await shop.advance(86_400);
+    await giveAll(giver, shop);
+    await runNow(shop);
+    await present(shop);
+    await shop.advance(86_400);
+    await giveAll(giver, shop);
+    const runs = await runsOf(shop);
+    expect(runs.map(({ members: selected, given }) => [selected, given])).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+    await engine.drained();
+    const { rows } = await pool.query<{ member: number }>('select member from operation where program = $1', [
+      shop.program.number,
+    ]);
+    expect(rows).toEqual([{ member: regular }]);
+    await giver.stop();
   }, 120_000);
 
   test('nobody sees what a run has decided before it is done', async () => {

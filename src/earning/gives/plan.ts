@@ -153,6 +153,12 @@ function standsOn(before: number): string {
       where not exists (select from tier_standing s where s.member = m.number and s.ladder = l.ladder)))`;
 }
 
+/** Whether a member is in one of some segments as of a run; two parameters behind `before` others. */
+function isInOneOf(before: number): string {
+  return `exists (select from member_segment g where g.member = m.number and g.segment = any($${before + 1}::text[])
+    and g.from_run <= $${before + 2}::bigint and (g.until_run is null or g.until_run > $${before + 2}::bigint))`;
+}
+
 /** How many members a chunk has, and how much later each begins than the one before. */
 export function chunksOf(members: number, spreadMinutes: number): { size: number; everyMs: number } {
   if (spreadMinutes === 0 || members === 0) return { size: chunkMembersMax, everyMs: 0 };
@@ -163,15 +169,19 @@ export function chunksOf(members: number, spreadMinutes: number): { size: number
 
 async function insertChunks(tx: pg.PoolClient, program: Program, run: PlannedRun): Promise<number> {
   const whose = whoseDay(run, program.timeZone);
-  // No member has a segment yet, so nobody is meant by a promotion for some of them.
   const { tiers, segments } = run.promotion;
-  if (!whose || segments !== undefined) return 0;
+  // Before the first run of segments has ended nobody is in one.
+  if (!whose || (segments && program.segmentRun === undefined)) return 0;
   const { from, values } = sourceOf(whose);
   const given = [program.number, new Date(run.dueAt).toISOString(), ...values];
   let meant = `${from} and m.status = 'active' and m.joined_at < $2`;
   if (tiers) {
     meant += ` and ${standsOn(given.length)}`;
     given.push(tiers, laddersBegunBy(program, tiers));
+  }
+  if (segments) {
+    meant += ` and ${isInOneOf(given.length)}`;
+    given.push(segments, program.segmentRun);
   }
   const { rows } = await tx.query<{ members: number }>({
     ...selecting,
