@@ -279,6 +279,11 @@ export function segmentMetrics(registers: Registry[]) {
     segmentLag: new Gauge({
       name: 'loyalty_segment_lag_seconds',
       help: 'For how long the members of a program could have been measured through its last whole day and are not.',
+      registers,
+    }),
+  };
+}
+
 export function poolMetrics(registers: Registry[]) {
   return {
     poolMovementsLeft: new Gauge({
@@ -295,5 +300,5 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof auditMetrics> &
   ReturnType<typeof giftMetrics> &
   ReturnType<typeof diaryMetrics> &
-  ReturnType<typeof segmentMetrics>;
+  ReturnType<typeof segmentMetrics> &
   ReturnType<typeof poolMetrics>;

@@ -18,8 +18,8 @@ import {
   ledgerMetrics,
   type Metrics,
   pointMetrics,
-  segmentMetrics,
   poolMetrics,
+  segmentMetrics,
 } from './metrics.ts';
 
 export type { Logger } from 'pino';
