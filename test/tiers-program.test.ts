@@ -373,6 +373,30 @@ describe('a promotion that gives', () => {
     const given = (await runsOf(shop)).map(({ promotion, given: members }) => [promotion, members]);
     expect(Object.fromEntries(given)).toEqual({ 'for-silver': 1, 'for-blue': 2, 'for-both': 3 });
   });
+
+  test('lets the points end as the tier of the day says', async () => {
+    const day = (days: number) => ({ kind: 'days' as const, days });
+    const gift = {
+      ...{ name: 'gift', currency: 'points', during: { repeat: 'FREQ=DAILY' }, give: { points: 1 } },
+      expiry: { kind: 'tier' as const, tiers: { silver: day(100) }, otherwise: day(10) },
+    };
+    const shop = await opened(tieredDefinition([yearly], { promotions: [gift] }));
+    const [one] = await Promise.all([shop.enrol(), shop.enrol()]);
+    await earn(shop, one, 100);
+    await house.settled();
+    const giver = createGiver(app);
+    await giver.tick();
+    await goTo(shop, at('03-11T12:00'));
+    await giveAll(giver, shop);
+    await giver.stop();
+    const { rows } = await pool.query<{ days: number }>(
+      `select round((l.expires_at - $2) / 86400000.0)::int as days from lot l join member m on m.number = l.member
+       where m.program = $1 and l.expires_at > 0 order by 1`,
+      [shop.program.number, at('03-11T00:00')],
+    );
+    // Through the end of the last day.
+    expect(rows).toEqual([{ days: 11 }, { days: 101 }]);
+  });
 });
 
 describe('a program without ladders', () => {

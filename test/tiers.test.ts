@@ -242,6 +242,35 @@ describe('a tier that is given', () => {
   });
 });
 
+describe('a merge', () => {
+  test('counts what both did, and what was given to either goes on with the survivor', async () => {
+    const shop = await opened();
+    const [one, other, third, card] = await Promise.all([
+      shop.enrol(),
+      shop.enrol(),
+      shop.enrol(),
+      shop.enrol(),
+    ]);
+    await bonusOf(shop, one, 60);
+    await bonusOf(shop, other, 60);
+    const grant = { tier: 'gold', reason: 'a friend of the house', origin: 'lifetime' };
+    const given = await shop.care('POST', `/v1/members/${card}/tier`, { ...grant, reference: reference() });
+    expect(given.status).toBe(200);
+    const merge = async (member: string, into: string) => {
+      const body = { reference: reference(), reason: 'two cards', into };
+      expect((await shop.admin('POST', `/v1/members/${member}/merge`, body)).status).toBe(200);
+    };
+    await merge(one, other);
+    await merge(card, third);
+    await house.settled();
+    expect((await standingOf(shop, other)).tier).toBe('silver');
+    await house.recalculated();
+    expect(await standingOf(shop, third)).toMatchObject({ tier: 'gold', origin: 'lifetime' });
+    expect((await bonusOf(shop, third, 5)).bonus).toBe(5);
+    expect((await bonusOf(shop, other, 5)).bonus).toBe(5);
+  });
+});
+
 describe('the feed', () => {
   test('tells every change once', async () => {
     const shop = await opened();

@@ -18,7 +18,7 @@ await runWorker({
     const tiers = startTiers(app);
     const segmenter = createSegmenter(app);
     return {
-      jobs: { tiers: () => tiers.recalculate(), segments: () => segmenter.tick() },
+      jobs: { tiers: () => tiers.tick(), segments: () => segmenter.tick() },
       async stop() {
         await Promise.all([tiers.stop(), segmenter.stop(), following.stop()]);
       },

@@ -15,13 +15,14 @@ import {
   returnChunk,
 } from '#src/earning/gives/chunks.ts';
 import { type GivingPromotion, givingPromotions } from '#src/earning/gives/days.ts';
-import { dependsOnBirthday } from '#src/earning/gives/gift.ts';
+import { dependsOnBirthday, dependsOnTier } from '#src/earning/gives/gift.ts';
 import { giveChunk } from '#src/earning/gives/giving.ts';
 import { createPace } from '#src/earning/gives/pace.ts';
 import { gives, plannedRuns, planRuns, promotionOf, selectMembers } from '#src/earning/gives/plan.ts';
 import { birthMonthsOf, openRuns } from '#src/earning/gives/runs.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { readBirthDays } from '#src/members/birth-days.ts';
+import { tiersWhen } from '#src/tiers/history.ts';
 
 export interface Giver {
   /** Plans what is due and sees to it that it is given; answers how many runs were planned. */
@@ -110,6 +111,9 @@ export function createGiver(app: App): Giver {
         promotion,
         birthMonths: dependsOnBirthday(promotion, program)
           ? await birthMonthsOf(pool, chunk.members)
+          : new Map(),
+        tiers: dependsOnTier(promotion, program)
+          ? await tiersWhen(pool, program, chunk.members, chunk.dueAt)
           : new Map(),
         mayGoOn: async () => !isStopping && (await keepChunk(pool, owner, chunk)),
         pace,

@@ -29,8 +29,10 @@ export function reviewTouched(programs: Programs): Hook {
 }
 
 export interface TierWork {
-  /** Begins the runs that are due and works on open ones until none is left; answers how many chunks were done. */
-  recalculate(): Promise<number>;
+  /** Begins the runs that are due, and sees to it that open ones are worked on. */
+  tick(): Promise<void>;
+  /** Waits until no run is left that this process could work on. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -79,33 +81,30 @@ export function startTiers(app: App): TierWork {
       log.info({ program: program.number, run: run.run, day: run.day }, 'a recalculation of tiers begins');
   }
 
-  async function recalculate(): Promise<number> {
-    let chunks = 0;
+  /** One program that cannot be looked at must not keep the others waiting. */
+  async function eachProgram(work: (program: Program) => Promise<void>): Promise<void> {
     for (const program of programs.all().filter(hasLadders)) {
-      try {
-        await begin(program);
-        let run = await workOnRun(pool, program);
-        for (; run; chunks += 1) {
-          if (isStopping || run.status !== 'running') break;
-          run = await workOnRun(pool, program);
-        }
-      } catch (error) {
-        // One program that cannot be looked at must not keep the others waiting.
+      await work(program).catch((error: unknown) => {
         log.warn({ err: error, program: program.number }, 'the tiers of a program cannot be recalculated');
-      }
+      });
     }
-    return chunks;
   }
 
-  let working: Promise<number> | undefined;
+  async function workOn(program: Program): Promise<void> {
+    for (let run = await workOnRun(pool, program); run; run = await workOnRun(pool, program))
+      if (isStopping || run.status !== 'running') return;
+  }
+
+  let working: Promise<void> | undefined;
   const announcing = keepAnnouncing();
   return {
-    recalculate() {
-      working ??= recalculate().finally(() => {
+    async tick() {
+      await eachProgram(begin);
+      working ??= eachProgram(workOn).finally(() => {
         working = undefined;
       });
-      return working;
     },
+    idle: async () => working,
     async stop() {
       isStopping = true;
       await announcing;

@@ -11,7 +11,7 @@ import type pg from 'pg';
 import { type Program, versionAt } from '#src/earning/program.ts';
 import { type JudgedMember, nobody } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
-import { historyOf } from '#src/tiers/history.ts';
+import { allFacts, historyOf } from '#src/tiers/history.ts';
 import { type KnownChange, tiersAt } from '#src/tiers/spans.ts';
 import type { EpochMs, MemberNumber, Position, Soon } from '#src/values.ts';
 import { gathering } from '#src/wallet/gathering.ts';
@@ -35,9 +35,6 @@ export interface AsOf {
 }
 
 export type JudgedMembers = (program: Program, member: MemberFacts, asOf: AsOf) => Soon<JudgedMember>;
-
-/** Version of facts of whoever wants to know all that the books have. */
-const allFacts = 2_147_483_647;
 
 interface Question {
   readonly program: Program;

@@ -9,6 +9,7 @@ import type pg from 'pg';
 import { type NewEvent, writeEvents } from '#src/ledger/events.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { dateText } from './days.ts';
+import { takeInheritances, withInheritances } from './inheriting.ts';
 import type { Warning } from './ladder/types.ts';
 import { type Reviewed, type Reviewing, reviewPeople } from './reviewing.ts';
 import { type Person, readPeople, readStandings, writeReviews } from './store.ts';
@@ -56,8 +57,9 @@ export async function applyReviews(
   for (let attempt = 0; open.length > 0; attempt += 1) {
     if (attempt === attemptsMax) throw new Error('standings are made as fast as they can be looked at');
     const members = open.map(({ member }) => member);
+    const inherited = await takeInheritances(tx, members);
     const stored = await readStandings(tx, members, { lock: true });
-    const found = await reviewPeople(tx, reviewing, open, stored);
+    const found = await reviewPeople(tx, withInheritances(reviewing, inherited), open, stored);
     const missed = await writeReviews(tx, found, written);
     const again = new Set(missed.map(({ member }) => member));
     reviews.push(...found.filter((review) => !missed.includes(review)));

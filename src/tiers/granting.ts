@@ -18,7 +18,8 @@ import type { Operations } from '#src/wallet/operations.ts';
 import { type AnnouncerContext, announceOf } from './announcing.ts';
 import { applyReviews } from './applying.ts';
 import { dayOf, dayOfText } from './days.ts';
-import type { Day, Grant, Ladder } from './ladder/types.ts';
+import { withGrant } from './granted.ts';
+import type { Day, Ladder } from './ladder/types.ts';
 import { laddersAt } from './ladders.ts';
 import { sealedReason, tierView } from './reading.ts';
 import { reviewingOf } from './recalculating.ts';
@@ -133,16 +134,6 @@ function untilOf(text: string | undefined, today: Day, pointer: string): Day | u
   const day = dayOfText(text);
   if (day < today) throw fault(pointer, 'lies in the past');
   return day;
-}
-
-const grantsMax = 50;
-
-/** A grant more; a member keeps fifty at most. */
-export function withGrant(state: LadderState, grant: Grant): LadderState {
-  if (state.grants.some(({ id }) => id === grant.id)) return state;
-  // What ended longest ago makes room: it is in the history.
-  const grants = state.grants.length < grantsMax ? state.grants : state.grants.slice(1);
-  return { ...state, grants: [...grants, grant] };
 }
 
 /** `POST /v1/members/:member/tier` */

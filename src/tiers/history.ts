@@ -1,7 +1,8 @@
 /** Changes of tier that journals know, read for whoever judges. */
 import type pg from 'pg';
-import type { MemberNumber } from '#src/values.ts';
-import type { KnownChange } from './spans.ts';
+import { type Program, versionAt } from '#src/earning/program.ts';
+import type { EpochMs, MemberNumber } from '#src/values.ts';
+import { type KnownChange, tiersAt } from './spans.ts';
 
 interface Row extends Omit<KnownChange, 'tier' | 'effectiveAt'> {
   readonly member: MemberNumber;
@@ -44,4 +45,23 @@ export async function historyOf(
         seq,
       })) ?? none,
   );
+}
+
+/** Version of facts of whoever wants to know all that the books have. */
+export const allFacts = 2_147_483_647;
+
+/** The tiers of members at an instant, as they are known now. */
+export async function tiersWhen(
+  db: pg.Pool | pg.ClientBase,
+  program: Pick<Program, 'versions'>,
+  members: readonly MemberNumber[],
+  at: EpochMs,
+): Promise<Map<MemberNumber, readonly string[]>> {
+  const { ladders } = versionAt(program, at).definition;
+  if (ladders.length === 0) return new Map();
+  const histories = await historyOf(
+    db,
+    members.map((member) => ({ member, factsVersion: allFacts })),
+  );
+  return new Map(members.map((member, i) => [member, tiersAt(ladders, histories[i]!, at)]));
 }

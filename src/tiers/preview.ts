@@ -7,6 +7,7 @@ import type pg from 'pg';
 import type { Program, ProgramVersion } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
 import type { MemberNumber } from '#src/values.ts';
+import { readInheritances, withInheritances } from './inheriting.ts';
 import { laddersAt, laddersOfVersion } from './ladders.ts';
 import { type Moved, movedAlso, nextChunk } from './recalculating.ts';
 import { type Reviewed, type Reviewing, reviewPeople } from './reviewing.ts';
@@ -81,12 +82,11 @@ export async function preview(
         after,
         bounds.chunkMembers,
       );
-      const stored = await readStandings(
-        tx,
-        people.map(({ member }) => member),
-        { lock: false },
-      );
-      const found = (await reviewPeople(tx, reviewing, people, stored)).filter(isMoving);
+      const numbers = people.map(({ member }) => member);
+      const stored = await readStandings(tx, numbers, { lock: false });
+      const inherited = await readInheritances(tx, numbers, { lock: false });
+      const reviews = await reviewPeople(tx, withInheritances(reviewing, inherited), people, stored);
+      const found = reviews.filter(isMoving);
       members += people.length;
       moves = movedAlso(moves, found);
       count += found.length;

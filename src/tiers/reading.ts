@@ -7,7 +7,6 @@ import { type EpochMs, type MemberNumber, memberId } from '#src/values.ts';
 import { dateText, dayOf } from './days.ts';
 import { asksOf } from './ladder/asks.ts';
 import { allianceTiersOn } from './ladder/compile.ts';
-import { reviewDay } from './ladder/earned.ts';
 import { progress } from './ladder/review.ts';
 import {
   type Day,
@@ -73,14 +72,22 @@ function progressView(
   };
 }
 
-/** Reasons of grants are free text: they are sealed for their member and opened for who may see what is personal. */
+/**
+ * Reasons of grants are free text: they are sealed for their member and opened for who may see what is personal. The member's
+ * number stands before it, because a grant goes on with who the member is merged into.
+ */
 export function sealedReason(
   identity: Identity,
   program: Pick<Program, 'number'>,
   member: MemberNumber,
   reason: string,
 ): string {
-  return identity.encrypt(program.number, member, reason).toString('base64url');
+  return `${member}.${identity.encrypt(program.number, member, reason).toString('base64url')}`;
+}
+
+function openedReason(identity: Identity, program: Pick<Program, 'number'>, sealed: string): string {
+  const [member, text = ''] = sealed.split('.');
+  return identity.decrypt(program.number, Number(member) as MemberNumber, Buffer.from(text, 'base64url'));
 }
 
 interface Reader {
@@ -90,15 +97,13 @@ interface Reader {
   readonly isPersonal: boolean;
 }
 
-function grantView({ identity, program, member, isPersonal }: Reader, grant: Grant): Record<string, unknown> {
+function grantView({ identity, program, isPersonal }: Reader, grant: Grant): Record<string, unknown> {
   const { id, tier, origin, reason, fromDay, untilDay, challenge } = grant;
   return {
     id,
     tier,
     origin,
-    ...(isPersonal && reason !== ''
-      ? { reason: identity.decrypt(program.number, member, Buffer.from(reason, 'base64url')) }
-      : {}),
+    ...(isPersonal ? { reason: openedReason(identity, program, reason) } : {}),
     from: dateText(fromDay),
     ...day('until', untilDay),
     ...(challenge
@@ -138,7 +143,7 @@ async function ladderView(
   const { program } = reader;
   const { definition } = presentVersion(program);
   const known = knownOf(person, state, program.timeZone);
-  const on = reviewDay(known, dayOf(programNow(program), program.timeZone));
+  const on = dayOf(programNow(program), program.timeZone);
   const asks = asksOf(ladder, known, on);
   const sums = await sumsOf(
     db,

@@ -12,6 +12,7 @@ import { inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { applyReviews } from './applying.ts';
 import { dayOf } from './days.ts';
+import { readInheritances, withInheritances } from './inheriting.ts';
 import type { Day } from './ladder/types.ts';
 import { laddersAt } from './ladders.ts';
 import { type Reviewed, type Reviewing, reviewPeople } from './reviewing.ts';
@@ -112,7 +113,8 @@ export async function nextChunk(
       left join chunk m on m.status in ('active', 'suspended')
         and (exists (select from diary_day d where d.member = m.number)
           or exists (select from diary_points p where p.member = m.number)
-          or exists (select from tier_standing s where s.member = m.number))
+          or exists (select from tier_standing s where s.member = m.number)
+          or exists (select from member g join tier_standing s on s.member = g.number where g.merged_into = m.number))
       order by m.number`,
     values: [program, after, limit],
   });
@@ -159,7 +161,8 @@ export function workOnRun(pool: pg.Pool, program: Program): Promise<Run | undefi
     const members = people.map(({ member }) => member);
     // Most have nothing new: they are looked at without a lock, and the others once more with one.
     const stored = await readStandings(tx, members, { lock: false });
-    const found = await reviewPeople(tx, reviewing, people, stored);
+    const inherited = await readInheritances(tx, members, { lock: false });
+    const found = await reviewPeople(tx, withInheritances(reviewing, inherited), people, stored);
     const moving = new Set(found.map(({ member }) => member));
     const { reviews, warnings } = await applyReviews(
       tx,

@@ -63,7 +63,7 @@ export interface Reviewing {
   readonly ladders: LadderSet;
   readonly now: EpochMs;
   /** What somebody changes by hand before it is looked at. */
-  readonly edit?: (ladder: string, state: LadderState) => LadderState;
+  readonly edit?: (ladder: string, state: LadderState, member: MemberNumber) => LadderState;
 }
 
 /** One member on one ladder while it is looked at. */
@@ -110,7 +110,7 @@ function climbOf(
   const today = dayOf(now, program.timeZone);
   const base = ladder.tiers[0]!.name;
   const stored = before?.state ?? nothingStored;
-  const state = edit?.(ladder.name, stored) ?? stored;
+  const state = edit?.(ladder.name, stored, person.member) ?? stored;
   const isByHand = state !== stored || (before !== undefined && before.version !== ladders.version);
   return {
     member: person.member,

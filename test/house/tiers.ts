@@ -77,7 +77,16 @@ export function startTierHouse(app: App, drained: () => Promise<void>): TierHous
     settled,
     async recalculated() {
       await programs.refresh();
-      await work.recalculate();
+      await waitFor(
+        'no recalculation is open',
+        async () => {
+          await work.tick();
+          await work.idle();
+          const { rowCount } = await pool.query(`select from tier_run where status = 'running'`);
+          return rowCount === 0;
+        },
+        60_000,
+      );
       await settled();
     },
     stop: () => work.stop(),

@@ -35,13 +35,27 @@ export interface GiftRequest {
   readonly programVersion: number;
 }
 
-/** The award of a promotion, for a member's month of birth. */
-export type AwardOf = (birthMonth: number | undefined, now: EpochMs) => Award;
+/** What the award may depend on of a member. */
+export interface Given {
+  readonly birthMonth: number | undefined;
+  readonly tiers: readonly string[];
+}
 
-/** Whether the award differs from member to member. */
+/** The award of a promotion to a member. */
+export type AwardOf = (to: Given, now: EpochMs) => Award;
+
+function expiryOf(promotion: GivingPromotion, program: Program) {
+  return promotion.expiry ?? program.currencyByCode.get(promotion.currency)?.expiry ?? { kind: 'never' };
+}
+
+/** Whether the award differs from tier to tier. */
+export function dependsOnTier(promotion: GivingPromotion, program: Program): boolean {
+  return expiryOf(promotion, program).kind === 'tier';
+}
+
+/** Whether the award differs by month of birth. */
 export function dependsOnBirthday(promotion: GivingPromotion, program: Program): boolean {
-  const expiry = promotion.expiry ?? program.currencyByCode.get(promotion.currency)?.expiry;
-  if (!expiry) return false;
+  const expiry = expiryOf(promotion, program);
   const kinds = expiry.kind === 'tier' ? [expiry.otherwise, ...Object.values(expiry.tiers)] : [expiry];
   return kinds.some(({ kind }) => kind === 'birthday_month');
 }
@@ -49,11 +63,10 @@ export function dependsOnBirthday(promotion: GivingPromotion, program: Program):
 /** The points of an occurrence: earned on its day, posted when they are given. */
 export function awardsOf(promotion: GivingPromotion, program: Program, dueAt: EpochMs): AwardOf {
   const { timeZone } = program;
-  const expiry = promotion.expiry ?? program.currencyByCode.get(promotion.currency)?.expiry;
-  const expiryOf = compileExpiry(expiry ?? { kind: 'never' }, timeZone);
+  const endOf = compileExpiry(expiryOf(promotion, program), timeZone);
   const occurred = momentOf(dueAt, timeZone).date;
   const availableAt = compilePending(promotion.pending, timeZone)(occurred);
-  return (birthMonth, now) => {
+  return ({ birthMonth, tiers }, now) => {
     const birthday = birthMonth === undefined ? undefined : `--${String(birthMonth).padStart(2, '0')}-01`;
     const { date: posted } = momentOf(now, timeZone);
     return {
@@ -64,7 +77,7 @@ export function awardsOf(promotion: GivingPromotion, program: Program, dueAt: Ep
       availableAt,
       // Points that wait for an event end on the day they would have to be released by.
       expiresAt:
-        promotion.pending?.kind === 'event' ? availableAt : expiryOf({ occurred, posted }, { birthday }),
+        promotion.pending?.kind === 'event' ? availableAt : endOf({ occurred, posted }, { birthday, tiers }),
     };
   };
 }

@@ -33,6 +33,8 @@ export interface Giving {
   readonly promotion: GivingPromotion;
   /** Months of birth, where the award depends on them. */
   readonly birthMonths: ReadonlyMap<MemberNumber, number>;
+  /** Tiers when the giving began, where the award depends on them. */
+  readonly tiers: ReadonlyMap<MemberNumber, readonly string[]>;
   /** Asked before each page; false ends the work undone. */
   mayGoOn(): Promise<boolean>;
   /** Of this process, whatever it works on. */
@@ -73,14 +75,23 @@ interface Template {
   readonly request: readonly [before: string, after: string];
 }
 
-/** A page's templates, by month of birth where the award depends on it. */
-function templatesOf({ program, birthMonths }: Giving, chunk: Chunk, awardOf: AwardOf, at: EpochMs) {
-  const templates = new Map<number | undefined, Template>();
+const noTiers: readonly string[] = [];
+
+/** A page's templates, by month of birth and tiers where the award depends on them. */
+function templatesOf(
+  { program, birthMonths, tiers: tiersOf }: Giving,
+  chunk: Chunk,
+  awardOf: AwardOf,
+  at: EpochMs,
+) {
+  const templates = new Map<string, Template>();
   return (member: MemberNumber): Template => {
     const birthMonth = birthMonths.get(member);
-    const known = templates.get(birthMonth);
+    const tiers = tiersOf.get(member) ?? noTiers;
+    const key = `${birthMonth}.${tiers.join('.')}`;
+    const known = templates.get(key);
     if (known) return known;
-    const award = awardOf(birthMonth, at);
+    const award = awardOf({ birthMonth, tiers }, at);
     const { promotion, occurrence, version } = chunk;
     const mark = '\0';
     const request: GiftRequest = {
@@ -90,7 +101,7 @@ function templatesOf({ program, birthMonths }: Giving, chunk: Chunk, awardOf: Aw
     };
     const [before, after] = JSON.stringify(request).split(JSON.stringify(mark)) as [string, string];
     const template: Template = { input: inputOf(program, award), request: [`${before}"`, `"${after}`] };
-    templates.set(birthMonth, template);
+    templates.set(key, template);
     return template;
   };
 }
