@@ -30,6 +30,7 @@ import { thisEngine } from './setup/engine.ts';
 import { usualDesign } from './setup/prisma.ts';
 import { scriptOnly, scriptWithWriter } from './setup/script-only.ts';
 import { singleStatement } from './setup/single-sql.ts';
+import { measureTiers } from './tiers.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
 npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rounds N] [--json FILE]
@@ -113,6 +114,10 @@ const measures = {
     title:
       'the books read into the diary: operations a second, CPU an operation, and how far behind it is under load',
     run: (around, { rounds }) => measureDiary(around, rounds),
+  },
+  tiers: {
+    title: 'a million members looked at for their tiers beside tills, and how soon a promotion counts',
+    run: (around, { rounds }) => measureTiers(around, rounds),
   },
   segments: {
     title: 'measuring a million --members with twenty million --receipts in the diary',

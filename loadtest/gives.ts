@@ -12,24 +12,18 @@ import { loadPrograms } from '#src/earning/registry.ts';
 import { demoFile } from '#src/earning/samples/demo.ts';
 import { applyVersion } from '#src/earning/versions.ts';
 import { createPool } from '#src/platform/postgres.ts';
-import { percentile, ratios, spreadText } from './apart-figures.ts';
+import { ratios, spreadText } from './apart-figures.ts';
 import type { Surroundings } from './contestant.ts';
-import { type Reply, sendAtRate } from './driver.ts';
 import { drained, type Lag } from './lag.ts';
-import { runLoad } from './load.ts';
 import { cpuSeconds, machine } from './machine.ts';
 import { markOf } from './marks.ts';
-import { requestsOf } from './places.ts';
 import { marksText, table } from './report.ts';
-import { accrual, memberName, only } from './requests.ts';
+import { memberName } from './requests.ts';
 import { until } from './setup/installation.ts';
 import { populate } from './setup/members.ts';
 import { openStand } from './setup/stand.ts';
+import { quarterOfCapacity, type Tills, tills, warmupMs, windowMs } from './tills.ts';
 
-const connections = 128;
-const share = 0.25;
-const windowMs = 8_000;
-const warmupMs = 2_000;
 const runMsMax = 600_000;
 const gift = {
   name: 'bench-gift',
@@ -111,39 +105,6 @@ async function given(scene: Scene, run: number): Promise<Given> {
   throw new Error('the run is not done after ten minutes');
 }
 
-interface Window {
-  readonly requests: number;
-  readonly refused: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly lateP99Ms: number;
-}
-
-/** Accruals at a rate for the window; what came before `fromMs` is not counted. */
-async function tills(
-  { port, around }: Scene,
-  ratePerSecond: number,
-  over: Promise<unknown>,
-): Promise<Window> {
-  const startedMs = performance.now();
-  const memberAt = () => memberName(Math.floor(Math.random() * around.members));
-  const drive = { port, connections: 512, request: requestsOf(accrual, memberAt) };
-  const replies = await sendAtRate(
-    drive,
-    ratePerSecond,
-    over.then(() => undefined),
-  );
-  const counted = replies.filter(({ dueMs }) => dueMs >= startedMs + warmupMs);
-  const of = (value: (reply: Reply) => number, at: number) => percentile(counted.map(value), at);
-  return {
-    requests: counted.length,
-    refused: counted.filter(({ status }) => status !== 201).length,
-    p50Ms: of(({ tookMs }) => tookMs, 0.5),
-    p99Ms: of(({ tookMs }) => tookMs, 0.99),
-    lateP99Ms: of(({ lateMs }) => lateMs, 0.99),
-  };
-}
-
 /** Whether the API's movements go on, after Redis has lost everything. */
 async function servedAgain({ port, around }: Scene): Promise<void> {
   const url = `http://127.0.0.1:${port}/v1/members/${memberName(0)}/balances`;
@@ -159,8 +120,8 @@ async function servedAgain({ port, around }: Scene): Promise<void> {
 
 interface Round {
   readonly hot: Given;
-  readonly before: Window;
-  readonly during: Window;
+  readonly before: Tills;
+  readonly during: Tills;
   readonly beside: Given;
 }
 
@@ -222,10 +183,7 @@ export async function measureGives(around: Surroundings, roundCount: number): Pr
   const worker = installation.startPromotions();
   const processes = { ...standing.processes, worker: worker.pid };
   const scene: Scene = { pool, port, lag: standing.lag, program, around, processes };
-  const times = { warmupMs: 3_000, measureMs: 5_000 };
-  const settings = { port, connections, members: around.members, ...times, traffic: only(accrual) };
-  const { requests, seconds } = await runLoad(settings, around).measured;
-  const ratePerSecond = (requests / seconds) * share;
+  const ratePerSecond = await quarterOfCapacity(scene);
   await drained(standing.lag);
   const rounds: Round[] = [];
   for (let round = 1; round <= roundCount; round += 1) {
