@@ -3,6 +3,7 @@
  * the process had done before is done by then, and nothing of what comes after.
  */
 import pg from 'pg';
+import { onTestFinished } from 'vitest';
 import { waitFor } from './waiting.ts';
 
 /** A change of rows, such as `insert on pool_part`; `when` is SQL over `new` and `old`. */
@@ -54,7 +55,9 @@ export async function stallAt(databaseUrl: string, steps: readonly Step[]): Prom
       async reached() {
         const isThere = async () => {
           const { rowCount } = await client.query(
-            `select from pg_locks where locktype = 'advisory' and objid = $1 and not granted`,
+            // Files of tests have databases of their own on one server, and locks by the same numbers there.
+            `select from pg_locks where locktype = 'advisory' and objid = $1 and not granted
+               and database = (select oid from pg_database where datname = current_database())`,
             [lock],
           );
           return rowCount === 1;
@@ -64,9 +67,12 @@ export async function stallAt(databaseUrl: string, steps: readonly Step[]): Prom
       letGo: async () => void (await client.query('select pg_advisory_unlock($1)', [lock])),
     });
   }
-  return {
+  let isRemoved = false;
+  const stalls: Stalls = {
     at,
     async remove() {
+      if (isRemoved) return;
+      isRemoved = true;
       await client.query('select pg_advisory_unlock_all()');
       await client.query(`set lock_timeout = '2s'`);
       const drop = async () => {
@@ -78,4 +84,7 @@ export async function stallAt(databaseUrl: string, steps: readonly Step[]): Prom
       await client.end();
     },
   };
+  // A test that fails in between leaves nobody standing for those that follow.
+  onTestFinished(() => stalls.remove());
+  return stalls;
 }
