@@ -166,6 +166,18 @@ describe('down', () => {
     expect(other.on('2028-06-16').standing).toMatchObject({ tier: 'silver', sinceDay: dayOf('2028-06-16') });
   });
 
+  test('past a tier that is only granted: nobody earns it, and nobody lands on it', () => {
+    const [base, silver, gold] = spendTiers({ silver: 100, gold: 200 });
+    const ladder = yearly({ tiers: [base!, silver!, { name: 'invited', onlyGranted: true }, gold!] });
+    const walk = walkOn(ladder, '2025-11-05');
+    expect(walk.does('2026-03-01', 150).standing).toMatchObject({ tier: 'silver', level: 1 });
+    expect(walk.progress('2026-03-01').next).toMatchObject({ tier: 'gold', goals: [{ missing: 50 }] });
+    expect(walk.does('2026-03-02', 50).standing).toMatchObject({ tier: 'gold', level: 3 });
+    expect(walk.standing('2028-01-01')).toBe('silver through 2028-12-31');
+    walk.grant({ tier: 'invited', origin: 'granted', fromDay: dayOf('2028-01-02') });
+    expect(walk.on('2028-01-02').standing).toMatchObject({ tier: 'invited', level: 2, origin: 'granted' });
+  });
+
   test('after grace, rounded up to its quarter, in which the new period may still keep the tier', () => {
     const grace = { months: 2, through: 'quarter_end' } as const;
     const walk = walkOn(yearly({ grace }), '2025-11-05');

@@ -123,12 +123,16 @@ export function naiveWalk(
     if (beginOf(date) <= used) return false;
     return validity.kind !== 'end_of_period' || period.kind === 'since_promotion' || beginOf(date) > old;
   };
-  const keptBetween = (old: Date, date: Date) => {
-    let best = 0;
-    // What the period of the old end counted may go on counting after it, up to the day.
-    for (const day of [old, date]) {
+  /** The highest tier that is kept at an end, and a day of the first period that keeps it. */
+  const keptBetween = (old: Date, date: Date): { level: number; day: Date } => {
+    let best = { level: 0, day: old };
+    const before = plusDays(beginOf(old), -1);
+    const isCounted = !isRolling && validity.kind === 'months' && before !== promoted;
+    const earlier = isCounted ? [before] : [];
+    for (const day of [...earlier, old, date]) {
       const sumDay = isRolling ? day : [date, endOf(beginOf(day))].toSorted()[0]!;
-      if (isNew(day, old)) best = Math.max(best, Math.min(highest(countedThrough(sumDay), 'keep'), level));
+      const kept = Math.min(highest(countedThrough(sumDay), 'keep'), level);
+      if (isNew(day, old) && kept > best.level) best = { level: kept, day };
     }
     return best;
   };
@@ -138,15 +142,18 @@ export function naiveWalk(
     if (level > 0 && until !== undefined && today > graceEnd(until)) {
       const final = graceEnd(until);
       const kept = keptBetween(until, final);
-      const keptBegin = [until, final].findLast((day) => isNew(day, until!) && kept > 0);
-      level = Math.max(kept, down === 'one_step' ? level - 1 : 0);
-      if (level === kept && kept > 0 && keptBegin && !isRolling) {
-        used = beginOf(keptBegin);
-        usedLevel = level;
-      }
+      level = Math.max(kept.level, down === 'one_step' ? level - 1 : 0);
+      const isEarned = level > 0 && level === kept.level;
       if (level === 0) until = undefined;
       else if (validity.kind === 'months') until = plusMonths(until, validity.months);
-      else until = endOf(beginOf(today));
+      else {
+        const keeps = isEarned ? afterKeeping(kept.day) : '';
+        until = [endOf(beginOf(today)), keeps].toSorted().at(-1);
+      }
+      if (isEarned && !isRolling) {
+        used = beginOf(kept.day);
+        usedLevel = level;
+      }
     }
     const sum = countedThrough(today);
     const begin = beginOf(today);
@@ -158,7 +165,7 @@ export function naiveWalk(
       used = begin;
       promoted = today;
     } else if (level > 0 && until !== undefined && isRolling && today > until) {
-      if (keptBetween(until, today) === level && validity.kind === 'months')
+      if (keptBetween(until, today).level === level && validity.kind === 'months')
         until = plusMonths(until, validity.months);
     } else if (
       level > 0 &&

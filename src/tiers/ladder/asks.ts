@@ -6,7 +6,8 @@
  * before would begin, and where amounts roll over the chain of windows that they come from. The same windows of several states
  * are asked for once.
  */
-import { carryWindowsMax, type Look, storedCarry } from './counting.ts';
+import { carryWindowsMax, storedCarry } from './carry.ts';
+import type { Look } from './counting.ts';
 import { decidingWindows, endsMax, lastDayFrom, reviewDay, startOf, underLadder } from './earned.ts';
 import { endsWithTier, lastWindow } from './progress.ts';
 import {

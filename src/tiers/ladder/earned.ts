@@ -13,16 +13,8 @@
  * One window gives a tier once (`spent`): a validity shorter than its period does not renew itself by the same receipts.
  * Rolling and lifetime windows have no such rule; they keep a tier at its end as long as they still hold enough.
  */
-import {
-  type AmountOf,
-  amountsIn,
-  carriedInto,
-  countedIn,
-  highestMet,
-  isMet,
-  type Look,
-  nearest,
-} from './counting.ts';
+import { carriedInto, carriedToQualify, countedIn, withCarry } from './carry.ts';
+import { type AmountOf, amountsIn, highestMet, isMet, type Look, nearest } from './counting.ts';
 import type { Day, Earned, Ladder, LadderMember, Qualified, Step, Window } from './types.ts';
 import {
   endAfter,
@@ -105,15 +97,22 @@ export function lastDayFrom({ ladder, protectedThroughDay }: Look, untilDay: Day
   return isProtected ? Math.max(last, protectedThroughDay) : last;
 }
 
-/** The windows that decide at an end: what they counted through its last day keeps a tier, or says which one was earned. */
+/**
+ * The windows that decide at an end: what they counted through its last day keeps a tier, or says which one was earned. An
+ * end by months lies somewhere in a period, so there the one before it counts as well.
+ */
 export function decidingWindows(look: Look, state: Earned, untilDay: Day, lastDay: Day): readonly Window[] {
   const { ladder, joinedDay } = look;
+  const ending = windowAt(ladder, joinedDay, state, untilDay);
+  const isWithin = ladder.validity.kind === 'months' && hasWindowsInTurn(ladder);
+  const earlier = isWithin ? windowBefore(ladder, joinedDay, state, ending) : undefined;
   const windows: Window[] = [];
-  for (const day of [untilDay, lastDay]) {
-    const { fromDay, throughDay } = windowAt(ladder, joinedDay, state, day);
-    const window = { fromDay, throughDay: Math.min(throughDay, lastDay) };
-    if (windows.some((each) => each.fromDay === fromDay && each.throughDay === window.throughDay)) continue;
-    if (!hasWindowsInTurn(ladder) || countsBeyond(ladder, window, untilDay)) windows.push(window);
+  for (const window of [earlier, ending, windowAt(ladder, joinedDay, state, lastDay)]) {
+    if (!window || (hasWindowsInTurn(ladder) && !countsBeyond(ladder, window, untilDay))) continue;
+    const throughDay = Math.min(window.throughDay, lastDay);
+    const { fromDay } = window;
+    if (!windows.some((each) => each.fromDay === fromDay && each.throughDay === throughDay))
+      windows.push({ fromDay, throughDay });
   }
   return windows;
 }
@@ -165,17 +164,26 @@ function qualifiedBy(
   return { ...window, ...rest, ...(Object.keys(carried).length > 0 ? { carried } : {}) };
 }
 
+/** The end after one: where a period counted in grace is what keeps, as long as what it gives is valid. */
+function nextEnd(look: Look, state: Earned, lastDay: Day, window: Window | undefined): Day | undefined {
+  const { ladder, joinedDay } = look;
+  const end = endAfter(ladder, joinedDay, state, state.untilDay!, lastDay);
+  if (!window || end === undefined || ladder.validity.kind === 'months') return end;
+  return Math.max(end, endOfKeeping(ladder, joinedDay, state, window.throughDay) ?? end);
+}
+
 /** What holds from the day after an end on. */
 function decided(look: Look, state: Earned, lastDay: Day, steps: Step[]): Earned {
-  const { ladder, joinedDay } = look;
+  const { ladder } = look;
   const untilDay = state.untilDay!;
   const level = levelOf(ladder, state.tier);
   const attained = attainedIn(look, state, decidingWindows(look, state, untilDay, lastDay));
   const floor = ladder.down === 'one_step' ? levelBelow(ladder, level) : 0;
   const target = Math.max(attained?.level ?? 0, floor);
   const { name, keep } = ladder.tiers[target]!;
-  const next = target === 0 ? undefined : endAfter(ladder, joinedDay, state, untilDay, lastDay);
   const isEarned = attained !== undefined && attained.level === target;
+  const next =
+    target === 0 ? undefined : nextEnd(look, state, lastDay, isEarned ? attained.window : undefined);
   const how = target === level ? 'kept' : ladder.down === 'one_step' && target === floor ? 'landed' : 'fell';
   const dropped = state.wrongSinceDay === undefined ? ([] as const) : (['spent'] as const);
   const rest = without(state, 'qualified', 'wrongSinceDay', 'untilDay', 'before', ...dropped);
@@ -293,20 +301,6 @@ function movedBy(look: Look, state: Earned, window: Window, steps: Step[]): Earn
   return keptBy(look, risen, window, steps) ?? risen;
 }
 
-/** What was carried into the window before the present one is stored, so that the chain does not grow. */
-function withCarry(look: Look, state: Earned): Earned {
-  const { ladder, joinedDay, day } = look;
-  if (ladder.atPeriodEnd !== 'roll_over') return state;
-  const before = windowBefore(ladder, joinedDay, state, windowAt(ladder, joinedDay, state, day));
-  if (
-    !before ||
-    state.carried?.fromDay === before.fromDay ||
-    state.promotion?.endedFromDay === before.fromDay
-  )
-    return state;
-  return { ...state, carried: { fromDay: before.fromDay, amounts: carriedInto(look, state, before) } };
-}
-
 /** Brings a state to the day; where more ends came than one review decides, as far as it goes. */
 export function settled(look: Look, from: Earned, steps: Step[]): Earned {
   const { ladder, joinedDay, day } = look;
@@ -329,16 +323,11 @@ export function isBehind(look: Look, state: Earned): boolean {
   return last !== undefined && last < look.day;
 }
 
-/**
- * Whether what qualified a state is still there. What was carried into its window is worked out again as long as the window
- * before is within reach; later it is what it was.
- */
+/** Whether what qualified a state is still there. */
 function stillQualified(look: Look, state: Earned): boolean {
-  const { qualified, carried } = state;
+  const { qualified } = state;
   if (!qualified) return true;
-  const isPast = carried !== undefined && carried.fromDay > qualified.fromDay;
-  const into = isPast ? qualified.carried : carriedInto(look, state, qualified);
-  return isMet(qualified.needed, amountsIn(look, qualified, into));
+  return isMet(qualified.needed, amountsIn(look, qualified, carriedToQualify(look, state, qualified)));
 }
 
 /** The last day on which a state that was taken back still holds; undefined: through its end. */

@@ -1,5 +1,6 @@
 /** PURE. How far it is: to the next tier, and to what keeps the present one. */
-import { amountsIn, countedIn, isMet, type Look, nearest } from './counting.ts';
+import { countedIn } from './carry.ts';
+import { amountsIn, isMet, type Look, nearest } from './counting.ts';
 import { lastDayOf, levelOf } from './earned.ts';
 import type { CountingPeriod, Day, Earned, GoalProgress, Grant, Window } from './types.ts';
 import { endlessDay, endOfKeeping, windowAt } from './windows.ts';

@@ -148,7 +148,9 @@ function nextDayOf(
   }
   for (const { fromDay, untilDay } of grants)
     days.push(fromDay, untilDay === undefined ? undefined : untilDay + 1);
-  if (ladder.atPeriodEnd === 'roll_over') days.push(windowAt(ladder, joinedDay, state, day).throughDay + 1);
+  // What is carried into the next window may keep a tier on its first day.
+  if (ladder.atPeriodEnd === 'roll_over' || ladder.atPromotion === 'roll_over')
+    days.push(windowAt(ladder, joinedDay, state, day).throughDay + 1);
   const byDay = keep?.isMet === false ? keep.byDay : undefined;
   if (byDay !== undefined) days.push(...ladder.warnDays.map((before) => byDay - before));
   const ahead = days.filter((each) => each !== undefined && each > day && each <= endlessDay) as Day[];
