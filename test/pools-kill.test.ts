@@ -212,3 +212,52 @@ describe('a refund', () => {
     120_000,
   );
 });
+
+describe('a hold', () => {
+  const ending: Readonly<Record<string, readonly [mode: 'capture' | 'release', step: Step]>> = {
+    'before its capture is decided': [
+      'capture',
+      { on: 'update on pool_redemption', when: `new.state = 'capturing'` },
+    ],
+    'with points captured and not noted': ['capture', redeeming['with points captured and not noted']!],
+    'with points released and not noted': [
+      'release',
+      { on: 'update on pool_part', when: `new.state = 'returned'` },
+    ],
+  };
+  test.each(Object.keys(harms).flatMap((harm) => Object.keys(ending).map((step) => [harm, step] as const)))(
+    'survives %s %s',
+    async (harm, name) => {
+      const house = await household(shop, [40, 40, 40]);
+      const [mode, step] = ending[name]!;
+      const holds = `/v1/pools/${house.pool}/holds`;
+      const made = await shop.admin('POST', holds, {
+        member: house.residents[0]!.card,
+        reference: reference(),
+        points: 100,
+      });
+      const path = `${holds}/${made.id}/${mode}`;
+      const body = { reference: reference(), ...(mode === 'capture' ? { points: 50 } : {}) };
+      const stalls = await stallAt(stores.databaseUrl, [step]);
+      const sent = sentToVictim(path, body);
+      await stalls.at[0]!.reached();
+      const heal = await harms[harm]!(victim());
+      await stalls.remove();
+      const answer = await waitFor(
+        'the request is answered',
+        async () => {
+          const again = await shop.admin('POST', path, body);
+          return again.status === 200 ? again : undefined;
+        },
+        60_000,
+      );
+      await settled();
+      await heal();
+      await sent;
+      expect((await shop.admin('POST', path, body)).body).toEqual(answer.body);
+      const left = mode === 'capture' ? [0, 30, 40] : [40, 40, 40];
+      expect(await availableOf(shop, house.residents)).toEqual(left);
+    },
+    120_000,
+  );
+});

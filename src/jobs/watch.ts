@@ -8,7 +8,8 @@ export async function measureOpenWork(app: App): Promise<void> {
        (select count(*) from operation o where conflict_with is not null
           and not exists (select from consequence c where c.origin = o.operation))::int as conflicts,
        (select count(*) from decided_stale)::int as stale,
-       (select count(*) from pool_redemption where state in ('collecting', 'giving_back', 'capturing') and created_at < now() - interval '1 minute')::int
+       (select count(*) from pool_redemption where state in ('collecting', 'giving_back', 'capturing', 'releasing')
+            and case when hold_until is null then created_at else changed_at end < now() - interval '1 minute')::int
          + (select count(*) from pool_refund where state = 'refunding' and created_at < now() - interval '1 minute')::int as pools`,
   );
   app.telemetry.metrics.decidedStale.set(found.rows[0]!.stale);

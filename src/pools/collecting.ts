@@ -5,6 +5,9 @@
  *   collecting ──decide──► capturing ──► redeemed       all of it is held; every hold is captured
  *       └───────refuse───► giving_back ──► refused      it cannot be had, or may not be spent any more; every hold is released
  *
+ *   collecting ──decide──► held ──captured──► capturing ──► redeemed          a hold: what is not captured goes back
+ *                            └──released, or its time has come──► releasing ──► released
+ *
  *   a part:  planned ──► held ──► captured
  *               │          └───► returning ──► returned
  *               └──► void                               the wallet refused it, and it can never be held any more
@@ -37,6 +40,7 @@ import { codeOf } from '#src/redemption/redemptions.ts';
 import type { OperationHex } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import type { PoolsContext } from './context.ts';
+import { expireHolds } from './hold-rows.ts';
 import { poolId, poolMovementId } from './ids.ts';
 import { lockPool, openPlaces, readPool } from './places.ts';
 import { missingOf, type Price, planShares, sumOf } from './plan.ts';
@@ -46,7 +50,7 @@ import {
   type Attempted,
   addParts,
   beginReturning,
-  decideToCapture,
+  decideToPay,
   decideToRefuse,
   endRedemption,
   leftRedemptions,
@@ -55,6 +59,7 @@ import {
   noteReturned,
   type Part,
   type PoolRedemption,
+  type RedemptionState,
   type Refusal,
   readRedemption,
   whileCollecting,
@@ -77,7 +82,8 @@ const stepsMax = 40;
 const togetherMax = 8;
 const resumeMs = 5_000;
 
-const isOpen = ({ state }: PoolRedemption) => state !== 'refused' && state !== 'redeemed';
+const open: readonly RedemptionState[] = ['collecting', 'giving_back', 'capturing', 'releasing'];
+const isOpen = ({ state }: PoolRedemption) => open.includes(state);
 const isCollected = ({ state }: Part) => state === 'held' || state === 'captured';
 
 function partStep(program: Program, { redemption, pool }: PoolRedemption, { part, member }: Part) {
@@ -113,7 +119,7 @@ function settleStep(
     ...step,
     script: 'settle',
     kind: mode,
-    input: { hold, mode, parts: [] },
+    input: { hold, mode, parts: mode === 'capture' ? part.points : [] },
     origins: [hold],
     request: { body, ...(worth ? { worth } : {}) },
   };
@@ -217,7 +223,7 @@ export function createCollector(context: Context): Collector {
           held.map(({ points }) => points),
         ).length === 0;
       if (isAll && parts.every(({ state }) => state !== 'planned' && state !== 'returning'))
-        await decideToCapture(tx, present.redemption);
+        await decideToPay(tx, present.redemption);
     });
   }
 
@@ -281,6 +287,8 @@ export function createCollector(context: Context): Collector {
   }
 
   async function capture(program: Program, redemption: PoolRedemption, deadlineMs: number): Promise<boolean> {
+    const returning = redemption.parts.filter(({ state }) => state === 'returning');
+    if (returning.length > 0) await giveBack(program, redemption, returning);
     const held = redemption.parts.filter(({ state }) => state === 'held');
     const captured = await Promise.all(
       held.map((part) => takeStep(operations, settleStep(program, redemption, part, part.hold!, 'capture'))),
@@ -311,12 +319,24 @@ export function createCollector(context: Context): Collector {
     return true;
   }
 
+  async function release(program: Program, redemption: PoolRedemption): Promise<boolean> {
+    await giveBack(
+      program,
+      redemption,
+      redemption.parts.filter(({ state }) => state === 'held'),
+    );
+    await endRedemption(database, redemption.redemption, 'releasing');
+    return true;
+  }
+
   function step(program: Program, redemption: PoolRedemption, deadlineMs: number): Promise<boolean> {
     switch (redemption.state) {
       case 'collecting':
         return collect(program, redemption, deadlineMs);
       case 'giving_back':
         return refused(program, redemption);
+      case 'releasing':
+        return release(program, redemption);
       default:
         return capture(program, redemption, deadlineMs);
     }
@@ -340,6 +360,7 @@ export function createCollector(context: Context): Collector {
   }
 
   async function resume(limit: number): Promise<{ finished: number; failed: number }> {
+    await expireHolds(database, limit);
     const left = await leftRedemptions(database, limit);
     let [finished, failed] = [0, 0];
     for (let i = 0; i < left.length; i += togetherMax) {

@@ -15,8 +15,8 @@ export function parsePoolId(id: string): PoolNumber | undefined {
   return Number.isSafeInteger(number) && number > 0 ? (number as PoolNumber) : undefined;
 }
 
-/** Prefixes of what moves points of a pool: a redemption and a refund of one. */
-export type PoolMovement = 'prd' | 'prf';
+/** Prefixes of what moves points of a pool: a hold, a redemption, a refund of one. A redemption has the digits of its hold. */
+export type PoolMovement = 'phd' | 'prd' | 'prf';
 
 export function poolMovementId(prefix: PoolMovement, movement: OperationHex): string {
   return `${prefix}_${movement}`;

@@ -1,5 +1,6 @@
 /** The rows of a pool's redemptions and their parts; every change of state stands here. `collecting.ts` says what they mean. */
 import type pg from 'pg';
+import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { Problem } from '#src/errors.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { KeptWorth } from '#src/redemption/worth.ts';
@@ -7,7 +8,24 @@ import type { EpochMs, MemberNumber, OperationHex, Points } from '#src/values.ts
 import type { PoolNumber } from './ids.ts';
 import type { Price, Share } from './plan.ts';
 
-export type RedemptionState = 'collecting' | 'giving_back' | 'refused' | 'capturing' | 'redeemed';
+export type RedemptionState =
+  | 'collecting'
+  | 'giving_back'
+  | 'refused'
+  | 'held'
+  | 'capturing'
+  | 'redeemed'
+  | 'releasing'
+  | 'released';
+export type HoldEnd = 'captured' | 'released' | 'expired';
+
+/** What is paid, and what it is worth: by rules, or as the caller said. */
+export interface Payment {
+  readonly price: Price;
+  readonly points: Points;
+  readonly worth?: KeptWorth | undefined;
+  readonly value?: MoneyAmount | undefined;
+}
 type PartState = 'planned' | 'void' | 'held' | 'returning' | 'returned' | 'captured';
 
 export interface Part {
@@ -39,6 +57,8 @@ export interface RedemptionDraft {
   readonly worth: KeptWorth | undefined;
   readonly price: Price;
   readonly points: Points;
+  /** Until when the points are held; undefined where they are redeemed at once. */
+  readonly holdUntil: EpochMs | undefined;
   /** ISO, in the program's zone. */
   readonly day: string;
   readonly madeAt: EpochMs;
@@ -47,6 +67,10 @@ export interface RedemptionDraft {
 export interface PoolRedemption extends RedemptionDraft {
   readonly state: RedemptionState;
   readonly refusal: Refusal | undefined;
+  readonly holdEnd: HoldEnd | undefined;
+  readonly endFingerprint: string | undefined;
+  /** What was captured of a hold; the parts are those of it then. */
+  readonly captured: Payment | undefined;
   readonly parts: readonly Part[];
 }
 
@@ -68,6 +92,10 @@ interface RedemptionRow {
   readonly made_at: EpochMs;
   readonly state: RedemptionState;
   readonly refusal: Refusal | null;
+  readonly hold_until: EpochMs | null;
+  readonly hold_end: HoldEnd | null;
+  readonly end_fingerprint: string | null;
+  readonly captured: Payment | null;
   readonly parts: readonly PartTuple[] | null;
 }
 type PartTuple = readonly [
@@ -82,16 +110,22 @@ type PartTuple = readonly [
 
 const hexOf = (column: string) => `replace(${column}::text, '-', '')`;
 const columns = `${hexOf('r.redemption')} as redemption, r.program, r.pool, r.spender, r.client, ${hexOf('r.reference_key')} as reference_key,
-  r.fingerprint, r.request, r.worth, r.price, r.points, r.day::text, r.made_at, r.state, r.refusal,
+  r.fingerprint, r.request, r.worth, r.price, r.points, r.day::text, r.made_at, r.state, r.refusal, r.hold_until, r.hold_end,
+  r.end_fingerprint, r.captured,
   (select json_agg(json_build_array(p.part, p.member, p.points, p.state, p.reason, ${hexOf('p.hold')}, ${hexOf('p.capture')}) order by p.part)
     from pool_part p where p.redemption = r.redemption) as parts`;
 
 function redemptionOf(row: RedemptionRow): PoolRedemption {
-  const { reference_key: referenceKey, made_at: madeAt, worth, refusal, parts, ...rest } = row;
+  const { reference_key: referenceKey, made_at: madeAt, worth, refusal, parts, ...others } = row;
+  const { hold_until, hold_end, end_fingerprint, captured, ...rest } = others;
   return {
     ...rest,
     referenceKey,
     madeAt,
+    holdUntil: hold_until ?? undefined,
+    holdEnd: hold_end ?? undefined,
+    endFingerprint: end_fingerprint ?? undefined,
+    captured: captured ?? undefined,
     worth: worth ?? undefined,
     refusal: refusal ?? undefined,
     parts: (parts ?? []).map(([part, member, points, state, reason, hold, capture]) => ({
@@ -120,16 +154,28 @@ export function redemptionByKey(db: Queryable, referenceKey: string): Promise<Po
   return readBy(db, 'reference_key', referenceKey);
 }
 
+/** The redemption whose hold was ended under a reference. */
+export function redemptionByEndKey(db: Queryable, endKey: string): Promise<PoolRedemption | undefined> {
+  return readBy(db, 'end_key', endKey);
+}
+
+/** What is paid: what was captured of a hold, else what was asked for. */
+export function paymentOf(redemption: PoolRedemption): Payment {
+  const { price, points, worth, request } = redemption;
+  return redemption.captured ?? { price, points, worth, value: request.value as MoneyAmount | undefined };
+}
+
 /** Begins a redemption; false where its reference was used, or another one of the pool is being collected. */
 export async function insertRedemption(tx: pg.PoolClient, draft: RedemptionDraft): Promise<boolean> {
   const { redemption, program, pool, spender, client, referenceKey, fingerprint } = draft;
   const inserted = await tx.query(
-    `insert into pool_redemption (redemption, program, pool, spender, client, reference_key, fingerprint, request, worth, price, points, day, made_at, state)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'collecting') on conflict do nothing`,
+    `insert into pool_redemption (redemption, program, pool, spender, client, reference_key, fingerprint, request, worth, price, points, day, made_at, hold_until, state)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'collecting') on conflict do nothing`,
     [
       ...[redemption, program, pool, spender, client, referenceKey, fingerprint],
       ...[JSON.stringify(draft.request), draft.worth ? JSON.stringify(draft.worth) : null],
       ...[JSON.stringify(draft.price), draft.points, draft.day, draft.madeAt],
+      draft.holdUntil ?? null,
     ],
   );
   return inserted.rowCount === 1;
@@ -143,7 +189,7 @@ export async function spentOfDay(
   day: string,
 ): Promise<Points> {
   const { rows } = await db.query<{ points: Points }>(
-    `select coalesce(sum(points), 0)::bigint as points from pool_redemption where pool = $1 and spender = $2 and day = $3 and state not in ('refused', 'giving_back')`,
+    `select coalesce(sum(points), 0)::bigint as points from pool_redemption where pool = $1 and spender = $2 and day = $3 and state not in ('refused', 'giving_back', 'releasing', 'released')`,
     [pool, spender, day],
   );
   return rows[0]!.points;
@@ -166,7 +212,7 @@ export async function whoseTurn(
 export async function leftRedemptions(db: Queryable, limit: number): Promise<OperationHex[]> {
   const { rows } = await db.query<{ redemption: OperationHex }>(
     `select ${hexOf('redemption')} as redemption from pool_redemption
-     where state in ('collecting', 'giving_back', 'capturing') and changed_at < now() - interval '2 seconds' order by changed_at limit $1`,
+     where state in ('collecting', 'giving_back', 'capturing', 'releasing') and changed_at < now() - interval '2 seconds' order by changed_at limit $1`,
     [limit],
   );
   return rows.map(({ redemption }) => redemption);
@@ -257,9 +303,12 @@ export async function noteReturned(
   );
 }
 
-/** The decision, once for ever: what is held is redeemed. */
-export async function decideToCapture(tx: pg.PoolClient, redemption: OperationHex): Promise<void> {
-  await tx.query(`update pool_redemption set state = 'capturing' where redemption = $1`, [redemption]);
+/** The decision, once for ever: what is held is redeemed, or stays held until its caller says or its time has come. */
+export async function decideToPay(tx: pg.PoolClient, redemption: OperationHex): Promise<void> {
+  await tx.query(
+    `update pool_redemption set state = case when hold_until is null then 'capturing' else 'held' end where redemption = $1`,
+    [redemption],
+  );
 }
 
 /** The other decision: everything that is held goes back. */
@@ -290,11 +339,11 @@ export async function noteCaptures(
 export async function endRedemption(
   db: Queryable,
   redemption: OperationHex,
-  from: 'capturing' | 'giving_back',
+  from: 'capturing' | 'giving_back' | 'releasing',
 ): Promise<void> {
   await db.query(
     `update pool_redemption set state = $3, changed_at = now() where redemption = $1 and state = $2
        and not exists (select from pool_part p where p.redemption = pool_redemption.redemption and p.state in ('planned', 'held', 'returning'))`,
-    [redemption, from, from === 'capturing' ? 'redeemed' : 'refused'],
+    [redemption, from, { capturing: 'redeemed', giving_back: 'refused', releasing: 'released' }[from]],
   );
 }

@@ -1,61 +1,35 @@
-/**
- * `POST /v1/pools/:pool/redemptions`: the price is judged once, as if one member paid it; who pays how much of it is the pool's
- * policy. A refusal is kept with its reference, as a redemption is: the same request has the same answer for ever.
- */
-import { DateTime } from 'luxon';
-import { type Program, programNow } from '#src/earning/program.ts';
-import type { MoneyAmount } from '#src/earning/rules/money.ts';
+/** Redemptions of a pool, read and answered, and what one could be. How points are taken stands in `spending.ts`. */
+import type { Program } from '#src/earning/program.ts';
 import { checkMoneyCurrency } from '#src/earning/rules/money.ts';
 import { Problem } from '#src/errors.ts';
-import type { Call, Caller, Reply } from '#src/http/route.ts';
+import type { Call, Reply } from '#src/http/route.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
-import type { CurrentMember } from '#src/members/member-ref.ts';
-import { judgedNow, judgedWorth } from '#src/redemption/judged.ts';
+import { judgedNow } from '#src/redemption/judged.ts';
 import { offered } from '#src/redemption/quotes.ts';
-import {
-  askedOf,
-  checkPartsLimit,
-  codeOf,
-  numberedParts,
-  partsView,
-  spendableCurrency,
-  sumOf as sumOfParts,
-} from '#src/redemption/redemptions.ts';
-import { memberId, newOperation, operationId } from '#src/values.ts';
+import { codeOf, partsView, spendableCurrency } from '#src/redemption/redemptions.ts';
+import { memberId, operationId } from '#src/values.ts';
 import { lastValidDay } from '#src/wallet/balances.ts';
-import { canonicalBody, checkStore, referenceOf } from '#src/wallet/fields.ts';
-import { type Durability, differingPointer, type Recorded } from '#src/wallet/operations.ts';
-import { referenceKeyOf } from '#src/wallet/reference.ts';
-import type { Collector } from './collecting.ts';
-import { currentMember, type PoolsContext, refuseInactive } from './context.ts';
-import { type PoolNumber, parsePoolMovementId, poolId, poolMovementId } from './ids.ts';
-import { openPlaces, type Pool, refuseDissolved } from './places.ts';
+import { checkStore } from '#src/wallet/fields.ts';
+import type { Recorded } from '#src/wallet/operations.ts';
+import { currentMember, type PoolsContext } from './context.ts';
+import { parsePoolMovementId, poolId, poolMovementId } from './ids.ts';
+import { openPlaces } from './places.ts';
 import { availableIn, type Price } from './plan.ts';
-import { allows } from './policy.ts';
-import { poolInPath, presentPool, withPool } from './pools.ts';
+import { poolInPath, presentPool } from './pools.ts';
 import { partWorth } from './pricing.ts';
 import { readPurses } from './reading.ts';
 import {
-  insertRedemption,
-  type Part,
+  type Payment,
   type PoolRedemption,
-  type RedemptionDraft,
+  paymentOf,
+  type RedemptionState,
   readRedemption,
-  redemptionByKey,
-  spentOfDay,
 } from './redemption-rows.ts';
 import type { PoolQuoteBody, PoolRedemptionBody } from './schemas.ts';
-import type { Turns } from './turns.ts';
+import { checkPoolable, checkSpender, type PoolSpending, takeOfPool } from './spending.ts';
 
-export interface PoolSpending extends PoolsContext {
-  readonly collector: Collector;
-  readonly turns: Turns;
-}
-
-/** Also a caller who does not want to wait is told what became of it, where that is decided as fast as usual. */
-const waitMsMin = 1_000;
-
-function priceView(program: Program, price: Price): Record<string, unknown> {
+/** `points` and `currency` of a price, and `price` where it is in several. */
+export function priceView(program: Program, price: Price): Record<string, unknown> {
   const { parts, ...rest } = partsView(
     program,
     price.map(([currency, points]) => ({ currency: codeOf(program, currency), points })),
@@ -63,23 +37,65 @@ function priceView(program: Program, price: Price): Record<string, unknown> {
   return { ...rest, ...(parts ? { price: parts } : {}) };
 }
 
-export { priceView };
-
-function lotsOf(program: Program, hold: Recorded | undefined): Record<string, unknown>[] {
-  return (hold ? heldLegs(hold.effect) : []).map((leg) => ({
-    currency: codeOf(program, leg[1]),
-    points: leg[2],
-    expiresOn: leg[6] === 0 ? null : lastValidDay(leg[6], program.timeZone),
-  }));
+/** The lots that pay: those of the hold, as far as the price goes; a capture takes them in the same order. */
+function lotsOf(program: Program, hold: Recorded | undefined, price: Price): Record<string, unknown>[] {
+  const left = new Map(price);
+  return (hold ? heldLegs(hold.effect) : []).flatMap((leg) => {
+    const points = Math.min(leg[2], left.get(leg[1]) ?? 0);
+    left.set(leg[1], (left.get(leg[1]) ?? 0) - points);
+    if (points === 0) return [];
+    const expiresOn = leg[6] === 0 ? null : lastValidDay(leg[6], program.timeZone);
+    return [{ currency: codeOf(program, leg[1]), points, expiresOn }];
+  });
 }
 
-const statusOf = {
+/** The parts that pay, or are held to. */
+export async function partsOf(
+  context: PoolsContext,
+  program: Program,
+  redemption: PoolRedemption,
+): Promise<Record<string, unknown>[]> {
+  const parts = redemption.parts.filter(({ state }) => state === 'held' || state === 'captured');
+  const holds = await context.operations.inBooks(parts.map(({ hold }) => hold!));
+  return parts.map((part) => {
+    const own = partWorth(redemption, part);
+    const worth = own.worth?.value ?? own.value;
+    const made = holds.find(({ operation }) => operation === part.hold);
+    return {
+      ...(part.capture ? { id: operationId('capture', part.capture) } : {}),
+      member: memberId(part.member),
+      ...priceView(program, part.points),
+      ...(worth ? { value: worth } : {}),
+      lots: lotsOf(program, made, part.points),
+    };
+  });
+}
+
+/** What both a redemption and a hold show of themselves. */
+export function paymentView(
+  program: Program,
+  redemption: PoolRedemption,
+  { price, worth, value = worth?.value }: Payment,
+): Record<string, unknown> {
+  const { order } = redemption.request as { order?: string };
+  const shown = worth?.value ?? value;
+  return {
+    mode: program.mode,
+    pool: poolId(redemption.pool),
+    member: memberId(redemption.spender),
+    ...priceView(program, price),
+    ...(order === undefined ? {} : { order }),
+    ...(shown ? { value: shown } : {}),
+  };
+}
+
+const statusOf: Readonly<Partial<Record<RedemptionState, string>>> = {
   collecting: 'collecting',
   giving_back: 'refused',
   refused: 'refused',
   capturing: 'redeemed',
   redeemed: 'redeemed',
-} as const;
+};
 
 /** A redemption as its rows and the ledger have it. */
 async function view(
@@ -87,228 +103,27 @@ async function view(
   program: Program,
   redemption: PoolRedemption,
 ): Promise<Record<string, unknown>> {
-  const status = statusOf[redemption.state];
-  const paying = status === 'redeemed' ? redemption.parts.filter(({ hold }) => hold !== undefined) : [];
-  const parts = paying.filter(({ state }) => state === 'held' || state === 'captured');
-  const holds = await context.operations.inBooks(parts.map(({ hold }) => hold!));
-  const { order } = redemption.request as { order?: string };
-  const value = redemption.worth?.value ?? (redemption.request.value as MoneyAmount | undefined);
-  const durability: Durability = redemption.state === 'capturing' ? 'journal' : 'ledger';
-  const partView = (part: Part) => {
-    const own = partWorth(redemption, part);
-    const worth = own.worth?.value ?? own.value;
-    return {
-      ...(part.capture ? { id: operationId('capture', part.capture) } : {}),
-      member: memberId(part.member),
-      ...priceView(program, part.points),
-      ...(worth ? { value: worth } : {}),
-      lots: lotsOf(
-        program,
-        holds.find(({ operation }) => operation === part.hold),
-      ),
-    };
-  };
+  const { state, refusal } = redemption;
+  const isPaid = state === 'capturing' || state === 'redeemed';
   return {
     object: 'poolRedemption',
     id: poolMovementId('prd', redemption.redemption),
-    mode: program.mode,
-    status,
-    pool: poolId(redemption.pool),
-    member: memberId(redemption.spender),
-    ...priceView(program, redemption.price),
-    ...(order === undefined ? {} : { order }),
-    ...(value ? { value } : {}),
-    ...(redemption.refusal ? { refusal: redemption.refusal.code } : {}),
-    parts: parts.map(partView),
-    ledger: { durability },
-  };
-}
-
-/** What a redemption is to who asked for it. */
-async function replyOf(
-  context: PoolsContext,
-  program: Program,
-  redemption: PoolRedemption,
-  replayed: boolean,
-): Promise<Reply> {
-  const { refusal, state } = redemption;
-  if (refusal) throw new Problem(refusal.code, refusal.detail, refusal.fields);
-  if (state === 'collecting')
-    throw new Problem('outcome_unknown', 'the points are being collected; repeat with the same reference');
-  const body = await view(context, program, redemption);
-  return { status: state === 'redeemed' ? 201 : 202, replayed, body };
-}
-
-/** Refuses a member that the pool's policy does not let spend, or not so much. */
-async function checkSpender(
-  db: Parameters<typeof openPlaces>[0],
-  pool: Pool,
-  { facts: { member } }: CurrentMember,
-): Promise<void> {
-  refuseDissolved(pool);
-  const place = (await openPlaces(db, pool.pool)).find((each) => each.member === member);
-  if (!place) throw new Problem('spender_not_allowed', 'the member is not in the pool');
-  if (!allows(pool.policy, { isHead: member === pool.head, maySpend: place.maySpend })) {
-    const detail = `the policy lets ${pool.policy.spenders === 'head' ? 'the head' : 'listed members'} spend`;
-    throw new Problem('spender_not_allowed', detail);
-  }
-}
-
-async function checkDay(
-  db: Parameters<typeof openPlaces>[0],
-  { pool, policy }: Pool,
-  draft: RedemptionDraft,
-): Promise<void> {
-  const { memberPointsPerDayMax: limit } = policy;
-  if (limit === undefined) return;
-  const used = await spentOfDay(db, pool, draft.spender, draft.day);
-  if (used + draft.points <= limit) return;
-  throw new Problem('pool_limit', 'the member may not spend so much of the pool in a day', {
-    limitedBy: 'day',
-    limit,
-    used,
-    required: draft.points,
-  });
-}
-
-function checkPoolable(caller: Caller, price: Price): void {
-  for (const [i, [number]] of price.entries()) {
-    const currency = caller.program.currencyByNumber.get(number)!;
-    if (currency.poolable) continue;
-    const pointer = price.length > 1 ? `/parts/${i}/currency` : '/currency';
-    throw new Problem('currency_unknown', `${currency.code} cannot be spent together`, {
-      errors: [{ pointer, detail: 'is not poolable' }],
-    });
-  }
-}
-
-interface Wanted {
-  readonly pool: PoolNumber;
-  readonly body: PoolRedemptionBody;
-  readonly reference: string;
-  readonly referenceKey: string;
-  readonly fingerprint: string;
-  readonly request: Readonly<Record<string, unknown>>;
-}
-
-function wantedOf(context: PoolSpending, call: Call<PoolRedemptionBody>): Wanted {
-  const { caller, body } = call;
-  const { member, metadata, ...rest } = body;
-  const pool = poolInPath(call);
-  const reference = referenceOf(call, rest);
-  const canonical = { ...canonicalBody(caller, rest, reference), pool: poolId(pool) };
-  return {
-    pool,
-    body,
-    reference,
-    referenceKey: referenceKeyOf(caller.program.number, caller.client, 'pool_redemption', reference),
-    fingerprint: context.operations.fingerprint({ ...canonical, member }),
-    request: { ...canonical, ...(metadata ? { metadata } : {}) },
-  };
-}
-
-/** The redemption that the reference stands for. Throws where it stands for another request. */
-async function knownRedemption(
-  context: PoolSpending,
-  { referenceKey, fingerprint, request }: Wanted,
-): Promise<PoolRedemption | undefined> {
-  const known = await redemptionByKey(context.pool, referenceKey);
-  if (!known || known.fingerprint === fingerprint) return known;
-  const { metadata: _, ...first } = known.request;
-  const { metadata: __, ...now } = request;
-  throw new Problem('reference_reused', undefined, {
-    id: poolMovementId('prd', known.redemption),
-    pointer: differingPointer(first, JSON.parse(JSON.stringify(now))) || '/member',
-  });
-}
-
-async function draftOf(
-  context: PoolSpending,
-  caller: Caller,
-  wanted: Wanted,
-  spender: CurrentMember,
-): Promise<RedemptionDraft> {
-  const { program } = caller;
-  const asked = askedOf(caller, wanted.body);
-  const price = numberedParts(asked);
-  checkPoolable(caller, price);
-  checkPartsLimit(caller, price);
-  const worth = await judgedWorth(context, program, asked, spender.facts);
-  const madeAt = programNow(program);
-  const { pool, referenceKey, fingerprint, request } = wanted;
-  return {
-    redemption: newOperation(0, Date.now()),
-    ...{ program: program.number, pool, spender: spender.facts.member, client: caller.client },
-    ...{ referenceKey, fingerprint, request, worth, price, points: sumOfParts(price) },
-    day: DateTime.fromMillis(madeAt, { zone: program.timeZone }).toISODate()!,
-    madeAt,
+    status: statusOf[state],
+    ...paymentView(program, redemption, paymentOf(redemption)),
+    ...(refusal ? { refusal: refusal.code } : {}),
+    parts: isPaid ? await partsOf(context, program, redemption) : [],
+    ledger: { durability: state === 'capturing' ? 'journal' : 'ledger' },
   };
 }
 
 /** `POST /v1/pools/:pool/redemptions` */
 export async function redeemOfPool(context: PoolSpending, call: Call<PoolRedemptionBody>): Promise<Reply> {
-  const { caller } = call;
-  const { program } = caller;
-  const deadlineMs = Date.now() + Math.max(call.waitMs, waitMsMin);
-  const wanted = wantedOf(context, call);
-  const finish = async (begun: PoolRedemption, replayed: boolean) => {
-    const ended = await driven(context, begun, deadlineMs);
-    return replyOf(context, program, ended, replayed);
-  };
-  const known = await knownRedemption(context, wanted);
-  if (known) return finish(known, true);
-  const pool = await presentPool(context, program, wanted.pool);
-  const spender = await currentMember(context, program, wanted.body.member, '/member');
-  refuseInactive(spender, '/member');
-  if (spender.reading.isFrozen) throw new Problem('spending_frozen', undefined, { pointer: '/member' });
-  await checkSpender(context.pool, pool, spender);
-  const draft = await draftOf(context, caller, wanted, spender);
-
-  const begin = () =>
-    withPool(context, program, wanted.pool, async (tx, present) => {
-      if (await redemptionByKey(tx, draft.referenceKey)) return 'known' as const;
-      await checkSpender(tx, present, spender);
-      await checkDay(tx, present, draft);
-      return (await context.turns.isFree(tx, draft.pool)) && (await insertRedemption(tx, draft))
-        ? ('begun' as const)
-        : ('waits' as const);
-    });
-  const work = async () => {
-    const begun = await context.turns.take(draft.pool, deadlineMs, async () => {
-      const outcome = await begin();
-      if (outcome === 'begun') await context.collector.drive(draft.redemption, deadlineMs, 'decided');
-      return outcome;
-    });
-    if (begun === 'begun') return readRedemption(context.pool, draft.redemption);
-    return knownRedemption(context, wanted);
-  };
-  const isRetry = async () => (await knownRedemption(context, wanted)) !== undefined;
-  const counted = { points: draft.points, isRetry };
-  const isNew = (made: PoolRedemption | undefined) =>
-    made?.redemption === draft.redemption && made.refusal === undefined;
-  const made = await context.operations.dailyLimit.within(caller, counted, work, isNew);
-  if (!made) throw new Problem('reference_in_progress');
-  return finish(made, made.redemption !== draft.redemption);
+  const { redemption, replayed } = await takeOfPool(context, call);
+  const body = await view(context, call.caller.program, redemption);
+  return { status: redemption.state === 'redeemed' ? 201 : 202, replayed, body };
 }
 
-/** A redemption driven to its end, or as far as it comes: where it is decided, what follows only takes longer. */
-async function driven(
-  { collector, pool }: PoolSpending,
-  redemption: PoolRedemption,
-  deadlineMs: number,
-): Promise<PoolRedemption> {
-  try {
-    return await collector.drive(redemption.redemption, deadlineMs, 'ended');
-  } catch (error) {
-    if (!(error instanceof Problem) || error.code === 'internal') throw error;
-    const present = await readRedemption(pool, redemption.redemption);
-    if (!present || present.state === 'collecting')
-      throw new Problem('outcome_unknown', undefined, {}, { cause: error });
-    return present;
-  }
-}
-
-/** The redemption that a path names. */
+/** The redemption that a path names; a hold is one from its capture on. */
 export async function redemptionInPath(
   context: PoolSpending,
   { params }: Pick<Call, 'params'>,
@@ -319,6 +134,7 @@ export async function redemptionInPath(
   const redemption = id && (await readRedemption(context.pool, id));
   if (!redemption || redemption.pool !== pool || redemption.program !== program.number)
     throw new Problem('not_found');
+  if (redemption.holdUntil !== undefined && redemption.holdEnd !== 'captured') throw new Problem('not_found');
   return redemption;
 }
 

@@ -21,8 +21,14 @@ import { referenceKeyOf } from '#src/wallet/reference.ts';
 import type { PoolsContext } from './context.ts';
 import { poolId, poolMovementId } from './ids.ts';
 import { missingOf, type Price, sumOf } from './plan.ts';
-import { type Part, type PoolRedemption, readRedemption, redemptionByKey } from './redemption-rows.ts';
-import { type PoolSpending, priceView, redemptionInPath } from './redemptions.ts';
+import {
+  type Part,
+  type PoolRedemption,
+  paymentOf,
+  readRedemption,
+  redemptionByKey,
+} from './redemption-rows.ts';
+import { priceView, redemptionInPath } from './redemptions.ts';
 import {
   countRefunds,
   endRefund,
@@ -37,10 +43,10 @@ import {
   refundedOf,
 } from './refund-rows.ts';
 import type { PoolRefundBody } from './schemas.ts';
+import { type PoolSpending, waitMsMin } from './spending.ts';
 
 type Context = Pick<PoolsContext, 'operations' | 'pool' | 'programs'>;
 
-const waitMsMin = 1_000;
 /** Each time somebody else has refunded the same part in between. */
 const attemptsMax = 10;
 const roundsMax = 100;
@@ -204,7 +210,7 @@ async function leftOf({ operations, pool }: PoolsContext, redemption: PoolRedemp
     pool,
     parts.map(({ capture }) => capture!),
   );
-  return missingOf(redemption.price, [...refunded.values()]);
+  return missingOf(paymentOf(redemption).price, [...refunded.values()]);
 }
 
 function wantedOf(caller: Caller, body: PoolRefundBody, left: Price): Price {
@@ -309,7 +315,7 @@ export async function refundOfPool(context: PoolSpending, call: Call<PoolRefundB
     return begin(context, { ...draft, madeAt: programNow(program) }, wantedNow, deadlineMs);
   };
   const counted = {
-    points: points ?? redemption.points,
+    points: points ?? paymentOf(redemption).points,
     isRetry: async () => (await knownRefund(context, key)) !== undefined,
   };
   const begun = await context.operations.dailyLimit.within(

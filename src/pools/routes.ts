@@ -4,6 +4,7 @@ import { type Role, type Route, route } from '#src/http/route.ts';
 import { redemptionQuoteReply } from '#src/redemption/schemas.ts';
 import { createCollector } from './collecting.ts';
 import type { PoolsContext } from './context.ts';
+import { holdOfPool, settleHold, showHold } from './holds.ts';
 import {
   changePolicy,
   dissolvePool,
@@ -13,19 +14,24 @@ import {
   showPool,
   showPoolOfMember,
 } from './pools.ts';
-import { type PoolSpending, quotePool, redeemOfPool, showRedemption } from './redemptions.ts';
+import { quotePool, redeemOfPool, showRedemption } from './redemptions.ts';
 import { refundOfPool } from './refunds.ts';
 import {
   joinSchema,
   openSchema,
   policyBodySchema,
+  poolCaptureSchema,
+  poolHoldReply,
+  poolHoldSchema,
   poolQuoteSchema,
   poolRedemptionReply,
   poolRedemptionSchema,
   poolRefundReply,
   poolRefundSchema,
+  poolReleaseSchema,
   poolReply,
 } from './schemas.ts';
+import type { PoolSpending } from './spending.ts';
 import { createTurns } from './turns.ts';
 
 const tills: readonly Role[] = ['pos', 'checkout', 'admin'];
@@ -225,9 +231,67 @@ function refundRoute(context: PoolSpending): Route {
   });
 }
 
+function settleRoute(context: PoolSpending, mode: 'capture' | 'release', summary: string): Route {
+  return route({
+    method: 'POST',
+    path: `/v1/pools/:pool/holds/:hold/${mode}`,
+    operationId: `${mode}PoolHold`,
+    summary,
+    tag: 'pools',
+    roles: tills,
+    body: mode === 'capture' ? poolCaptureSchema : poolReleaseSchema,
+    replies: { 200: poolHoldReply, 202: poolHoldReply },
+    errors: [
+      'not_found',
+      'hold_already_resolved',
+      'hold_expired',
+      'reference_reused',
+      'reference_in_progress',
+      'shard_recovering',
+      'journal_full',
+    ],
+    handle: (call) => settleHold(context, call, mode),
+  });
+}
+
+function holdRoutes(context: PoolSpending): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/pools/:pool/holds',
+      operationId: 'holdOfPool',
+      summary: 'Reserve points of the pool until they are captured, released or the hold ends',
+      tag: 'pools',
+      roles: tills,
+      body: poolHoldSchema,
+      replies: { 201: poolHoldReply },
+      errors: spendingErrors,
+      handle: (call) => holdOfPool(context, call),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/pools/:pool/holds/:hold',
+      operationId: 'getPoolHold',
+      summary: 'A hold of a pool and how it was resolved',
+      tag: 'pools',
+      roles: readers,
+      replies: { 200: poolHoldReply },
+      errors: ['not_found'],
+      handle: (call) => showHold(context, call),
+    }),
+    settleRoute(context, 'capture', 'Redeem all or part of a hold; the rest goes back'),
+    settleRoute(context, 'release', 'Give the points of a hold back'),
+  ];
+}
+
 /** Every call about pools. */
 export function poolRoutes(context: PoolsContext): Route[] {
   const collector = createCollector(context);
   const spending = { ...context, collector, turns: createTurns(context.pool, collector) };
-  return [...placeRoutes(context), ...spendingRoutes(spending), refundRoute(spending)];
+  return [
+    ...placeRoutes(context),
+    ...spendingRoutes(spending),
+    refundRoute(spending),
+    ...holdRoutes(spending),
+  ];
 }

@@ -107,6 +107,20 @@ const ledger = z
   .object({ durability: durabilityField })
   .meta({ description: '`ledger` where the books have every part.' });
 
+const partsReply = z.array(
+  z.object({
+    id: z.string().optional().meta({
+      description: 'The redemption in the wallet of the member; absent as long as it is on its way there.',
+    }),
+    member: z.string(),
+    points: z.int(),
+    currency: z.string(),
+    price: z.array(pointsOf).optional(),
+    value: moneySchema.optional(),
+    lots,
+  }),
+);
+
 export const poolRedemptionReply = z
   .object({
     object: z.literal('poolRedemption'),
@@ -123,20 +137,7 @@ export const poolRedemptionReply = z
     order: z.string().optional(),
     value: moneySchema.optional(),
     refusal: z.string().optional().meta({ description: 'The code with which it was refused.' }),
-    parts: z.array(
-      z.object({
-        id: z.string().optional().meta({
-          description:
-            'The redemption in the wallet of the member; absent as long as it is on its way there.',
-        }),
-        member: z.string(),
-        points: z.int(),
-        currency: z.string(),
-        price: z.array(pointsOf).optional(),
-        value: moneySchema.optional(),
-        lots,
-      }),
-    ),
+    parts: partsReply,
     ledger,
   })
   .meta({ id: 'PoolRedemption' });
@@ -177,3 +178,35 @@ export const poolRefundReply = z
     ledger,
   })
   .meta({ id: 'PoolRefund' });
+
+export const poolHoldSchema = z
+  .strictObject({ ...priceShape, expiresInSeconds: z.int().min(1).max(604_800).default(900) })
+  .meta({ id: 'PoolHoldRequest' });
+export type PoolHoldBody = z.output<typeof poolHoldSchema>;
+
+export const poolCaptureSchema = z
+  .strictObject({ ...movementFields, points: pointsField.optional() })
+  .meta({ id: 'PoolCaptureRequest' });
+export const poolReleaseSchema = z.strictObject(movementFields).meta({ id: 'PoolReleaseRequest' });
+export type PoolCaptureBody = z.output<typeof poolCaptureSchema>;
+
+export const poolHoldReply = z
+  .object({
+    object: z.literal('poolHold'),
+    id: z.string(),
+    mode: modeField,
+    status: z.enum(['held', 'captured', 'released', 'expired', 'refused']),
+    pool: z.string(),
+    member: z.string(),
+    points: z.int(),
+    currency: z.string(),
+    price: z.array(pointsOf).optional(),
+    order: z.string().optional(),
+    value: moneySchema.optional(),
+    expiresAt: z.string(),
+    released: z.int().optional().meta({ description: 'Points that a capture left.' }),
+    redemption: z.object({ id: z.string() }).optional(),
+    parts: partsReply,
+    ledger,
+  })
+  .meta({ id: 'PoolHold' });

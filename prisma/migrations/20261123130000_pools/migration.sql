@@ -57,15 +57,23 @@ create table pool_redemption (
   -- The day of the program's zone that it counts in.
   day date not null,
   made_at bigint not null,
-  state text not null check (state in ('collecting', 'giving_back', 'refused', 'capturing', 'redeemed')),
+  -- Where the points are to be held first: until when.
+  hold_until bigint,
+  state text not null check (state in ('collecting', 'giving_back', 'refused', 'held', 'capturing', 'redeemed', 'releasing', 'released')),
   -- The problem that a refusal is to its caller.
   refusal json,
+  -- How a hold ended, under which reference, and what of it was captured: {price, points, worth?, value?}.
+  hold_end text check (hold_end in ('captured', 'released', 'expired')),
+  end_key uuid unique,
+  end_fingerprint text,
+  captured json,
   created_at timestamptz not null default now(),
   changed_at timestamptz not null default now()
 );
 -- The points of one pool are collected for one redemption at a time.
 create unique index pool_redemption_turn on pool_redemption (pool) where state in ('collecting', 'giving_back');
-create index pool_redemption_open on pool_redemption (changed_at) where state in ('collecting', 'giving_back', 'capturing');
+create index pool_redemption_open on pool_redemption (changed_at) where state in ('collecting', 'giving_back', 'capturing', 'releasing');
+create index pool_redemption_due on pool_redemption (hold_until) where state = 'held';
 create index pool_redemption_pool on pool_redemption (pool, redemption);
 create index pool_redemption_day on pool_redemption (pool, spender, day);
 
