@@ -44,7 +44,8 @@ type Step =
     }
   | { readonly do: 'own' | 'give'; readonly who: number; readonly points: number }
   | { readonly do: 'join' | 'leave'; readonly who: number; readonly pool: number }
-  | { readonly do: 'refund'; readonly pick: number; readonly points: number }
+  | { readonly do: 'hold'; readonly who: number; readonly pool: number; readonly points: number }
+  | { readonly do: 'capture' | 'release' | 'refund'; readonly pick: number; readonly points: number }
   | { readonly do: 'suspend' | 'resume' | 'close'; readonly who: number }
   | { readonly do: 'merge'; readonly who: number; readonly into: number }
   | { readonly do: 'upkeep' };
@@ -58,6 +59,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 9, arbitrary: fc.record({ do: of('spend'), who, pool, points, at: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ do: of('own', 'give'), who, points }) },
   { weight: 3, arbitrary: fc.record({ do: of('join', 'leave'), who, pool }) },
+  { weight: 3, arbitrary: fc.record({ do: of('hold'), who, pool, points }) },
+  { weight: 4, arbitrary: fc.record({ do: of('capture', 'release'), pick: fc.nat(20), points }) },
   { weight: 3, arbitrary: fc.record({ do: of('refund'), pick: fc.nat(20), points }) },
   { weight: 2, arbitrary: fc.record({ do: of('suspend', 'resume'), who }) },
   { weight: 1, arbitrary: fc.record({ do: of('close'), who }) },
@@ -71,6 +74,7 @@ interface Told {
   readonly pools: readonly string[];
   readonly residents: readonly Resident[];
   readonly redeemed: { pool: string; id: string }[];
+  readonly held: { pool: string; id: string; points: number }[];
   given: number;
   taken: number;
   back: number;
@@ -85,7 +89,14 @@ const refusals = [
     'member_merging',
     'member_not_found',
   ],
-  ...['member_in_pool', 'pool_dissolved', 'refund_exceeds_redemption', 'reference_in_progress', 'pool_limit'],
+  ...[
+    'hold_already_resolved',
+    'member_in_pool',
+    'pool_dissolved',
+    'refund_exceeds_redemption',
+    'reference_in_progress',
+    'pool_limit',
+  ],
 ];
 
 function checked(answer: Answer): boolean {
@@ -107,6 +118,19 @@ async function done(call: () => Promise<Answer>): Promise<Answer> {
   );
 }
 
+async function resolve(
+  told: Told,
+  { pool: of, id }: Told['held'][number],
+  mode: 'capture' | 'release',
+  points: number,
+): Promise<void> {
+  const body = { reference: reference(), ...(mode === 'capture' ? { points } : {}) };
+  const answer = await done(() => shop.checkout('POST', `/v1/pools/${of}/holds/${id}/${mode}`, body));
+  if (!checked(answer) || mode === 'release') return;
+  told.taken += points;
+  told.redeemed.push({ pool: of, id: String(answer.at('redemption.id')) });
+}
+
 async function take(told: Told, made: Step): Promise<void> {
   const { residents, pools } = told;
   const life = (action: string, name: number, more: object = {}) => {
@@ -124,6 +148,19 @@ async function take(told: Told, made: Step): Promise<void> {
       expect(partsOf(answer).reduce((sum, part) => sum + part.points, 0)).toBe(made.points);
       told.taken += made.points;
       told.redeemed.push({ pool: target, id: answer.id });
+      return;
+    }
+    case 'hold': {
+      const target = pools[made.pool]!;
+      const body = { member: residents[made.who]!.card, reference: reference(), points: made.points };
+      const answer = await done(() => other.checkout('POST', `/v1/pools/${target}/holds`, body));
+      if (checked(answer)) told.held.push({ pool: target, id: answer.id, points: made.points });
+      return;
+    }
+    case 'capture':
+    case 'release': {
+      const one = told.held[made.pick % Math.max(1, told.held.length)];
+      if (one) await resolve(told, one, made.do, Math.min(made.points, one.points));
       return;
     }
     case 'own': {
@@ -209,12 +246,15 @@ test(
           pools: houses.map((house) => house.pool),
           residents: houses.flatMap(({ residents }) => residents),
           redeemed: [],
+          held: [],
           ...{ given: 165, taken: 0, back: 0 },
         };
         for (const chapter of chapters) {
           const outcomes = await Promise.allSettled(chapter.map((made) => take(told, made)));
           for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
         }
+        // Nobody keeps a hold for ever.
+        for (const one of told.held) await resolve(told, one, 'release', 0);
         await settled(shop.program.number);
         const { rows } = await engine.pool.query<{ points: number }>(
           `select coalesce(sum(points), 0)::int as points from lot where member = any($1::bigint[])`,
