@@ -1,8 +1,7 @@
 /**
  * Random interleavings of everything that can happen in two households, several things at a time on two API processes and the
  * worker: afterwards nothing is under way or held, the points of all are what was given less what was redeemed, nobody is below
- * nothing, and the audit finds nothing. A failure prints the seed and the shortest sequence that shows it. `POOL_RUNS=50` is the
- * long form.
+ * nothing, and the audit finds nothing. A failure prints the seed and the sequence. `POOL_RUNS=50` is the long form.
  */
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
@@ -68,7 +67,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: of('upkeep') }) },
 );
 /** What stands together happens at once. */
-const story = fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 10 });
+const story = fc.array(fc.array(step, { minLength: 2, maxLength: 8, size: 'max' }), {
+  minLength: 3,
+  maxLength: 12,
+  size: 'max',
+});
 
 interface Told {
   readonly pools: readonly string[];
@@ -200,10 +203,12 @@ async function take(told: Told, made: Step): Promise<void> {
       if (checked(answer)) told.back += Number(answer.body.points);
       return;
     }
-    case 'merge':
-      if (made.who !== made.into)
-        checked(await life('merge', made.who, { into: residents[made.into]!.member }));
+    case 'merge': {
+      const answer = await life('merge', made.who, { into: residents[made.into]!.member });
+      // It may be the survivor of that very member by then.
+      if (answer.code !== 'validation_failed') checked(answer);
       return;
+    }
     case 'upkeep':
       await finishPools(engine.app, 100);
       return;
@@ -241,13 +246,13 @@ test(
   async () => {
     await fc.assert(
       fc.asyncProperty(story, async (chapters) => {
-        const houses = [await household(shop, [40, 30, 20]), await household(shop, [25, 0, 50])];
+        const houses = [await household(shop, [140, 130, 120]), await household(shop, [125, 0, 150])];
         const told: Told = {
           pools: houses.map((house) => house.pool),
           residents: houses.flatMap(({ residents }) => residents),
           redeemed: [],
           held: [],
-          ...{ given: 165, taken: 0, back: 0 },
+          ...{ given: 665, taken: 0, back: 0 },
         };
         for (const chapter of chapters) {
           const outcomes = await Promise.allSettled(chapter.map((made) => take(told, made)));
@@ -265,7 +270,7 @@ test(
         expect(figures.every(({ held, debt, available }) => held + debt === 0 && available >= 0)).toBe(true);
         await engine.audit();
       }),
-      { numRuns: runs, endOnFailure: runs < 20 },
+      { numRuns: runs, endOnFailure: true },
     );
   },
   60_000 + runs * 30_000,
