@@ -173,6 +173,30 @@ describe('a place', () => {
   });
 });
 
+test('a member’s export names the pools that it is or was in', async () => {
+  const { pool, residents } = await household(shop, [1, 1]);
+  const { member } = residents[1]!;
+  await leave(shop, pool, residents[1]!);
+  await join(shop, pool, residents[1]!);
+  const answer = await shop.care('GET', `/v1/members/${member}/export`);
+  expect(answer.body.pools).toMatchObject([
+    { id: pool, member, consent: 'card', leftAt: expect.any(String) as string },
+    { id: pool, member, consent: 'card' },
+  ]);
+});
+
+test('who may redeem may spend of a pool, who reads may look at it', async () => {
+  const { pool, residents } = await household(shop, [10]);
+  const body = { member: residents[0]!.card, reference: reference(), points: 1 };
+  const spends = (role: 'pos' | 'checkout' | 'care' | 'finance' | 'admin') =>
+    shop[role]('POST', `/v1/pools/${pool}/redemptions`, { ...body, reference: reference() });
+  const reads = (role: 'pos' | 'care' | 'finance') => shop[role]('GET', `/v1/pools/${pool}`);
+  const spent = await Promise.all((['pos', 'checkout', 'admin', 'care', 'finance'] as const).map(spends));
+  expect(spent.map(({ status }) => status)).toEqual([201, 201, 201, 403, 403]);
+  const read = await Promise.all((['pos', 'care', 'finance'] as const).map(reads));
+  expect(read.map(({ status }) => status)).toEqual([200, 200, 200]);
+});
+
 describe('opening a pool', () => {
   test('twice under one reference opens one, and another request under it is refused', async () => {
     const { card: head } = await resident(shop);

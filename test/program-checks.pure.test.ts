@@ -338,6 +338,11 @@ describe('what can never be paid is seen', () => {
       `timeZone: UTC\ncurrencies: [{ code: points, spendable: false }]\nredemption: [${pay('all').replace('points', '§points')}]\n`,
       '/redemption/0/currency points is not spendable, so nobody can pay with it',
     ],
+    [
+      'points that a pool cannot spend',
+      'timeZone: UTC\ncurrencies: [{ code: points }, { code: stars, spendable: false, poolable: §true }]\n',
+      '/currencies/1/poolable stars is not spendable, so nobody can spend it together',
+    ],
   ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
 });
 
