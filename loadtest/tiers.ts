@@ -49,6 +49,8 @@ const file = programFileSchema.parse({
         { name: 'gold', reach: { any: [{ measure: 'spend', atLeast: goldSpend }] } },
       ],
       period: { kind: 'calendar_year' },
+      validity: { kind: 'end_of_next_period' },
+      down: 'one_step',
     },
   ],
 });

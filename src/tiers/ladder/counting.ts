@@ -1,7 +1,7 @@
 /** PURE. What was counted in a window, and whether it meets a condition. */
 import {
-  askKey,
   type Amounts,
+  askKey,
   type Condition,
   type Day,
   type Goal,
