@@ -116,7 +116,9 @@ const measures = {
     run: (around, { rounds }) => measureDiary(around, rounds),
   },
   tiers: {
-    title: 'a million members looked at for their tiers beside tills, and how soon a promotion counts',
+    title: 'a million --members looked at for their tiers beside tills, and how soon a promotion counts',
+    members: 1_000_000,
+    membersMax: 10_000_000,
     run: (around, { rounds }) => measureTiers(around, rounds),
   },
   segments: {

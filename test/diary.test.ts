@@ -81,6 +81,20 @@ describe('a purchase', () => {
     expect(await pointsOf(pool, member)).toEqual([]);
   });
 });
+
+test('receipts as large as numbers go stop nobody: each counts a bounded amount, and all of it comes back', async () => {
+  const name = await shop.enrol();
+  const largest = [{ line: 1, amount: Number.MAX_SAFE_INTEGER }];
+  const answers = [await buy(name, largest), await buy(name, largest)];
+  expect(answers.map(({ status }) => status)).toEqual([201, 201]);
+  const member = memberIn(answers[0]!);
+  await read();
+  expect(await daysOf(pool, member)).toEqual([[day, 2, 2_000_000_000_000, 0, 0]]);
+  for (const answer of answers) await giveBack(answer);
+  await read();
+  expect(await daysOf(pool, member)).toEqual([]);
+});
+
 describe('returns', () => {
   test('of pieces in any order end at exactly nothing, and the visit goes with the last piece', async () => {
     const name = await shop.enrol();

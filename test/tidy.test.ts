@@ -133,6 +133,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
   segments: [
     'src/earning/',
+    'src/diary/reading.ts',
     'src/ledger/events.ts',
     'src/platform/postgres.ts',
     'src/platform/command.ts',

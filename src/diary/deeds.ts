@@ -41,6 +41,13 @@ export interface Deed {
   readonly isUncounted: boolean;
 }
 
+/**
+ * No deed counts for more than this, in smallest units, or points of a currency: of nine thousand such receipts the sum is still
+ * a whole number that JSON and JavaScript carry, and none makes a row that cannot be added to. What comes back of more is what
+ * goes below it.
+ */
+const countedMax = 1_000_000_000_000;
+
 function spendOf(accrual: BookedAccrual, soFar?: ReturnedSoFar): number | undefined {
   const { program, request, occurredAt } = accrual;
   const { purchase } = request.body ?? {};
@@ -48,7 +55,7 @@ function spendOf(accrual: BookedAccrual, soFar?: ReturnedSoFar): number | undefi
   try {
     const version = versionNumbered(program, request.programVersion, occurredAt);
     const spend = spentOn(version, { subject: request.body ?? {}, occurredAt, ...remaining });
-    return Number.isSafeInteger(spend) ? Math.max(0, spend) : undefined;
+    return Number.isSafeInteger(spend) ? Math.min(countedMax, Math.max(0, spend)) : undefined;
   } catch {
     return undefined;
   }
@@ -58,7 +65,7 @@ function spendOf(accrual: BookedAccrual, soFar?: ReturnedSoFar): number | undefi
 function pointsOf({ legs }: BookedAccrual['effect']): PointsByCurrency {
   const points: Record<number, number> = {};
   for (const [account, currency, moved] of legs)
-    if (account === 'issuance') points[currency] = (points[currency] ?? 0) - moved;
+    if (account === 'issuance') points[currency] = Math.min(countedMax, (points[currency] ?? 0) - moved);
   return points;
 }
 

@@ -45,16 +45,21 @@ const columns = {
     filter (where d.visits > 0 or d.flights > 0)`,
 } as const;
 
+/** SQL of a sum that JavaScript carries; whoever has more has reached everything. */
+export function carriedSum(sum: string): string {
+  return `least(coalesce(${sum}, 0), ${Number.MAX_SAFE_INTEGER})::bigint`;
+}
+
 /** Each ask is one range of the primary key, whatever PostgreSQL thinks of the numbers. */
 function queryOf(measure: keyof typeof columns): string {
   return `select a.ask, s.sum from unnest($1::int[], $2::bigint[], $3::int[], $4::int[]) a (ask, member, from_day, through_day)
-    cross join lateral (select coalesce(${columns[measure]}, 0)::bigint as sum from diary_day d
+    cross join lateral (select ${carriedSum(columns[measure])} as sum from diary_day d
       where d.member = a.member and d.day between a.from_day and a.through_day) s where s.sum <> 0`;
 }
 
 const pointsQuery = `
   select a.ask, s.sum from unnest($1::int[], $2::bigint[], $3::int[], $4::int[], $5::smallint[]) a (ask, member, from_day, through_day, currency)
-  cross join lateral (select coalesce(sum(d.earned), 0)::bigint as sum from diary_points d
+  cross join lateral (select ${carriedSum('sum(d.earned)')} as sum from diary_points d
     where d.member = a.member and d.currency = a.currency and d.day between a.from_day and a.through_day) s where s.sum <> 0`;
 
 const daysMax = 2_147_483_647;

@@ -98,8 +98,9 @@ const needs: readonly { readonly what: string; readonly query: string }[] = [
   },
   {
     what: 'shards of which the diary has not read so far',
-    query: `select count(*) from diary_position d join position p using (shard)
-      where (p.epoch, p.seq) > (d.epoch, d.seq) and (d.operation is null or d.operation < $1)`,
+    query: `select count(*) from position p left join diary_position d using (shard)
+      where (d.shard is null or ((p.epoch, p.seq) > (d.epoch, d.seq) and (d.operation is null or d.operation < $1)))
+        and exists (select from operation o where o.shard = p.shard and o.operation < $1)`,
   },
   {
     what: 'members whose balance and books differ',

@@ -4,6 +4,7 @@
  * The sample is taken by a hash of the member's number, so that the same members give the same parameters whatever their order.
  */
 import type pg from 'pg';
+import { carriedSum } from '#src/diary/reading.ts';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
 import {
   type BuyingParameters,
@@ -52,7 +53,7 @@ const sampleQuery = `
   select s.* from member m cross join lateral (
     select min(day) filter (where buys) as first_day, max(day) filter (where buys) as last_day,
       count(*) filter (where buys)::int as purchase_days,
-      coalesce(sum(spend) filter (where not (buys and before is null)), 0)::bigint as repeat_spend
+      ${carriedSum('sum(spend) filter (where not (buys and before is null))')} as repeat_spend
     from (
       select d.day, d.spend, d.visits + d.flights > 0 as buys,
         max(d.day) filter (where d.visits + d.flights > 0) over (order by d.day rows between unbounded preceding and 1 preceding) as before

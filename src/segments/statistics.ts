@@ -3,6 +3,7 @@
  * order of the diary's key. Memory is that of the range, however many members and receipts there are.
  */
 import type pg from 'pg';
+import { carriedSum } from '#src/diary/reading.ts';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
 import type { MemberNumber } from '#src/values.ts';
 import type { Counted } from './scores.ts';
@@ -39,11 +40,11 @@ const countQuery = `
     select min(day) filter (where buys) as first_day,
       max(day) filter (where buys) as last_day,
       count(*) filter (where buys)::int as purchase_days,
-      coalesce(sum(times) filter (where day > $4::int - $5::int), 0)::bigint as frequency,
-      coalesce(sum(spend) filter (where day > $4::int - $5::int), 0)::bigint as monetary,
-      coalesce(sum(spend) filter (where day > $4::int - $6::int), 0)::bigint as trend_spend,
-      coalesce(sum(spend) filter (where day > $4::int - 2 * $6::int and day <= $4::int - $6::int), 0)::bigint as trend_before,
-      coalesce(sum(spend) filter (where not (buys and before is null)), 0)::bigint as repeat_spend,
+      ${carriedSum('sum(times) filter (where day > $4::int - $5::int)')} as frequency,
+      ${carriedSum('sum(spend) filter (where day > $4::int - $5::int)')} as monetary,
+      ${carriedSum('sum(spend) filter (where day > $4::int - $6::int)')} as trend_spend,
+      ${carriedSum('sum(spend) filter (where day > $4::int - 2 * $6::int and day <= $4::int - $6::int)')} as trend_before,
+      ${carriedSum('sum(spend) filter (where not (buys and before is null))')} as repeat_spend,
       count(*) filter (where buys and day > $4::int - $5::int)::int as window_days,
       percentile_disc(0.5) within group (order by day - before) filter (where buys and before is not null and day > $4::int - $5::int) as rhythm_days,
       max(day) filter (where buys and day - before > $7::int) as back_day

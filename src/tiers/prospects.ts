@@ -5,7 +5,7 @@
  *
  * What is summed is never less than what any review counts: nothing that came back is taken off, and days stand for months.
  */
-import type { CurrencyNumber } from '#src/diary/reading.ts';
+import { type CurrencyNumber, carriedSum } from '#src/diary/reading.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { asksOf } from './ladder/asks.ts';
 import { type Day, type Ladder, type LadderMember, type Measure, measureKey } from './ladder/types.ts';
@@ -35,8 +35,8 @@ async function addDays(
 ): Promise<void> {
   const { rows } = await db.query<DaysRow>({
     name: 'tier-prospects-days',
-    text: `select member, sum(greatest(spend, 0))::bigint as spend, sum(greatest(visits, 0))::bigint as visits,
-        sum(greatest(flights, 0))::bigint as flights, sum(greatest(distance, 0))::bigint as distance, count(*) as active_months
+    text: `select member, ${carriedSum('sum(greatest(spend, 0))')} as spend, ${carriedSum('sum(greatest(visits, 0))')} as visits,
+        ${carriedSum('sum(greatest(flights, 0))')} as flights, ${carriedSum('sum(greatest(distance, 0))')} as distance, count(*) as active_months
       from diary_day where member = any($1::bigint[]) and day >= $2 group by member`,
     values: [members, fromDay],
   });
@@ -56,7 +56,7 @@ async function addPoints(
 ): Promise<void> {
   const { rows } = await db.query<{ member: MemberNumber; currency: CurrencyNumber; earned: number }>({
     name: 'tier-prospects-points',
-    text: `select member, currency, sum(greatest(earned, 0))::bigint as earned from diary_points
+    text: `select member, currency, ${carriedSum('sum(greatest(earned, 0))')} as earned from diary_points
       where member = any($1::bigint[]) and currency = any($3::smallint[]) and day >= $2 group by member, currency`,
     values: [members, fromDay, currencies],
   });
