@@ -198,6 +198,30 @@ describe('a recalculation', () => {
   });
 });
 
+describe('a standing that cannot be read', () => {
+  test('holds up nobody: neither the diary nor the others of a recalculation', async () => {
+    const shop = await opened();
+    const [broken, other] = await Promise.all([shop.enrol(), shop.enrol()]);
+    for (const member of [broken, other]) await earn(shop, member, 100);
+    await house.settled();
+    const { id } = (await shop.admin('GET', `/v1/members/${broken}`)).body;
+    await pool.query(
+      `update tier_standing set standing = '{"earned":{"tier":"silver","qualified":{"needed":5}},"grants":[]}' where member = $1`,
+      [parseMemberId(String(id))],
+    );
+    for (const member of [broken, other]) await earn(shop, member, 200);
+    await house.settled();
+    expect((await standingOf(shop, other)).tier).toBe('gold');
+    await goTo(shop, Date.parse(`${year + 2}-01-01T00:30Z`));
+    await house.recalculated();
+    expect((await standingOf(shop, other)).tier).toBe('silver');
+    const { rows } = await pool.query('select tier from tier_standing where member = $1', [
+      parseMemberId(String(id)),
+    ]);
+    expect(rows).toEqual([{ tier: 'silver' }]);
+  });
+});
+
 describe('warnings', () => {
   test('say once for each number of days ahead what is missing to stay', async () => {
     const shop = await opened(tieredDefinition([{ ...yearly, warnDays: [30, 7] }]));
@@ -267,6 +291,11 @@ describe('an offer to match', () => {
       alliances: { Stars: 'Silver' },
       progress: { keep: { goals: [{ missing: 40 }] } },
     });
+    const held = (await shop.care('GET', `/v1/members/${kept}/export`)).body.member;
+    expect(held).toMatchObject({
+      tiers: { tier: 'silver', ladders: [{ grants: [{ reason: 'Rival Air Elite' }] }] },
+      matches: [{ offer: 'rivals', sourceTier: 'Elite', evidence }],
+    });
     expect((await match(kept)).body).toMatchObject({ code: 'match_refused', notBefore: `${year + 2}-03-10` });
     expect((await match(await shop.enrol(), { evidence: { ...evidence, origin: 'matched' } })).code).toBe(
       'match_refused',
@@ -282,6 +311,25 @@ describe('an offer to match', () => {
     await goTo(shop, Date.parse(`${year + 2}-03-11T12:00Z`));
     expect((await match(lost)).body).toMatchObject({ code: 'match_refused', notBefore: `${year + 5}-03-10` });
     expect((await standingOf(shop, lost)).alliances).toEqual({});
+  });
+});
+
+describe('erasure', () => {
+  test('takes reasons and evidence along; that there was a tier stays', async () => {
+    const shop = await opened();
+    const member = await shop.enrol();
+    const grant = { reference: reference(), tier: 'gold', reason: 'Ms Muster knows the director' };
+    expect((await shop.care('POST', `/v1/members/${member}/tier`, grant)).status).toBe(200);
+    const { id } = (await shop.admin('GET', `/v1/members/${member}`)).body;
+    expect((await shop.admin('POST', `/v1/members/${member}/erasure`, {})).status).toBe(200);
+    await house.settled();
+    const { rows } = await pool.query(
+      `select (select count(*)::int from tier_standing where member = $1) as standings,
+         (select count(*)::int from tier_order where member = $1) as orders,
+         (select count(*)::int from tier_change where member = $1) as changes`,
+      [parseMemberId(String(id))],
+    );
+    expect(rows).toEqual([{ standings: 0, orders: 0, changes: 1 }]);
   });
 });
 
@@ -438,7 +486,9 @@ describe('a program without ladders', () => {
         throw new Error(`${String(name)} was asked for`);
       },
     });
-    await reviewTouched(app.programs)(untouchable, [{ program, member: number, day: 20_000 }]);
+    await reviewTouched(app.programs, app.telemetry.log)(untouchable, [
+      { program, member: number, day: 20_000 },
+    ]);
     const { rows } = await pool.query(
       `select (select count(*)::int from operation where program = $1 and kind = 'tier') as records,
          (select count(*)::int from tier_run where program = $1) as runs,

@@ -120,6 +120,10 @@ describe('the tier of its time', () => {
     await elsewhere(1);
     await bonusOf(shop, member, 120);
     await house.settled();
+    const { member: _, ...body } = shop.receipt(member, 1);
+    const quoted = { member, purchase: body.purchase };
+    const quote = await other.http('POST', '/v1/accruals/quote', quoted, { key: shop.tokens.pos });
+    expect(quote.body).toMatchObject({ explanation: { facts: { tier: 'silver' } } });
     expect(await elsewhere(1)).toBe(true);
   });
 });

@@ -13,7 +13,7 @@ await runWorker({
   begin(app) {
     const { pool, programs, telemetry } = app;
     const { log, metrics } = telemetry;
-    const hook = reviewTouched(programs);
+    const hook = reviewTouched(programs, log);
     const following = startFollowing(createFollower({ pool, programs, log, metrics, hook }), log, metrics);
     const tiers = startTiers(app);
     const segmenter = createSegmenter(app);

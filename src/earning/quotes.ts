@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import type { Caller } from '#src/http/route.ts';
+import { memberNow } from '#src/members/member-ref.ts';
 import type { EpochMs, MemberNumber, Points } from '#src/values.ts';
 import { budgetStandings } from '#src/wallet/grants.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
@@ -10,21 +11,28 @@ import { survivorOf } from '#src/wallet/lookup.ts';
 import type { EarningContext } from './accruals.ts';
 import { type WithinBudgets, withinBudgets } from './budgets.ts';
 import { explanationOf } from './explanation.ts';
-import { type Asked, accrueInput, isCounted, judge } from './judge.ts';
+import { type Asked, accrueInput, isCounted, judge, looksAtMember } from './judge.ts';
 import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
 import { nobody } from './rules/types.ts';
 import type { quoteSchema } from './schemas.ts';
 
 type QuoteBody = z.output<typeof quoteSchema>;
 
+/**
+ * Whom a quote is for. `isAsked`: its tier decides, and no script will say that it is another one by now, so the wallet is
+ * asked whether what is remembered is still so.
+ */
 async function memberOf(
   context: EarningContext,
   { program }: Caller,
   { member }: QuoteBody,
+  isAsked: boolean,
 ): Promise<MemberFacts | undefined> {
   if (member === undefined) return undefined;
-  const named = await context.resolveMember(program, member);
-  const facts = named && (await survivorOf(context.operations.lookup, named));
+  const resolve = () => context.resolveMember(program, member);
+  const facts = isAsked
+    ? (await memberNow(context.operations, resolve, programNow(program)))?.facts
+    : await survivorOf(context.operations.lookup, await resolve());
   if (!facts) throw new Problem('member_not_found');
   return facts;
 }
@@ -86,8 +94,9 @@ export async function quoteAccrual(
   at: EpochMs,
 ): Promise<Pick<ReturnType<typeof explanationOf>, 'awards' | 'explanation'>> {
   const { program } = caller;
-  const facts = await memberOf(context, caller, body);
   const version = versionAt(program, at);
+  const isAsked = version.definition.ladders.length > 0 && looksAtMember(version);
+  const facts = await memberOf(context, caller, body, isAsked);
   const { purchase, flight, activity, grant } = body;
   const asked: Asked = {
     subject: { purchase, flight, activity, grant },

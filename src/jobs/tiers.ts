@@ -7,20 +7,28 @@ import type { App } from '#src/app.ts';
 import type { Hook } from '#src/diary/follower.ts';
 import { createPace } from '#src/earning/gives/pace.ts';
 import { type Program, type Programs, programNow } from '#src/earning/program.ts';
+import type { Logger } from '#src/platform/telemetry.ts';
 import { createAnnouncer, tellChanges } from '#src/tiers/announcing.ts';
 import { applyToMembers } from '#src/tiers/applying.ts';
 import { dayOf } from '#src/tiers/days.ts';
 import { hasLadders, laddersAt } from '#src/tiers/ladders.ts';
-import { beginRun, reviewingOf, workOnRun } from '#src/tiers/recalculating.ts';
+import { beginRun, openTierWork, reviewingOf, workOnRun } from '#src/tiers/recalculating.ts';
+import type { Reviewing } from '#src/tiers/reviewing.ts';
+
+/** A member that the rules of its ladder cannot say anything of holds up nobody; the next recalculation tries it again. */
+function failedInto(log: Pick<Logger, 'error'>): NonNullable<Reviewing['failed']> {
+  return (member, ladder, error) => log.error({ err: error, member, ladder }, 'a tier cannot be reviewed');
+}
 
 /** Looks at members whose days have changed, behind them in the same commit. Programs without ladders cost nothing here. */
-export function reviewTouched(programs: Programs): Hook {
+export function reviewTouched(programs: Programs, log: Pick<Logger, 'error'>): Hook {
+  const failed = failedInto(log);
   return async (tx, touched) => {
     const byProgram = Map.groupBy(touched, ({ program }) => program.number);
     for (const [number, rows] of byProgram) {
       const program = programs.get(number);
       if (!program || !hasLadders(program)) continue;
-      const reviewing = reviewingOf(program);
+      const reviewing = { ...reviewingOf(program), failed };
       if (reviewing.ladders.ladders.length === 0) continue;
       const members = [...new Set(rows.map(({ member }) => member))].sort((a, b) => a - b);
       await applyToMembers(tx, reviewing, members);
@@ -42,7 +50,7 @@ const announcedPerTurn = 4_096;
 /** Announces and tells until it is stopped; recalculates when it is told to. */
 export function startTiers(app: App): TierWork {
   const { pool, programs, operations, telemetry } = app;
-  const { log } = telemetry;
+  const { log, metrics } = telemetry;
   const context = {
     pool,
     programs,
@@ -58,7 +66,15 @@ export function startTiers(app: App): TierWork {
   async function announceAll(): Promise<number> {
     if (!programs.all().some(hasLadders)) return 0;
     const known = await announcer.announce(announcedPerTurn);
+    metrics.tierChanges.inc(known);
     return known + (await tellChanges(pool));
+  }
+
+  async function publish(): Promise<void> {
+    if (!programs.all().some(hasLadders)) return;
+    const { silentMs, openRuns } = await openTierWork(pool);
+    metrics.tierSilence.set(silentMs / 1_000);
+    metrics.tierRunsOpen.set(openRuns);
   }
 
   async function keepAnnouncing(): Promise<void> {
@@ -91,8 +107,8 @@ export function startTiers(app: App): TierWork {
   }
 
   async function workOn(program: Program): Promise<void> {
-    for (let run = await workOnRun(pool, program); run; run = await workOnRun(pool, program))
-      if (isStopping || run.status !== 'running') return;
+    const work = () => workOnRun(pool, program, failedInto(log));
+    for (let run = await work(); run; run = await work()) if (isStopping || run.status !== 'running') return;
   }
 
   let working: Promise<void> | undefined;
@@ -100,6 +116,7 @@ export function startTiers(app: App): TierWork {
   return {
     async tick() {
       await eachProgram(begin);
+      await publish();
       working ??= eachProgram(workOn).finally(() => {
         working = undefined;
       });

@@ -294,6 +294,26 @@ export function poolMetrics(registers: Registry[]) {
   };
 }
 
+export function tierMetrics(registers: Registry[]) {
+  return {
+    tierChanges: new Counter({
+      name: 'loyalty_tier_changes_total',
+      help: 'Changes of tier that became known to every process.',
+      registers,
+    }),
+    tierSilence: new Gauge({
+      name: 'loyalty_tier_silence_seconds',
+      help: 'For how long the oldest change of tier has been waiting to become known.',
+      registers,
+    }),
+    tierRunsOpen: new Gauge({
+      name: 'loyalty_tier_runs_open',
+      help: 'Recalculations of tiers that are under way.',
+      registers,
+    }),
+  };
+}
+
 export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof pointMetrics> &
   ReturnType<typeof ledgerMetrics> &
@@ -301,4 +321,5 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof giftMetrics> &
   ReturnType<typeof diaryMetrics> &
   ReturnType<typeof segmentMetrics> &
-  ReturnType<typeof poolMetrics>;
+  ReturnType<typeof poolMetrics> &
+  ReturnType<typeof tierMetrics>;

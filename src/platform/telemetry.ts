@@ -20,6 +20,7 @@ import {
   pointMetrics,
   poolMetrics,
   segmentMetrics,
+  tierMetrics,
 } from './metrics.ts';
 
 export type { Logger } from 'pino';
@@ -156,6 +157,7 @@ export function createTelemetry(options: {
     ...diaryMetrics(registers),
     ...segmentMetrics(registers),
     ...poolMetrics(registers),
+    ...tierMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

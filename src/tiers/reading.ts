@@ -85,12 +85,14 @@ export function sealedReason(
   return `${member}.${identity.encrypt(program.number, member, reason).toString('base64url')}`;
 }
 
-function openedReason(identity: Identity, program: Pick<Program, 'number'>, sealed: string): string {
+/** What `sealedReason` sealed. */
+export function openedReason(identity: Identity, program: Pick<Program, 'number'>, sealed: string): string {
   const [member, text = ''] = sealed.split('.');
   return identity.decrypt(program.number, Number(member) as MemberNumber, Buffer.from(text, 'base64url'));
 }
 
-interface Reader {
+/** Whose standing is read, and for whom. */
+export interface Reader {
   readonly identity: Identity;
   readonly program: Program;
   readonly member: MemberNumber;

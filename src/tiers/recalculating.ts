@@ -152,11 +152,15 @@ async function lockRun(tx: pg.ClientBase, program: number): Promise<Run | undefi
 }
 
 /** Works on a chunk of a program's open run; undefined where there is none, or another process has it in hand. */
-export function workOnRun(pool: pg.Pool, program: Program): Promise<Run | undefined> {
+export function workOnRun(
+  pool: pg.Pool,
+  program: Program,
+  failed?: Reviewing['failed'],
+): Promise<Run | undefined> {
   return inTransaction(pool, async (tx) => {
     const run = await lockRun(tx, program.number);
     if (!run) return undefined;
-    const reviewing = reviewingOf(program);
+    const reviewing = { ...reviewingOf(program), ...(failed ? { failed } : {}) };
     const { people, through, isLast } = await nextChunk(tx, program.number, run.throughMember);
     const members = people.map(({ member }) => member);
     // Most have nothing new: they are looked at without a lock, and the others once more with one.
@@ -195,4 +199,14 @@ export async function readRuns(pool: pg.Pool, program: number, limit: number): P
     [program, limit],
   );
   return rows;
+}
+
+/** What waits: for how long the oldest change has not become known, in real time, and runs that are under way. */
+export async function openTierWork(pool: pg.Pool): Promise<{ silentMs: number; openRuns: number }> {
+  const { rows } = await pool.query<{ silentMs: number; openRuns: number }>(
+    `select coalesce((select (extract(epoch from clock_timestamp() - made_at) * 1000)::bigint from tier_change
+         where is_move and facts is null order by recorded_at, change limit 1), 0) as "silentMs",
+       (select count(*)::int from tier_run where status = 'running') as "openRuns"`,
+  );
+  return rows[0]!;
 }

@@ -62,6 +62,8 @@ export interface Reviewing {
   readonly program: Pick<Program, 'number' | 'timeZone' | 'currencyByNumber'>;
   readonly ladders: LadderSet;
   readonly now: EpochMs;
+  /** Hears of a member that cannot be looked at, and the others are; absent: that is thrown. */
+  readonly failed?: (member: MemberNumber, ladder: string, error: unknown) => void;
   /** What somebody changes by hand before it is looked at. */
   readonly edit?: (ladder: string, state: LadderState, member: MemberNumber) => LadderState;
 }
@@ -79,6 +81,7 @@ interface Climb {
   day: Day;
   dueDay: Day | undefined;
   isChanged: boolean;
+  hasFailed: boolean;
   /** Somebody has edited what is stored, or another version of the ladder has come. */
   readonly isByHand: boolean;
 }
@@ -124,6 +127,7 @@ function climbOf(
     day: Math.min(today, before?.dueDay ?? today),
     dueDay: before?.dueDay,
     isChanged: isByHand,
+    hasFailed: false,
     isByHand,
   };
 }
@@ -192,9 +196,23 @@ function take(reviewing: Reviewing, climb: Climb, found: Review): void {
   climb.dueDay = nextDay;
 }
 
+/** Runs what the rules of ladders say for one member; where they cannot, the member stays as it is. */
+function guarded<Answer>(reviewing: Reviewing, climb: Climb, run: () => Answer): Answer | undefined {
+  if (!reviewing.failed) return run();
+  try {
+    return run();
+  } catch (error) {
+    climb.hasFailed = true;
+    reviewing.failed(climb.member, climb.ladder.name, error);
+    return undefined;
+  }
+}
+
 /** Looks at everybody once, on the day of each. */
 async function lookAt(db: Db, reviewing: Reviewing, climbs: readonly Climb[]): Promise<void> {
-  const asked: LadderAsk[][] = climbs.map(({ ladder, known, day }) => [...asksOf(ladder, known, day)]);
+  const asked: (readonly LadderAsk[])[] = climbs.map(
+    (climb) => guarded(reviewing, climb, () => asksOf(climb.ladder, climb.known, climb.day)) ?? [],
+  );
   const asks = climbs.flatMap(({ member }, i) => asked[i]!.map((ask) => ({ ...ask, member })));
   const sums = asks.length === 0 ? [] : await sumsOf(db, asks);
   let from = 0;
@@ -202,7 +220,10 @@ async function lookAt(db: Db, reviewing: Reviewing, climbs: readonly Climb[]): P
     const own = asked[i]!;
     const ownSums = sumsBy(own, sums.slice(from, from + own.length));
     from += own.length;
-    take(reviewing, climb, review(climb.ladder, climb.known, climb.day, ownSums));
+    if (climb.hasFailed) continue;
+    guarded(reviewing, climb, () =>
+      take(reviewing, climb, review(climb.ladder, climb.known, climb.day, ownSums)),
+    );
   }
 }
 
@@ -249,14 +270,15 @@ export async function reviewPeople(
   for (let round = 0; open.length > 0 && round < daysMax; round += 1) {
     await lookAt(db, reviewing, open);
     open = open.filter((climb) => {
-      const { day, dueDay } = climb;
+      const { day, dueDay, hasFailed } = climb;
+      if (hasFailed) return false;
       if (day === today) return dueDay !== undefined && dueDay <= today;
       climb.day = Math.min(today, Math.max(day, dueDay ?? today));
       return true;
     });
   }
   return looked
-    .filter((climb) => !isBare(climb))
+    .filter((climb) => !climb.hasFailed && !isBare(climb))
     .filter(
       (climb) =>
         climb.isChanged ||

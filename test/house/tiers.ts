@@ -63,7 +63,7 @@ async function openWork(pool: pg.Pool): Promise<number> {
 export function startTierHouse(app: App, drained: () => Promise<void>): TierHouse {
   const { pool, programs, telemetry } = app;
   const { log, metrics } = telemetry;
-  const follower = createFollower({ pool, programs, log, metrics, hook: reviewTouched(programs) });
+  const follower = createFollower({ pool, programs, log, metrics, hook: reviewTouched(programs, log) });
   const work = startTiers(app);
   async function settled(): Promise<void> {
     await drained();

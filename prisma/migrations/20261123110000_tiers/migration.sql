@@ -40,6 +40,7 @@ create table tier_change (
   -- From when on receipts are judged by it, by the time at which they occurred.
   effective_at bigint not null,
   recorded_at bigint not null,
+  made_at timestamptz not null default clock_timestamp(),
   run bigint,
   -- Whether receipts are judged otherwise than before; what only moves an end is told to no journal.
   is_move boolean not null,
