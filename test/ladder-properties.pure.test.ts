@@ -96,6 +96,23 @@ describe('a member who buys, returns and sends receipts late', () => {
       const bought = { day, spend, arrives: day + late };
       return returned === 0 ? [bought] : [bought, { day, spend: -returned, arrives: day + late + backLate }];
     });
+  /** Trials that 60 or 160 in so many days keep. */
+  const trial = fc.array(
+    fc
+      .record({
+        tier: fc.constantFrom('silver', 'gold'),
+        fromDay: someDay(4),
+        days: fc.integer({ min: 1, max: 200 }),
+      })
+      .map(({ tier, fromDay, days }) => ({
+        ...{ tier, fromDay, origin: 'trial' as const, untilDay: fromDay + days },
+        challenge: {
+          needed: [[{ measure: 'spend' as const, atLeast: tier === 'gold' ? 160 : 60 }]],
+          throughDay: fromDay + days,
+        },
+      })),
+    { maxLength: 2 },
+  );
   const more = fc.record({
     atPromotion: fc.constantFrom('reset' as const, 'roll_over' as const, undefined),
     atPeriodEnd: fc.constantFrom('reset' as const, 'roll_over' as const),
@@ -118,21 +135,29 @@ describe('a member who buys, returns and sends receipts late', () => {
 
   test('reviewed again on the same day nothing changes, whenever that is', () => {
     fc.assert(
-      fc.property(anyLadder, joined, fc.array(purchase, { maxLength: 14 }), (ladder, joinedOn, purchases) => {
-        const walk = walkOn(ladder, joinedOn);
-        for (const { day, spend, arrives } of purchases.flat().toSorted((a, b) => a.arrives - b.arrives)) {
-          walk.does(dateOf(day), spend, dateOf(arrives));
-          const before = walk.member;
-          const again = walk.on(arrives);
-          expect(again.steps).toEqual([]);
-          expect(again.earned).toBe(before.earned);
-          expect(again.nextDay === undefined || again.nextDay > arrives).toBe(true);
-          // What it names as the next day is the next on which anything changes.
-          const quiet = Math.min(again.nextDay ?? arrives + 500, arrives + 500) - 1;
-          if (quiet > arrives) expect(walk.on(quiet)).toMatchObject({ steps: [], standing: again.standing });
-          walk.member = before;
-        }
-      }),
+      fc.property(
+        anyLadder,
+        joined,
+        fc.array(purchase, { maxLength: 14 }),
+        trial,
+        (ladder, joinedOn, purchases, trials) => {
+          const walk = walkOn(ladder, joinedOn);
+          for (const grant of trials) walk.grant(grant);
+          for (const { day, spend, arrives } of purchases.flat().toSorted((a, b) => a.arrives - b.arrives)) {
+            walk.does(dateOf(day), spend, dateOf(arrives));
+            const before = walk.member;
+            const again = walk.on(arrives);
+            expect(again.steps).toEqual([]);
+            expect(again.earned).toBe(before.earned);
+            expect(again.nextDay === undefined || again.nextDay > arrives).toBe(true);
+            // What it names as the next day is the next on which anything changes.
+            const quiet = Math.min(again.nextDay ?? arrives + 500, arrives + 500) - 1;
+            if (quiet > arrives)
+              expect(walk.on(quiet)).toMatchObject({ steps: [], standing: again.standing });
+            walk.member = before;
+          }
+        },
+      ),
       { numRuns: 400 },
     );
   });

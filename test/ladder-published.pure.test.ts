@@ -134,6 +134,46 @@ describe('a challenge of 90 days', () => {
     expect(walk.standing('2026-04-01')).toBe('gold through 2027-12-31');
     walk.does('2026-04-01', { credits: -1 }, '2026-04-20');
     expect(walk.standing('2026-04-20')).toBe('gold through 2026-05-29');
+    expect(walk.on('2026-04-20').standing.origin).toBe('trial');
+    walk.does('2026-05-01', { credits: 1 });
+    expect(walk.standing('2026-05-01')).toBe('gold through 2027-12-31');
+  });
+
+  test('met, the tier is kept, landed from and warned of like any other', () => {
+    const tiers = [
+      { name: 'member' },
+      { name: 'silver', reach: { all: [{ measure: 'flights' as const, atLeast: 20 }] } },
+      {
+        name: 'gold',
+        reach: { all: [{ measure: 'flights' as const, atLeast: 40 }] },
+        keep: { all: [{ measure: 'flights' as const, atLeast: 30 }] },
+      },
+    ];
+    const soft = ladderFrom({
+      ...{ tiers, period: { kind: 'calendar_year' }, validity: { kind: 'end_of_next_period' } },
+      ...{ down: 'one_step', warnDays: [30] },
+    });
+    const [keeps, lands] = [walkOn(soft, '2026-01-01'), walkOn(soft, '2026-01-01')];
+    for (const walk of [keeps, lands]) {
+      walk.grant(trial(120));
+      walk.does('2026-05-05', { flights: 12, credits: 3_400 });
+      expect(walk.on('2026-05-05').standing).toMatchObject({
+        tier: 'gold',
+        origin: 'earned',
+        how: 'reached',
+      });
+    }
+    expect(lands.on('2027-12-01').warnings).toMatchObject([{ keep: { goals: [{ missing: 30 }] } }]);
+    expect(lands.standing('2028-01-01')).toBe('silver through 2028-12-31');
+    keeps.does('2027-05-05', { flights: 30 });
+    expect(keeps.standing('2028-01-01')).toBe('gold through 2028-12-31');
+  });
+
+  test('that somebody ended is not met by what comes after its end', () => {
+    const walk = walkOn(ladder, '2026-01-01');
+    walk.grant({ ...trial(90), untilDay: dayOf('2026-03-10') });
+    walk.does('2026-03-11', { flights: 10, credits: 3_400 });
+    expect(walk.standing('2026-03-11')).toBe('member');
   });
 });
 

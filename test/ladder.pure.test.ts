@@ -392,6 +392,15 @@ describe('a late receipt', () => {
   });
 });
 
+test('a night that is caught up does not see what was done after it', () => {
+  const walk = walkOn(yearly(), '2025-11-05');
+  walk.does('2025-12-01', 100);
+  // Nobody looked for some weeks; the receipts are in the books.
+  walk.deeds.push({ day: dayOf('2027-01-10'), spend: 100 });
+  expect(walk.on('2027-01-01').standing).toMatchObject({ tier: 'base', sinceDay: dayOf('2027-01-01') });
+  expect(walk.on('2027-01-20').standing).toMatchObject({ tier: 'silver', sinceDay: dayOf('2027-01-20') });
+});
+
 describe('a grant', () => {
   test('is a floor until its end, whatever is earned below it, and never hides what is earned above', () => {
     const walk = walkOn(yearly(), '2025-11-05');

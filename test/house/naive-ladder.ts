@@ -41,6 +41,12 @@ export interface NaiveDay {
   readonly until: Date | undefined;
 }
 
+function highestOf(tiers: NaiveRules['tiers'], sum: number, by: 'reach' | 'keep'): number {
+  let found = 0;
+  for (const [i, tier] of tiers.entries()) if (sum >= tier[by]) found = i + 1;
+  return found;
+}
+
 /** The standing on every day from joining through the last. Level 0 is everybody's. */
 export function naiveWalk(
   rules: NaiveRules,
@@ -99,11 +105,7 @@ export function naiveWalk(
     for (const [day, spend] of spends) if (day >= begin && day <= date) sum += spend;
     return sum;
   };
-  const highest = (sum: number, by: 'reach' | 'keep'): number => {
-    let found = 0;
-    for (const [i, tier] of tiers.entries()) if (sum >= tier[by]) found = i + 1;
-    return found;
-  };
+  const highest = (sum: number, by: 'reach' | 'keep') => highestOf(tiers, sum, by);
   const ends = down !== 'none' && validity.kind !== 'for_ever';
   const graceEnd = (date: Date) => (graceMonths === 0 ? date : plusMonths(date, graceMonths));
   const afterPromotion = (date: Date): Date | undefined => {
@@ -137,24 +139,27 @@ export function naiveWalk(
     return best;
   };
 
+  /** What holds on a day after an end that came, its grace included. */
+  const decide = (today: Date, old: Date) => {
+    const final = graceEnd(old);
+    const kept = keptBetween(old, final);
+    level = Math.max(kept.level, down === 'one_step' ? level - 1 : 0);
+    const isEarned = level > 0 && level === kept.level;
+    if (level === 0) until = undefined;
+    else if (validity.kind === 'months') until = plusMonths(old, validity.months);
+    else {
+      const keeps = isEarned ? afterKeeping(kept.day) : '';
+      until = [endOf(beginOf(today)), keeps].toSorted().at(-1);
+    }
+    if (isEarned && !isRolling) {
+      used = beginOf(kept.day);
+      usedLevel = level;
+    }
+  };
+
   const walked = new Map<Date, NaiveDay>();
   for (let today = joined; today <= last; today = plusDays(today, 1)) {
-    if (level > 0 && until !== undefined && today > graceEnd(until)) {
-      const final = graceEnd(until);
-      const kept = keptBetween(until, final);
-      level = Math.max(kept.level, down === 'one_step' ? level - 1 : 0);
-      const isEarned = level > 0 && level === kept.level;
-      if (level === 0) until = undefined;
-      else if (validity.kind === 'months') until = plusMonths(until, validity.months);
-      else {
-        const keeps = isEarned ? afterKeeping(kept.day) : '';
-        until = [endOf(beginOf(today)), keeps].toSorted().at(-1);
-      }
-      if (isEarned && !isRolling) {
-        used = beginOf(kept.day);
-        usedLevel = level;
-      }
-    }
+    if (level > 0 && until !== undefined && today > graceEnd(until)) decide(today, until);
     const sum = countedThrough(today);
     const begin = beginOf(today);
     const reached = highest(sum, 'reach');

@@ -7,6 +7,7 @@
  * are asked for once.
  */
 import { carryWindowsMax, storedCarry } from './carry.ts';
+import { challengeWindow, metOnDay } from './challenges.ts';
 import type { Look } from './counting.ts';
 import { decidingWindows, endsMax, lastDayFrom, reviewDay, startOf, underLadder } from './earned.ts';
 import { endsWithTier, lastWindow } from './progress.ts';
@@ -15,6 +16,7 @@ import {
   type Condition,
   type Day,
   type Earned,
+  type Grant,
   type Ladder,
   type LadderAsk,
   type LadderMember,
@@ -67,15 +69,13 @@ function endWindows(look: Look, state: Earned): readonly Window[] {
   return [...windows, ...known.map((end) => lastWindow(look, state, lastDayFrom(look, end)))];
 }
 
-/** The window of the day and the one before it, and what they become where one of them gives a promotion. */
+/** The window of the day and the one before it, and what follows where that one gives a promotion. */
 function presentWindows({ ladder, joinedDay, day }: Look, state: Earned): readonly Window[] {
   const present = windowAt(ladder, joinedDay, state, day);
   const before = windowBefore(ladder, joinedDay, state, present);
-  const ended = splitsAtPromotion(ladder) ? [{ fromDay: present.fromDay, throughDay: day }] : [];
-  if (!before) return [present, ...ended];
+  if (!before) return [present];
   const promotion = { onDay: before.throughDay, endedFromDay: before.fromDay, carried: {} };
-  const after = windowAt(ladder, joinedDay, { promotion }, day);
-  return [present, before, after, { fromDay: after.fromDay, throughDay: day }, ...ended];
+  return [present, before, windowAt(ladder, joinedDay, { promotion }, day)];
 }
 
 /** The windows that what is carried into one comes from. */
@@ -91,6 +91,22 @@ function carryWindows({ ladder, joinedDay }: Look, state: Earned, into: Window):
   return windows;
 }
 
+/** The state after a challenge was met, as far as windows depend on it, and the window in which it was. */
+function triedState(look: Look, state: Earned, grant: Grant): { tried: Earned; window: Window } | undefined {
+  const { ladder, joinedDay, day } = look;
+  const counted = challengeWindow(grant);
+  if (!counted || counted.fromDay > day) return undefined;
+  const onDay = metOnDay(look, grant, counted);
+  const untilDay = endOfPromotion(ladder, joinedDay, state, onDay);
+  const window = windowAt(ladder, joinedDay, state, onDay);
+  const promotion = { onDay, endedFromDay: window.fromDay, carried: {} };
+  const isSplit = splitsAtPromotion(ladder) && (state.promotion?.onDay ?? -1) < onDay;
+  return {
+    tried: { ...state, ...(untilDay === undefined ? {} : { untilDay }), ...(isSplit ? { promotion } : {}) },
+    window,
+  };
+}
+
 /** The sums that a review of the member, or its progress, on a day needs; `sumsOf` answers them. */
 export function asksOf(ladder: Ladder, member: LadderMember, onDay: Day): readonly LadderAsk[] {
   const day = reviewDay(member, onDay);
@@ -100,20 +116,34 @@ export function asksOf(ladder: Ladder, member: LadderMember, onDay: Day): readon
   const add = (window: Window, measures: readonly Measure[]) => {
     if (window.fromDay > day) return;
     for (const measure of measures) {
-      const ask = { measure, fromDay: window.fromDay, throughDay: window.throughDay };
+      const ask = { measure, fromDay: window.fromDay, throughDay: Math.min(window.throughDay, day) };
       asks.set(askKey(ask), ask);
     }
   };
   const measures = measuresOf(ladder);
+  const addOf = (state: Earned, windows: readonly Window[]) => {
+    for (const window of windows) {
+      add(window, measures);
+      for (const earlier of carryWindows(look, state, window)) add(earlier, measures);
+    }
+  };
   for (const state of statesOf(ladder, member, day)) {
     const { qualified } = state;
-    if (qualified) add(qualified, measuresIn([qualified.needed]));
-    const windows = [...endWindows(look, state), ...presentWindows(look, state)];
-    for (const window of windows) add(window, measures);
-    for (const window of qualified ? [...windows, qualified] : windows)
-      for (const earlier of carryWindows(look, state, window)) add(earlier, measures);
+    if (qualified) {
+      add(qualified, measuresIn([qualified.needed]));
+      for (const earlier of carryWindows(look, state, qualified)) add(earlier, measures);
+    }
+    addOf(state, [...endWindows(look, state), ...presentWindows(look, state)]);
+    for (const grant of member.grants) {
+      const after = triedState(look, state, grant);
+      if (!after) continue;
+      addOf(state, [after.window]);
+      addOf(after.tried, [...endWindows(look, after.tried), ...presentWindows(look, after.tried)]);
+    }
   }
-  for (const { fromDay, challenge } of member.grants)
-    if (challenge) add({ fromDay, throughDay: challenge.throughDay }, measuresIn([challenge.needed]));
+  for (const grant of member.grants) {
+    const window = challengeWindow(grant);
+    if (window && grant.challenge) add(window, measuresIn([grant.challenge.needed]));
+  }
   return [...asks.values()];
 }

@@ -62,8 +62,12 @@ export function countedIn(look: Look, state: Carrying, window: Window): AmountOf
   return amountsIn(look, window, carriedInto(look, state, window));
 }
 
-/** What was carried into a qualifying window: worked out again until the window before it is out of reach. */
+/**
+ * What was carried into a qualifying window: worked out again until the window before it is out of reach. The days of a
+ * challenge are nobody's window.
+ */
 export function carriedToQualify(look: Look, state: Earned, qualified: Qualified): Qualified['carried'] {
+  if (qualified.by === 'challenge') return {};
   const isPast = state.carried !== undefined && state.carried.fromDay > qualified.fromDay;
   return isPast ? qualified.carried : carriedInto(look, state, qualified);
 }

@@ -24,10 +24,13 @@ export interface Look {
 
 export type AmountOf = (measure: Measure) => number;
 
-/** Days to come hold nothing, so nobody has to ask for them. */
+/**
+ * What a window holds through the day that is looked at. Days after it count for nothing, also where they are past by now: who is
+ * looked at later is seen as on that day.
+ */
 function sumIn({ sums, day }: Look, measure: Measure, { fromDay, throughDay }: Window): number {
   if (fromDay > day) return 0;
-  const sum = sums.get(askKey({ measure, fromDay, throughDay }));
+  const sum = sums.get(askKey({ measure, fromDay, throughDay: Math.min(throughDay, day) }));
   if (sum === undefined)
     throw new Error(`nobody asked for ${measureKey(measure)} from day ${fromDay} through ${throughDay}`);
   return sum;

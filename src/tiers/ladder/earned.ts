@@ -32,9 +32,10 @@ export const endsMax = 24;
 /** Earlier states that a state remembers. */
 const beforesMax = 2;
 
-/** Reviews go forward: a day before the one on which the state began is that one. */
-export function reviewDay({ earned }: LadderMember, day: Day): Day {
-  return Math.max(day, earned?.sinceDay ?? day, earned?.qualified?.onDay ?? day);
+/** Reviews go forward: a day before the one on which the state began, or a challenge was met, is that one. */
+export function reviewDay({ earned, grants }: LadderMember, day: Day): Day {
+  const met = grants.map(({ challenge }) => challenge?.metOnDay ?? day);
+  return Math.max(day, earned?.sinceDay ?? day, earned?.qualified?.onDay ?? day, ...met);
 }
 
 export function startOf(ladder: Ladder, joinedDay: Day): Earned {
@@ -57,12 +58,12 @@ function hasWindowsInTurn({ period: { kind } }: Ladder): boolean {
   return kind !== 'rolling_months' && kind !== 'lifetime';
 }
 
-function remembered(state: Earned, depth = beforesMax): Omit<Earned, 'before'> & { before?: Earned } {
+export function remembered(state: Earned, depth = beforesMax): Omit<Earned, 'before'> & { before?: Earned } {
   const { before, ...rest } = state;
   return depth > 1 && before ? { ...rest, before: remembered(before, depth - 1) } : rest;
 }
 
-function without<Key extends keyof Earned>(state: Earned, ...keys: readonly Key[]): Omit<Earned, Key> {
+export function without<Key extends keyof Earned>(state: Earned, ...keys: readonly Key[]): Omit<Earned, Key> {
   const rest: Partial<Record<keyof Earned, unknown>> = { ...state };
   for (const key of keys) delete rest[key];
   return rest as Omit<Earned, Key>;
@@ -215,7 +216,7 @@ function decided(look: Look, state: Earned, lastDay: Day, steps: Step[]): Earned
 }
 
 /** What a window gave, so that it does not give it again. */
-function spentOn({ ladder }: Look, { fromDay }: Window, tier: string): Pick<Earned, 'spent'> {
+export function spentOn({ ladder }: Look, { fromDay }: Window, tier: string): Pick<Earned, 'spent'> {
   return hasWindowsInTurn(ladder) ? { spent: { fromDay, tier } } : {};
 }
 

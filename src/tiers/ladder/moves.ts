@@ -58,8 +58,3 @@ export function movedMember(before: Ladder, after: Ladder, member: LadderMember)
     grants: member.grants.map((grant) => movedGrant(grant, moves)),
   };
 }
-
-/** Whether a new version of a ladder may change any standing, so that everybody has to be reviewed. */
-export function needsReview(before: Ladder | undefined, after: Ladder | undefined): boolean {
-  return JSON.stringify(before) !== JSON.stringify(after);
-}

@@ -1,5 +1,6 @@
 /** PURE. How far it is: to the next tier, and to what keeps the present one. */
 import { countedIn } from './carry.ts';
+import { challengeWindow } from './challenges.ts';
 import { amountsIn, isMet, type Look, nearest } from './counting.ts';
 import { lastDayOf, levelOf } from './earned.ts';
 import type { CountingPeriod, Day, Earned, GoalProgress, Grant, Window } from './types.ts';
@@ -56,11 +57,15 @@ export function earnedKeep(look: Look, state: Earned): GoalProgress | undefined 
 }
 
 /** What a trial has to reach so that it stays. */
-export function challengeKeep(look: Look, { tier, fromDay, challenge }: Grant): GoalProgress | undefined {
-  if (!challenge || challenge.metOnDay !== undefined) return undefined;
-  const { needed, throughDay } = challenge;
-  const amountOf = amountsIn(look, { fromDay, throughDay });
-  return { tier, isMet: isMet(needed, amountOf), goals: nearest(needed, amountOf), byDay: throughDay };
+export function challengeKeep(look: Look, grant: Grant): GoalProgress | undefined {
+  const window = challengeWindow(grant);
+  if (!grant.challenge || !window || grant.challenge.metOnDay !== undefined) return undefined;
+  const { needed } = grant.challenge;
+  const amountOf = amountsIn(look, window);
+  return {
+    ...{ tier: grant.tier, isMet: isMet(needed, amountOf), goals: nearest(needed, amountOf) },
+    byDay: window.throughDay,
+  };
 }
 
 /** The next tier above a level that can be earned, and what is missing to it. */

@@ -2,11 +2,13 @@
  * PURE. The review of one member on one ladder: what was earned is brought to the day (`earned.ts`), challenges are looked at,
  * and the standing that holds is the highest of both.
  *
- * It is called after the day's receipts were counted, and on the days that it names itself (`nextDay`). For a receipt that is
- * dated later than today (clocks differ by minutes) it is called with the receipt's day. Reviews go forward: a day before the
+ * It is called after the day's receipts were counted, and on the days that it names itself (`nextDay`). It sees the days through
+ * the one it is called for and none after it, so that a night that is caught up finds what it would have found. A receipt that
+ * is dated after midnight by a clock that is minutes fast waits for a review of its day. Reviews go forward: a day before the
  * one on which the state began is that one.
  */
-import { amountsIn, isMet, type Look } from './counting.ts';
+import { afterChallenges } from './challenges.ts';
+import type { Look } from './counting.ts';
 import {
   afterLateReceipts,
   afterReturns,
@@ -34,37 +36,12 @@ import type {
   Sums,
   Warning,
 } from './types.ts';
-import { endlessDay, endOfPromotion, windowAt } from './windows.ts';
+import { endlessDay, windowAt } from './windows.ts';
 
 function earnedOn(look: Look, earned: Earned | undefined, steps: Step[]): Earned {
   const { ladder, joinedDay, day } = look;
   const present = underLadder(ladder, joinedDay, earned ?? startOf(ladder, joinedDay), day);
   return settled(look, afterLateReceipts(look, afterReturns(look, present, steps), steps), steps);
-}
-
-/** A challenge that was met stays as if its tier had been reached on that day; a return may take that back. */
-function challengedOn(look: Look, grant: Grant, steps: Step[]): Grant {
-  const { challenge, fromDay, tier } = grant;
-  const { ladder, joinedDay, day } = look;
-  if (!challenge || day < fromDay) return grant;
-  const { metOnDay, trialUntilDay, needed, throughDay } = challenge;
-  const isNowMet = isMet(needed, amountsIn(look, { fromDay, throughDay }));
-  const { untilDay: _, ...unending } = grant;
-  const named = { from: tier, to: tier, grant: grant.id };
-  if (metOnDay === undefined && isNowMet) {
-    const onDay = Math.min(day, throughDay);
-    const end = endOfPromotion(ladder, joinedDay, {}, onDay);
-    const ends = end === undefined ? {} : { untilDay: Math.max(end, grant.untilDay ?? endlessDay) };
-    steps.push({ what: 'challenge_met', ...named, ...ends });
-    const trial = grant.untilDay === undefined ? {} : { trialUntilDay: grant.untilDay };
-    return { ...unending, ...ends, challenge: { needed, throughDay, metOnDay: onDay, ...trial } };
-  }
-  if (metOnDay !== undefined && !isNowMet && ladder.whenTakenBack.kind !== 'until_end') {
-    const ends = trialUntilDay === undefined ? {} : { untilDay: trialUntilDay };
-    steps.push({ what: 'challenge_taken_back', ...named, ...ends });
-    return { ...unending, ...ends, challenge: { needed, throughDay } };
-  }
-  return grant;
 }
 
 function isActive({ fromDay, untilDay }: Grant, day: Day): boolean {
@@ -166,14 +143,15 @@ function lookAt(ladder: Ladder, member: LadderMember, day: Day, sums: Sums): Loo
 export function review(ladder: Ladder, member: LadderMember, day: Day, sums: Sums): Review {
   const look = lookAt(ladder, member, day, sums);
   const steps: Step[] = [];
-  const earned = earnedOn(look, member.earned, steps);
-  const grants = member.grants.map((grant) => challengedOn(look, grant, steps));
-  const isSame = grants.every((grant, i) => grant === member.grants[i]);
+  const settledState = earnedOn(look, member.earned, steps);
+  const { earned, grants } = isBehind(look, settledState)
+    ? { earned: settledState, grants: member.grants }
+    : afterChallenges(look, { earned: settledState, grants: member.grants }, steps);
   const standing = standingOf(look, earned, grants);
   const keep = isBehind(look, earned) ? undefined : keepOf(look, earned, grants, standing);
   const nextDay = nextDayOf(look, earned, grants, keep);
   return {
-    ...{ earned, grants: isSame ? member.grants : grants, standing, steps },
+    ...{ earned, grants, standing, steps },
     warnings: warningsOf(look, keep),
     ...(nextDay === undefined ? {} : { nextDay }),
   };

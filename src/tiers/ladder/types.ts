@@ -7,8 +7,8 @@
  *
  * A member's tier has two sources. What was **earned** is a state that moves: up as soon as a period's sums reach a tier, kept
  * as soon as they reach what keeps it, down where its validity (and grace) ended without. **Grants** by people, matches and
- * trials are a floor under it, each with an origin, a reason and an end; they are never mixed into what was earned. The
- * standing that holds is the higher of the two, and says which.
+ * trials are a floor under it, each with an origin, a reason and an end; they are never mixed into what was earned, except
+ * that a trial whose challenge was met has earned its tier. The standing that holds is the higher of the two, and says which.
  *
  * Periods of counting are windows of days. `calendar_year` and `anniversary` follow each other without a gap;
  * `since_promotion` begins on the day after a promotion (for who has none, on the day of joining) and again after so many
@@ -113,7 +113,7 @@ export type Amounts = Readonly<Record<string, number>>;
 export interface Qualified extends Window {
   /** The day on which it was found to be met. */
   readonly onDay: Day;
-  readonly by: 'reach' | 'keep';
+  readonly by: 'reach' | 'keep' | 'challenge';
   readonly needed: Condition;
   /** What was carried into the window, where the ladder rolls over. */
   readonly carried?: Amounts;
@@ -158,15 +158,14 @@ export interface Grant {
   /** Absent: for ever. */
   readonly untilDay?: Day;
   /**
-   * What has to be counted from `fromDay` through `throughDay` so that it stays. Met, the tier holds from then on as if it had
-   * been reached on that day (`metOnDay`); not met, it ends with `untilDay`.
+   * What has to be counted from `fromDay` through `throughDay`, or through the grant's end where that comes first. Met, the tier
+   * is earned as if it had been reached on that day (`metOnDay`): kept, landed from and taken back like any other. Not met, it
+   * ends with `untilDay`.
    */
   readonly challenge?: {
     readonly needed: Condition;
     readonly throughDay: Day;
     readonly metOnDay?: Day;
-    /** The end before it was met, so that a return can take it back. */
-    readonly trialUntilDay?: Day;
   };
 }
 
@@ -210,8 +209,7 @@ export interface Step {
     | 'held_though_taken_back'
     | 'qualified_again'
     | 'late_receipt'
-    | 'challenge_met'
-    | 'challenge_taken_back';
+    | 'challenge_met';
   readonly from: string;
   readonly to: string;
   readonly window?: Window;
@@ -238,7 +236,7 @@ export interface Warning {
 export interface Review {
   /** What to store. The same object as it was given where nothing is different. */
   readonly earned: Earned;
-  /** What to store of the grants: challenges that were met have a new end. */
+  /** What to store of the grants: challenges say when they were met. */
   readonly grants: readonly Grant[];
   readonly standing: Standing;
   /** What happened, in order; empty: nothing. */
