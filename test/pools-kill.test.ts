@@ -91,6 +91,16 @@ function settled(): Promise<true> {
   );
 }
 
+/** What the rows say of a pool's redemptions, for whoever reads a failure. */
+async function toldOf(pool: string): Promise<string> {
+  const { rows } = await stores.pool.query(
+    `select r.redemption, r.state, r.refusal, (select json_agg(p) from pool_part p where p.redemption = r.redemption) as parts
+     from pool_redemption r where r.pool = $1`,
+    [Number.parseInt(pool.slice(5), 36)],
+  );
+  return JSON.stringify(rows);
+}
+
 const sumOf = async ({ residents }: Household) =>
   (await availableOf(shop, residents)).reduce((sum, points) => sum + points, 0);
 
@@ -183,7 +193,7 @@ describe('a redemption', () => {
     engine.apis[1] = await engine.startApi();
     await sent;
     await settled();
-    expect(await sumOf(house)).toBe(20);
+    expect(await sumOf(house), await toldOf(house.pool)).toBe(20);
   }, 120_000);
 });
 

@@ -28,7 +28,8 @@ function answered(turn: number, path: string, body: object): Promise<Answer> {
     'a call is answered for good',
     async () => {
       const answer = await post(turn, path, body);
-      return ['reference_in_progress', 'outcome_unknown', 'not_ready'].includes(answer.code)
+      return answer.status === 202 ||
+        ['reference_in_progress', 'outcome_unknown', 'not_ready'].includes(answer.code)
         ? undefined
         : answer;
     },
