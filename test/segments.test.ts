@@ -5,7 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { programFileSchema } from '#src/earning/file/schema.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
+import { applyVersion } from '#src/earning/versions.ts';
 import { createGiver } from '#src/jobs/gives.ts';
 import { createSegmenter } from '#src/jobs/segments.ts';
 import { endProcess, launch } from '#src/platform/local/processes.ts';
@@ -349,6 +351,24 @@ describe('at the till', () => {
     expect(rows).toEqual([{ member: regular }]);
     await giver.stop();
   }, 120_000);
+
+  test('a version that says nothing of segments knows none', async () => {
+    const shop = await engine.shop({ mode: 'test', definition: { rules, segments } });
+    const member = await shop.enrol();
+    const { rows } = await pool.query<{ number: number }>('select max(number) as number from member');
+    const program = await present(shop);
+    const through = lastWholeDay(program);
+    const buyer = rows[0]!.number;
+    await writeDiary([0, 1, 2].map((ago) => ({ buyer, day: through - ago, times: 1, spend: 100 })));
+    await runNow(shop);
+    await present(shop);
+    expect(rulesOf(await shop.accrue(member, 10))).toEqual(['for-regulars', 'spend']);
+    const file = programFileSchema.parse({ timeZone: 'UTC', currencies: [{ code: 'points' }], rules });
+    const draft = { file, source: JSON.stringify(file), actor: 'test', effectiveFrom: shop.now() };
+    expect((await applyVersion(pool, program, draft)).status).toBe('applied');
+    await present(shop);
+    expect(rulesOf(await shop.accrue(member, 10))).toEqual(['spend']);
+  }, 60_000);
 
   test('nobody sees what a run has decided before it is done', async () => {
     const shop = await engine.shop({ mode: 'test', definition: { rules, segments } });

@@ -122,6 +122,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/tiers/',
     'src/earning/rules/types.ts',
     'src/segments/in-force.ts',
+    'src/segments/reading.ts',
     'src/platform/postgres.ts',
     'src/config.ts',
     ...programs,

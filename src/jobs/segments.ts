@@ -3,10 +3,10 @@
  * processes may do this: a run's row is one process's at a time.
  */
 import type { App } from '#src/app.ts';
-import { programNow } from '#src/earning/program.ts';
+import { presentVersion, programNow } from '#src/earning/program.ts';
 import { dayMinutes, momentOf } from '#src/earning/rules/calendar.ts';
 import { lastWholeDay, newestRun } from '#src/segments/runs.ts';
-import { planDue, workOn } from '#src/segments/working.ts';
+import { planDue, plansRuns, workOn } from '#src/segments/working.ts';
 
 export interface Segmenter {
   /** Plans what is due and sees to it that it is worked on; answers how many runs were planned. */
@@ -23,9 +23,10 @@ export function createSegmenter(app: App): Segmenter {
   let isStopping = false;
   let working: Promise<void> | undefined;
 
-  const withSegments = () => app.programs.all().filter(({ definition }) => definition.segments !== undefined);
+  const withSegments = () => app.programs.all().filter(plansRuns);
 
   async function workOnAll(): Promise<void> {
+    let hasEnded = false;
     for (const program of withSegments()) {
       try {
         await workOn(
@@ -33,8 +34,9 @@ export function createSegmenter(app: App): Segmenter {
           program,
           () => !isStopping,
           ({ run, status, memberThrough }) => {
-            if (status === 'done')
-              log.info({ program: program.number, run, memberThrough }, 'members are measured');
+            if (status !== 'done') return;
+            hasEnded = true;
+            log.info({ program: program.number, run, memberThrough }, 'members are measured');
           },
         );
       } catch (error) {
@@ -45,18 +47,19 @@ export function createSegmenter(app: App): Segmenter {
         );
       }
     }
-    await app.announce('program').catch(() => {});
+    if (hasEnded) await app.announce('program').catch(() => {});
   }
 
   /** For how long a program's last whole day has not been measured, beyond the time of day at which that begins. */
   async function publish(): Promise<void> {
     let lateMinutes = 0;
     for (const program of withSegments()) {
-      const newest = await newestRun(pool, program.number);
+      const { segments } = presentVersion(program).definition;
+      const newest = segments && (await newestRun(pool, program.number));
       if (!newest) continue;
       const days = lastWholeDay(program) - newest.throughDay + (newest.status === 'done' ? 0 : 1);
       if (days <= 0) continue;
-      const [hours = 0, minutes = 0] = program.definition.segments!.runAt.split(':').map(Number);
+      const [hours = 0, minutes = 0] = segments.runAt.split(':').map(Number);
       const now = momentOf(programNow(program), program.timeZone).minuteOfDay;
       lateMinutes = Math.max(lateMinutes, now - hours * 60 - minutes + (days - 1) * dayMinutes);
     }

@@ -8,6 +8,7 @@ import { faultProblem } from '#src/http/problem.ts';
 import type { Caller } from '#src/http/route.ts';
 import { type PoolNumber, poolId } from '#src/pools/ids.ts';
 import { tiersHeld } from '#src/tiers/held.ts';
+import { buyerView } from '#src/segments/reading.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { ledgerBegins } from '#src/wallet/archived.ts';
@@ -158,6 +159,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
       balances: reading ? balancesView(program, reading, member).balances : {},
       audit: await auditOf(pool, identity, program, member),
       ...(await tiersHeld(pool, { identity, program, member, isPersonal: true }, row.joined_at)),
+      asBuyer: await buyerView(pool, program, member),
     };
   }
 

@@ -1,10 +1,12 @@
 /**
  * The segments of members, for rules. They are remembered by member and run: a run that ends leaves everything else that is
  * remembered of members as it is. Members that come in the same moment are read together; programs without segments ask nothing.
+ *
+ * A version of a program without `segments` knows none, whatever runs by versions before it have found.
  */
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, versionAt } from '#src/earning/program.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import { type RunInForce, runsThrough, segmentsAsOf } from '#src/segments/in-force.ts';
@@ -73,7 +75,7 @@ export function seeingSegments(pool: pg.Pool, judgedMembers: JudgedMembers): Jud
   return (program, facts, asOf) => {
     const judged = judgedMembers(program, facts, asOf);
     const newest = program.segmentRun;
-    if (newest === undefined) return judged;
+    if (newest === undefined || !versionAt(program, asOf.at).definition.segments) return judged;
     const segments = segmentsOf(program, newest, facts.member, asOf);
     const together = (member: JudgedMember, names: readonly string[]) =>
       names.length === 0 ? member : { ...member, segments: names };

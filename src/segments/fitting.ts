@@ -1,46 +1,23 @@
 /**
  * The models of a run: their parameters, fitted to a sample of the program's members, and what they expect of each.
  *
- * The sample is taken by a hash of the member's number, so that the same members give the same parameters whatever their order.
+ * The sample is taken by a hash of the member's number, so that the same members give the same parameters whatever their order. It
+ * is fitted in a thread of its own (`segments/fit-thread.ts`): the process that measures members also reads the diary, and a promotion may not wait for it.
  */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import type pg from 'pg';
 import { carriedSum } from '#src/diary/reading.ts';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
-import {
-  type BuyingParameters,
-  countedHistories,
-  expectedPurchases,
-  fitBuying,
-  type History,
-  probabilityAlive,
-} from './bgnbd.ts';
-import { expectedSpend, fitSpending, type Spending, type SpendingParameters } from './gamma-gamma.ts';
+import { expectedPurchases, probabilityAlive } from './bgnbd.ts';
+import { historyOf, type Models, type NoModels, type Sampled, spendingOf, weeksOf } from './fit.ts';
+import { expectedSpend } from './gamma-gamma.ts';
 import type { Counted, Expected } from './scores.ts';
 import { longQuery } from './statistics.ts';
 
-/** Fitting takes some two seconds of them; the parameters of CDNOW's tenth, 2,357 members, are known to some percent. */
+/** The parameters of CDNOW's tenth, 2,357 members, are known to some percent; fitting so many takes some seconds. */
 export const sampleMax = 50_000;
-/** Fewer who bought again tell nothing of how people come back. */
-export const repeatersMin = 50;
-const weekDays = 7;
-
-export interface Models {
-  readonly buying: BuyingParameters;
-  /** Absent where too few repeat purchases cost anything. */
-  readonly spending?: SpendingParameters;
-  readonly sampled: number;
-  readonly repeaters: number;
-  readonly buyingLogLikelihood: number;
-  /** False where the search for parameters was ended by its bound. */
-  readonly isFound: boolean;
-}
-
-/** Why there are no models. */
-export interface NoModels {
-  readonly missing: string;
-  readonly sampled: number;
-  readonly repeaters: number;
-}
+const fitMsMax = 300_000;
 
 interface SampledRow {
   readonly first_day: number;
@@ -59,26 +36,20 @@ const sampleQuery = `
         max(d.day) filter (where d.visits + d.flights > 0) over (order by d.day rows between unbounded preceding and 1 preceding) as before
       from diary_day d where d.member = m.number and d.day <= $2::int offset 0) days) s
   where m.program = $1 and m.status in ('active', 'suspended') and s.purchase_days > 0
-    and (hashint8(m.number)::bigint & 2147483647) % $3::int = 0`;
+    and (hashint8(m.number)::bigint & 2147483647) % $3::int = 0
+  order by m.number`;
 
-/** Weeks between days; with them the parameters are of the size that is published of other shops. */
-function historyOf(
-  { firstDay, lastDay, purchaseDays }: Pick<Counted, 'firstDay' | 'lastDay' | 'purchaseDays'>,
-  throughDay: number,
-): History {
-  return {
-    repeats: purchaseDays - 1,
-    recency: (lastDay - firstDay) / weekDays,
-    age: (throughDay - firstDay) / weekDays,
-  };
-}
-
-function spendingOf({
-  purchaseDays,
-  repeatSpend,
-}: Pick<Counted, 'purchaseDays' | 'repeatSpend'>): Spending | undefined {
-  const purchases = purchaseDays - 1;
-  return purchases > 0 && repeatSpend > 0 ? { purchases, mean: repeatSpend / purchases } : undefined;
+/** Fits in a thread; what it does not answer in time is given up, and the run's step with it. */
+async function fitApart(sample: readonly Sampled[], throughDay: number): Promise<Models | NoModels> {
+  const thread = new Worker(new URL('./fit-thread.ts', import.meta.url), {
+    workerData: { sample, throughDay },
+  });
+  try {
+    const [models] = await once(thread, 'message', { signal: AbortSignal.timeout(fitMsMax) });
+    return models as Models | NoModels;
+  } finally {
+    await thread.terminate();
+  }
 }
 
 /** Fits the models to a sample of a program's members, as they are through a day. */
@@ -103,22 +74,7 @@ export async function fitModels(
     purchaseDays: row.purchase_days,
     repeatSpend: row.repeat_spend,
   }));
-  const sampled = sample.length;
-  const repeaters = sample.filter(({ purchaseDays }) => purchaseDays > 1).length;
-  if (repeaters < repeatersMin)
-    return { missing: `of ${sampled} members only ${repeaters} have bought again`, sampled, repeaters };
-  const histories = sample.map((each) => historyOf(each, throughDay));
-  const buying = fitBuying(countedHistories(histories));
-  const spendings = sample.map(spendingOf).filter((each) => each !== undefined);
-  const spending = spendings.length >= repeatersMin ? fitSpending(spendings) : undefined;
-  return {
-    buying: buying.parameters,
-    ...(spending ? { spending: spending.parameters } : {}),
-    sampled,
-    repeaters,
-    buyingLogLikelihood: buying.logLikelihood,
-    isFound: buying.isFound && (spending?.isFound ?? true),
-  };
+  return fitApart(sample, throughDay);
 }
 
 /** What the models expect of a member in the time of `value.horizonDays`. */
@@ -129,7 +85,7 @@ export function expectedOf(
   throughDay: number,
 ): Expected {
   const history = historyOf(counted, throughDay);
-  const purchases = expectedPurchases(buying, history, value.horizonDays / weekDays);
+  const purchases = expectedPurchases(buying, history, weeksOf(value.horizonDays));
   const alive = probabilityAlive(buying, history);
   if (!spending) return { alive, purchases };
   const known = spendingOf(counted) ?? { purchases: 0, mean: 0 };

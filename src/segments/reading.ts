@@ -35,8 +35,8 @@ export function roundedFacts(facts: Facts): Facts {
   );
 }
 
-/** The view of a member; without facts where it never bought, without a run where none has ended. */
-export async function memberSegments(
+/** A member as a buyer; without facts where it never bought, without a run where none has ended. */
+export async function buyerView(
   pool: pg.Pool,
   program: Program,
   member: MemberNumber,
@@ -53,9 +53,6 @@ export async function memberSegments(
   const facts =
     measured && run?.cuts && segments ? factsOf(measured, run.cuts, segments, run.throughDay) : undefined;
   return {
-    object: 'memberSegments',
-    member: memberId(member),
-    mode: program.mode,
     ...(run ? { through: date(run.throughDay), programVersion: run.version } : {}),
     segments: rows
       .filter((row) => row.until_day === null)
@@ -68,5 +65,18 @@ export async function memberSegments(
         since: date(from),
         until: date(until!),
       })),
+  };
+}
+
+export async function memberSegments(
+  pool: pg.Pool,
+  program: Program,
+  member: MemberNumber,
+): Promise<Record<string, unknown>> {
+  return {
+    object: 'memberSegments',
+    member: memberId(member),
+    mode: program.mode,
+    ...(await buyerView(pool, program, member)),
   };
 }

@@ -9,7 +9,7 @@ import type { Segments } from '#src/earning/file/segment-schema.ts';
 import { type Program, presentVersion, programNow } from '#src/earning/program.ts';
 import { momentOf } from '#src/earning/rules/calendar.ts';
 import type { EpochMs } from '#src/values.ts';
-import type { Models, NoModels } from './fitting.ts';
+import type { Models, NoModels } from './fit.ts';
 import type { Cuts } from './scores.ts';
 import type { Tally } from './tally.ts';
 

@@ -1,20 +1,20 @@
 /** Working on runs until nothing of them is left to do, and planning them. */
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, presentVersion } from '#src/earning/program.ts';
 import { forgetFacts } from './facts-table.ts';
 import { isTimeToRun, planRun } from './runs.ts';
 import { type Step, takeStep } from './steps.ts';
 
 const forgottenPerTurn = 10_000;
 
-/** What a program's file in force says, where it says anything of segments. */
-function plansRuns({ versions }: Program): boolean {
+/** Whether any version of a program's file ever said anything of segments. */
+export function plansRuns({ versions }: Program): boolean {
   return versions.some(({ definition }) => definition.segments !== undefined);
 }
 
 /** Plans the run that is due in a program by the time of day; true where there is a new one. */
 export async function planDue(pool: pg.Pool, program: Program): Promise<boolean> {
-  const segments = program.definition.segments;
+  const { segments } = presentVersion(program).definition;
   if (!segments || !isTimeToRun(program, segments)) return false;
   return planRun(pool, program);
 }
