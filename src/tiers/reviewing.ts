@@ -140,7 +140,6 @@ const sudden: ReadonlySet<Step['what']> = new Set([
   'qualified_again',
   'late_receipt',
   'challenge_met',
-  'challenge_taken_back',
 ]);
 
 function isUpFrom({ ladder, tier }: Climb, { level }: Standing): boolean {
