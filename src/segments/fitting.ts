@@ -1,8 +1,9 @@
 /**
  * The models of a run: their parameters, fitted to a sample of the program's members, and what they expect of each.
  *
- * The sample is taken by a hash of the member's number, so that the same members give the same parameters whatever their order. It
- * is fitted in a thread of its own (`segments/fit-thread.ts`): the process that measures members also reads the diary, and a promotion may not wait for it.
+ * The sample is taken by a hash of the member's number, so that the same members give the same parameters whatever their order.
+ * It is fitted in a thread of its own (`segments/fit-thread.ts`): the process that measures members also reads the diary, and a
+ * promotion may not wait for it.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
