@@ -26,14 +26,24 @@ import {
 } from './types.ts';
 import { endAfter, endOfPromotion, splitsAtPromotion, windowAt, windowBefore } from './windows.ts';
 
+/** More than the number of any day. */
+const windowPlaces = 4_000_000;
+
 function measuresIn(conditions: readonly Condition[]): readonly Measure[] {
   const goals = conditions.flat(2);
   return [...new Map(goals.map(({ measure }) => [measureKey(measure), measure])).values()];
 }
 
+/** A ladder never changes, so its measures are gathered once. */
+const measuresKnown = new WeakMap<Ladder, readonly Measure[]>();
+
 /** Everything that the tiers of a ladder look at. */
-export function measuresOf({ tiers }: Ladder): readonly Measure[] {
-  return measuresIn(tiers.flatMap(({ reach, keep }) => [reach, keep]));
+export function measuresOf(ladder: Ladder): readonly Measure[] {
+  const known = measuresKnown.get(ladder);
+  if (known) return known;
+  const measures = measuresIn(ladder.tiers.flatMap(({ reach, keep }) => [reach, keep]));
+  measuresKnown.set(ladder, measures);
+  return measures;
 }
 
 /** The states that a review may begin from. */
@@ -121,17 +131,25 @@ export function asksOf(ladder: Ladder, member: LadderMember, onDay: Day): readon
     }
   };
   const measures = measuresOf(ladder);
+  /** Most windows of one state are those of the others. */
+  const added = new Set<number>();
+  const addOnce = (window: Window) => {
+    const place = window.fromDay * windowPlaces + window.throughDay;
+    if (added.has(place)) return;
+    added.add(place);
+    add(window, measures);
+  };
   const addOf = (state: Earned, windows: readonly Window[]) => {
     for (const window of windows) {
-      add(window, measures);
-      for (const earlier of carryWindows(look, state, window)) add(earlier, measures);
+      addOnce(window);
+      for (const earlier of carryWindows(look, state, window)) addOnce(earlier);
     }
   };
   for (const state of statesOf(ladder, member, day)) {
     const { qualified } = state;
     if (qualified) {
       add(qualified, measuresIn([qualified.needed]));
-      for (const earlier of carryWindows(look, state, qualified)) add(earlier, measures);
+      for (const earlier of carryWindows(look, state, qualified)) addOnce(earlier);
     }
     addOf(state, [...endWindows(look, state), ...presentWindows(look, state)]);
     for (const grant of member.grants) {
