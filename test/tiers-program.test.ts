@@ -11,6 +11,7 @@ import { reviewTouched } from '#src/jobs/tiers.ts';
 import { createJudgedMembers } from '#src/members/judged-member.ts';
 import { parseMemberId } from '#src/values.ts';
 import { reference, type Shop, startEngine, waitFor } from './harness.ts';
+import { commandOf } from './house/command.ts';
 import { giveAll, runsOf } from './house/gifts.ts';
 import { type FileLadder, standingOf, startTierHouse, tieredDefinition, yearly } from './house/tiers.ts';
 
@@ -219,6 +220,34 @@ describe('a standing that cannot be read', () => {
       parseMemberId(String(id)),
     ]);
     expect(rows).toEqual([{ tier: 'silver' }]);
+  });
+});
+
+describe('npm run tiers', () => {
+  test('previews, recalculates and lists the runs', async () => {
+    const shop = await opened();
+    const member = await shop.enrol();
+    await earn(shop, member, 100);
+    await house.settled();
+    await goTo(shop, Date.parse(`${year + 2}-01-01T08:00Z`));
+    const tiers = commandOf('tiers/command.ts', {
+      ...process.env,
+      DATABASE_URL: engine.stores.databaseUrl,
+      REDIS_URL: engine.stores.redisUrl,
+      DATA_DIR: engine.stores.folder,
+    });
+    const said = async (...args: string[]) => {
+      const { code, out, complaint } = await tiers(...args);
+      expect([code, complaint.includes('Error')], complaint).toEqual([0, false]);
+      return out;
+    };
+    const { name } = shop.program;
+    expect(await said('preview', name)).toMatch(/status +silver +blue +1\n[^]*soft_landing/);
+    expect(JSON.parse(await said('preview', name, '--json'))).toMatchObject({ members: 1 });
+    expect(await said('recalculate', name)).toMatch(/^1 members, 1 changes/);
+    expect(await said('runs', name)).toMatch(new RegExp(`${year + 2}-01-01 +1 +demand +done +1 +1 +0`));
+    expect((await tiers('preview')).code).toBe(2);
+    await house.settled();
   });
 });
 
