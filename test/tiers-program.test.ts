@@ -242,7 +242,7 @@ describe('npm run tiers', () => {
       return out;
     };
     const { name } = shop.program;
-    expect(await said('preview', name)).toMatch(/status +silver +blue +1\n[^]*soft_landing/);
+    expect(await said('preview', name)).toMatch(/status +silver +blue +1\n[\s\S]*soft_landing/);
     expect(JSON.parse(await said('preview', name, '--json'))).toMatchObject({ members: 1 });
     expect(await said('recalculate', name)).toMatch(/^1 members, 1 changes/);
     expect(await said('runs', name)).toMatch(new RegExp(`${year + 2}-01-01 +1 +demand +done +1 +1 +0`));
