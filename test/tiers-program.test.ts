@@ -96,6 +96,42 @@ async function movedBy(shop: Shop): Promise<PreviewView['data'][number][]> {
   }));
 }
 
+describe('a tier that a version renames or removes', () => {
+  test('keeps its members under its new name, from the day that they had it; of one that is gone they have the next lower one', async () => {
+    const shop = await opened();
+    const [high, middle] = [await shop.enrol(), await shop.enrol()];
+    await earn(shop, high, 900);
+    await earn(shop, middle, 150);
+    await house.settled();
+    const since = (await standingOf(shop, middle)).since;
+    expect([(await standingOf(shop, high)).tier, (await standingOf(shop, middle)).tier]).toEqual([
+      'gold',
+      'silver',
+    ]);
+    const stored = await readVersion(pool, shop.program.number, 1);
+    const ladders = [{ ...yearly, tiers: [blue, { ...silver, name: 'bronze', was: ['silver'] }] }];
+    const definition = { ...JSON.parse(stored!.source), ladders };
+    definition.rules[1].tiers = ['bronze'];
+    await goTo(shop, at('04-10T12:00'));
+    await applied(shop, JSON.stringify(definition));
+    await house.recalculated();
+    expect(await movedBy(shop)).toMatchObject([{ from: 'gold', to: 'bronze' }]);
+    expect((await standingOf(shop, high)).tier).toBe('bronze');
+    expect(await standingOf(shop, middle)).toMatchObject({ tier: 'bronze', since });
+    // A receipt from before the version is judged by the tier of then, one of today by that of today.
+    const awards = async (occurredAt: string) => {
+      const receipt = { ...shop.receipt(middle, 10), occurredAt };
+      const { body } = await shop.pos('POST', '/v1/accruals', receipt);
+      return (body.awards as { rule: string }[]).map(({ rule }) => rule).toSorted();
+    };
+    const today = await awards(shop.time());
+    expect(today.length).toBe(2);
+    expect(await awards(new Date(at('04-01T12:00')).toISOString())).toEqual(today);
+    await house.settled();
+    await engine.audit();
+  });
+});
+
 describe('a preview', () => {
   test('is the run that follows: at the end of a year, and with a tier that is inserted into a program in use', async () => {
     const shop = await opened();
@@ -120,9 +156,8 @@ describe('a preview', () => {
     definition.rules[1].tiers = ['bronze', 'titanium', 'gold'];
     const before = await previewOf(shop, JSON.stringify(definition));
     expect(before.map(({ from, to }) => `${from} to ${to}`).toSorted()).toEqual([
-      'silver to bronze',
-      'silver to titanium',
-      'silver to titanium',
+      'bronze to titanium',
+      'bronze to titanium',
     ]);
     const changed = await pool.query('select count(*)::int as rows from tier_change where program = $1', [
       shop.program.number,

@@ -158,7 +158,6 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
       })),
       balances: reading ? balancesView(program, reading, member).balances : {},
       audit: await auditOf(pool, identity, program, member),
-      asBuyer: await buyerView(pool, program, member),
       ...(await tiersHeld(pool, { identity, program, member, isPersonal: true }, row.joined_at)),
       asBuyer: await buyerView(pool, program, member),
     };

@@ -34,6 +34,16 @@ export function laddersOfVersion(program: Pick<Program, 'versions'>, version: Pr
   return { version: since.version, ladders };
 }
 
+/** A ladder as a version had it; undefined where that had none of the name. */
+export function ladderOfVersion(
+  { versions }: Pick<Program, 'versions'>,
+  number: number,
+  name: string,
+): Ladder | undefined {
+  const version = versions.find((each) => each.version === number);
+  return version && compiledOf(version).ladders.find((each) => each.name === name);
+}
+
 /** The ladders in force at an instant. */
 export function laddersAt(program: Pick<Program, 'versions'>, at: EpochMs): LadderSet {
   return laddersOfVersion(program, versionAt(program, at));

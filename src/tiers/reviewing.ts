@@ -12,6 +12,7 @@ import type { Program } from '#src/earning/program.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { dayOf, startOfDay } from './days.ts';
 import { asksOf } from './ladder/asks.ts';
+import { movedMember, tierMoves } from './ladder/moves.ts';
 import { review } from './ladder/review.ts';
 import {
   type Day,
@@ -24,7 +25,7 @@ import {
   sumsBy,
   type Warning,
 } from './ladder/types.ts';
-import type { LadderSet } from './ladders.ts';
+import { type LadderSet, ladderOfVersion } from './ladders.ts';
 import { prospectsAmong } from './prospects.ts';
 import type { Db, LadderState, Person, StoredStanding } from './store.ts';
 import { stepView } from './views.ts';
@@ -59,7 +60,7 @@ export interface Reviewed {
 
 /** By what members are looked at, and when. */
 export interface Reviewing {
-  readonly program: Pick<Program, 'number' | 'timeZone' | 'currencyByNumber'>;
+  readonly program: Pick<Program, 'number' | 'timeZone' | 'currencyByNumber' | 'versions'>;
   readonly ladders: LadderSet;
   readonly now: EpochMs;
   /** Hears of a member that cannot be looked at, and the others are; absent: that is thrown. */
@@ -104,15 +105,32 @@ export function knownOf(person: Person, state: LadderState, timeZone: string): L
 
 const nothingStored: LadderState = { grants: [] };
 
+/** What is stored of a member as the ladder of now knows it: its tiers may have other names, or be gone. */
+function movedTo(
+  { program, ladders }: Reviewing,
+  ladder: Ladder,
+  person: Person,
+  before: StoredStanding | undefined,
+): { readonly state: LadderState; readonly tier: string } {
+  const base = ladder.tiers[0]!.name;
+  if (!before) return { state: nothingStored, tier: base };
+  const { state, tier, version } = before;
+  const old = version === ladders.version ? undefined : ladderOfVersion(program, version, ladder.name);
+  if (!old) return { state, tier };
+  const { earned, grants } = movedMember(old, ladder, knownOf(person, state, program.timeZone));
+  const renamed = tierMoves(old, ladder).find(({ from, why }) => from === tier && why === 'renamed');
+  return { state: { ...state, earned, grants }, tier: renamed?.to ?? tier };
+}
+
 function climbOf(
-  { program, ladders, now, edit }: Reviewing,
+  reviewing: Reviewing,
   ladder: Ladder,
   person: Person,
   before: StoredStanding | undefined,
 ): Climb {
+  const { program, ladders, now, edit } = reviewing;
   const today = dayOf(now, program.timeZone);
-  const base = ladder.tiers[0]!.name;
-  const stored = before?.state ?? nothingStored;
+  const { state: stored, tier } = movedTo(reviewing, ladder, person, before);
   const state = edit?.(ladder.name, stored, person.member) ?? stored;
   const isByHand = state !== stored || (before !== undefined && before.version !== ladders.version);
   return {
@@ -123,7 +141,7 @@ function climbOf(
     warnings: [],
     state,
     known: knownOf(person, state, program.timeZone),
-    tier: before?.tier ?? base,
+    tier,
     day: Math.min(today, before?.dueDay ?? today),
     dueDay: before?.dueDay,
     isChanged: isByHand,

@@ -19,11 +19,17 @@ export interface KnownChange extends Pick<Position, 'epoch' | 'seq'> {
 /** As much of a ladder as says who stands where; the first of its tiers is everybody's. */
 export interface Steps {
   readonly name: string;
-  readonly tiers: readonly { readonly name: string }[];
+  readonly tiers: readonly { readonly name: string; readonly was?: readonly string[] | undefined }[];
 }
 
 function isKnownBefore({ epoch, seq }: KnownChange, position: Pick<Position, 'epoch' | 'seq'>): boolean {
   return epoch < position.epoch || (epoch === position.epoch && seq < position.seq);
+}
+
+/** What a tier is called on a ladder that may have renamed it since. */
+export function nameOn({ tiers }: Pick<Steps, 'tiers'>, tier: string): string {
+  if (tiers.some(({ name }) => name === tier)) return tier;
+  return tiers.find(({ was }) => was?.includes(tier))?.name ?? tier;
 }
 
 /** The tier on one ladder; the latest change that is in effect then decides. */
@@ -39,7 +45,7 @@ export function tierAt(
     if (known && !isKnownBefore(change, known)) continue;
     if (!last || change.number > last.number) last = change;
   }
-  return last?.tier ?? tiers[0]?.name;
+  return last ? nameOn({ tiers }, last.tier) : tiers[0]?.name;
 }
 
 /** The tiers on all ladders, in their order. */
