@@ -9,12 +9,14 @@ import { amountRule, reference, startEngine, waitFor } from './harness.ts';
 import { auditOf } from './house/books.ts';
 import { commandOf } from './house/command.ts';
 import { accrueCounting, newMember } from './house/counting.ts';
+import { followerOf, readAll } from './house/diary.ts';
 import { cutHere } from './house/months.ts';
 
 const engine = await startEngine({ shardCount: 2 });
 afterAll(() => engine.end());
 const shop = await engine.shop();
 const { pool, stores } = engine;
+const diaryRead = () => readAll(engine.app, followerOf(engine.app));
 
 async function connected<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: stores.databaseUrl });
@@ -239,6 +241,9 @@ describe('the archive', () => {
     });
     await shop.pos('POST', `/v1/holds/${held.id}/release`, { reference: reference() });
     await engine.drained();
+    const unread = await connected((client) => outcome(detachMonth(client, 'early', end)));
+    expect(unread).toContain('shards of which the diary has not read so far');
+    await diaryRead();
     const archived = await connected((client) => detachMonth(client, 'early', end));
     expect(archived).toMatchObject({ month: 'early', firstId: expect.any(String) as string });
     const left = await pool.query('select from operation where operation < archived_below()');
@@ -341,6 +346,7 @@ describe('the archive', () => {
     };
     const tills = Promise.all([till(), till(), till()]);
     try {
+      await diaryRead();
       await connected((client) => detachMonth(client, 'middle2', end));
     } finally {
       isDone = true;
