@@ -6,10 +6,12 @@ import { stretches } from '#src/ledger/partitions.ts';
 import { prepareDatabase } from '#src/platform/migrate.ts';
 import { reference, startEngine } from './harness.ts';
 import { databaseBefore } from './house/database-before.ts';
+import { followerOf, readAll } from './house/diary.ts';
 
 const engine = await startEngine({ shardCount: 2 });
 afterAll(() => engine.end());
 const { stores } = engine;
+const diaryRead = () => readAll(engine.app, followerOf(engine.app));
 
 async function book(client: pg.Client, seq: number, at: string): Promise<string> {
   const hex = Date.parse(at).toString(16).padStart(12, '0');
@@ -94,6 +96,7 @@ test('what stood there before the months is archived and comes back as a whole',
     await engine.audit();
 
     const name = `until_${month!.to!.toISOString().slice(0, 7).replace('-', '_')}`;
+    await diaryRead();
     const archived = await detachMonth(client, name, month!.to!);
     expect(archived).toMatchObject({ month: name, firstId: null });
     await engine.audit();
@@ -108,6 +111,7 @@ test('what stood there before the months is archived and comes back as a whole',
     expect((await stretches(client))[0]).toMatchObject({ name: 'past', firstId: null, endId: month!.endId });
     await engine.audit();
     // And once more: the names of the first time are not in the way.
+    await diaryRead();
     await detachMonth(client, name, month!.to!);
     await attachMonth(client, name);
   } finally {
