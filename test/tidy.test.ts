@@ -117,6 +117,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/postgres.ts',
     ...calls,
   ],
+  'partners/contracts': [
+    'src/earning/',
+    'src/wallet/fields.ts',
+    'src/platform/postgres.ts',
+    'src/platform/command.ts',
+    'src/config.ts',
+    ...calls,
+  ],
   members: [
     'src/wallet/',
     'src/tiers/',
