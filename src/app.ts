@@ -15,6 +15,7 @@ import { loadIdentityKey } from './members/identity-key.ts';
 import { createJudgedMembers, type JudgedMembers } from './members/judged-member.ts';
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
 import { seeingSegments } from './members/segmented-member.ts';
+import { createPartnerBook, type PartnerBook } from './partners/contracts/book.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
 import {
@@ -54,6 +55,8 @@ export interface App {
   resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
   resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
   enrolMember(program: Program, ref: MemberRef): Promise<MemberFacts>;
+  /** Partners with their contracts and rates. */
+  readonly partners: PartnerBook;
   /** What rules may know of a member. */
   readonly judgedMember: JudgedMembers;
   /** A rule failed while it ran; everything else was given without it. */
@@ -222,6 +225,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     resolveMember: resolve,
     resolvePathMember: resolve,
     enrolMember: enrolEach(enrolment, lookup),
+    partners: createPartnerBook(pool),
     judgedMember: seeingSegments(pool, createJudgedMembers(pool, identity)),
     ruleFailed(program, rule, reason) {
       telemetry.metrics.rulesFailed.inc({ program: program.name, rule });

@@ -10,6 +10,7 @@ import { eventRoutes } from '#src/ledger/event-routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
+import { contractRoutes } from '#src/partners/contracts/routes.ts';
 import { poolRoutes } from '#src/pools/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
@@ -41,6 +42,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     }),
     ...segmentRoutes(context),
     ...poolRoutes(context),
+    ...contractRoutes(context),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

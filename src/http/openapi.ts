@@ -180,6 +180,10 @@ const tags = [
   { name: 'redemption', description: 'Quotes, holds, redemptions, refunds and returns.' },
   { name: 'members', description: 'Enrol, find, suspend, merge and erase members.' },
   { name: 'pools', description: "Households: members who may spend one another's points." },
+  {
+    name: 'partners',
+    description: 'Partners, what is agreed with them, and by which rates points are exchanged.',
+  },
   { name: 'wallet', description: 'Balances, statements, adjustments, transfers and single operations.' },
   { name: 'program', description: 'The program and its clock.' },
   { name: 'keys', description: 'Who may call.' },

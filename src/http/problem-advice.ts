@@ -46,7 +46,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   value_mismatch:
     '`value` is what the points are worth now: a rate or a rule has changed since the quote. Ask the customer again.',
   quote_expired: 'Ask for a new quote.',
-  cap_reached: 'A rule gives only so much in a period, and the member has had it.',
+  cap_reached:
+    'So much is given or exchanged in a period, and the member has had it; of an exchange `left` is what would still be let through.',
   budget_exhausted: 'The budget of the promotion is used up.',
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
   match_refused:
@@ -55,6 +56,10 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   pool_dissolved: 'Its members have their own points as before. Open another pool.',
   pool_limit:
     '`limitedBy` names the limit: `members`, `cooling` (the member left a pool and may join again from `mayJoinAt` on) or `day` (what one member may spend of the pool in a day).',
+  exchange_limit:
+    '`limit` names the bound of the rate: `exchange_minimum`, `exchange_step`, `exchange_maximum` or `nothing_received`; `bound` is its number.',
+  exchange_not_allowed:
+    '`reasons` names each limit against abuse that was reached, with its bound, and `until` where time alone cures it.',
   spender_not_allowed:
     'The member is not in the pool, or the policy of the pool lets only others spend: `GET /v1/pools/:pool` shows both.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',

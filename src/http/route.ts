@@ -49,7 +49,7 @@ export interface Route<Body extends z.ZodType = z.ZodType, Query extends z.ZodTy
   /** OpenAPI operationId, a verb and a noun: `captureHold`. */
   readonly operationId: string;
   readonly summary: string;
-  readonly tag: 'earning' | 'redemption' | 'members' | 'pools' | 'wallet' | 'program' | 'keys';
+  readonly tag: 'earning' | 'redemption' | 'members' | 'pools' | 'partners' | 'wallet' | 'program' | 'keys';
   readonly roles: readonly Role[];
   readonly body?: Body;
   readonly query?: Query;

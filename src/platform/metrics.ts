@@ -309,6 +309,12 @@ export function tierMetrics(registers: Registry[]) {
     tierRunsOpen: new Gauge({
       name: 'loyalty_tier_runs_open',
       help: 'Recalculations of tiers that are under way.',
+export function partnerMetrics(registers: Registry[]) {
+  return {
+    exchangeJudgements: new Counter({
+      name: 'loyalty_exchange_judgements_total',
+      help: 'Exchanges judged by the limits against abuse, by outcome; once with limit none, and once for each limit reached.',
+      labelNames: ['outcome', 'limit'],
       registers,
     }),
   };
@@ -323,3 +329,4 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof segmentMetrics> &
   ReturnType<typeof poolMetrics> &
   ReturnType<typeof tierMetrics>;
+  ReturnType<typeof partnerMetrics>;

@@ -17,6 +17,7 @@ import {
   type Load,
   ledgerMetrics,
   type Metrics,
+  partnerMetrics,
   pointMetrics,
   poolMetrics,
   segmentMetrics,
@@ -158,6 +159,7 @@ export function createTelemetry(options: {
     ...segmentMetrics(registers),
     ...poolMetrics(registers),
     ...tierMetrics(registers),
+    ...partnerMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

@@ -3,7 +3,6 @@ export const codesForLater: Readonly<Record<string, string>> = {
   signature_invalid: 'partners sign their calls; they come with the partner API',
   quote_expired:
     'quotes that are promises come with partner exchange; redemptions are judged by their own time',
-  cap_reached: 'caps come with the program file',
   budget_exhausted: 'budgets come with the program file',
   rate_limited: 'limits on the rate of calls come with partners',
 };

@@ -19,6 +19,7 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
+import type { z } from 'zod';
 import type { Fault } from '#src/errors.ts';
 import { faultsOf } from '#src/http/faults.ts';
 import { checkFile, type Finding } from './check.ts';
@@ -37,9 +38,9 @@ export interface FileFault extends Fault {
   readonly column: number;
 }
 
-export interface Reading {
+export interface Reading<File = ProgramFile> {
   /** Absent where there are faults. */
-  readonly file?: ProgramFile;
+  readonly file?: File;
   readonly faults: readonly FileFault[];
   /** What may be meant so, but probably is not. */
   readonly warnings: readonly FileFault[];
@@ -225,7 +226,7 @@ function contentOf(document: Document): { value: unknown } | string {
   }
 }
 
-function refused(detail: string): Reading {
+function refused(detail: string): Reading<never> {
   const locate = (finding: Finding) => ({ ...finding, line: 1, column: 1 });
   return { faults: [locate({ pointer: '', detail })], warnings: [], locate };
 }
@@ -270,8 +271,19 @@ function worded(fault: Fault, document: Document): Fault {
   return bound ? { pointer, detail: detail.replace(bound[0], bound[1]) } : fault;
 }
 
-/** Reads a file and finds whatever is wrong with it; the faults stand in the order of the text. */
+/** What a file has to be: its form, and what no form can say. */
+export interface FileKind<File> {
+  readonly schema: z.ZodType<File>;
+  check(file: File): { readonly faults: readonly Finding[]; readonly warnings: readonly Finding[] };
+}
+
+/** Reads a program file and finds whatever is wrong with it; the faults stand in the order of the text. */
 export function readProgramFile(source: string): Reading {
+  return readFileText(source, { schema: programFileSchema, check: checkFile });
+}
+
+/** Reads a file of any kind as program files are read. */
+export function readFileText<File>(source: string, kind: FileKind<File>): Reading<File> {
   if (Buffer.byteLength(source) > sourceBytesMax) return refused(`is larger than ${sourceBytesMax} bytes`);
   if (isUnstorable(source)) return refused(unstorable);
   const lines = new LineCounter();
@@ -295,12 +307,12 @@ export function readProgramFile(source: string): Reading {
   }
   const content = contentOf(document);
   if (typeof content === 'string') return refused(content);
-  const checked = programFileSchema.safeParse(content.value);
+  const checked = kind.schema.safeParse(content.value);
   if (!checked.success) {
     const faults = faultsOf(checked.error, content.value).map((fault) => locate(worded(fault, document)));
     return { faults: inOrder(faults), warnings: [], locate };
   }
-  const { faults, warnings } = checkFile(checked.data);
+  const { faults, warnings } = kind.check(checked.data);
   const found = { faults: inOrder(faults.map(locate)), warnings: inOrder(warnings.map(locate)), locate };
   return faults.length > 0 ? found : { file: checked.data, ...found };
 }

@@ -85,7 +85,12 @@ export interface Quote {
 
 export interface QuoteRefusal {
   readonly status: 'refused';
-  readonly word: 'exchange_minimum' | 'exchange_step' | 'exchange_maximum' | 'cap_reached' | 'nothing_received';
+  readonly word:
+    | 'exchange_minimum'
+    | 'exchange_step'
+    | 'exchange_maximum'
+    | 'cap_reached'
+    | 'nothing_received';
   /** In a sentence for people. */
   readonly detail: string;
   /** The bound that stands against it. */
@@ -115,16 +120,22 @@ function boundsRefusal(rate: Rate, points: number): QuoteRefusal | undefined {
   const { minimum, step, maximum } = rate;
   if (points < minimum)
     return refused('exchange_minimum', minimum, `At least ${minimum} points are exchanged at once.`);
-  if (points % step !== 0)
-    return refused('exchange_step', step, `Points are exchanged in steps of ${step}.`);
+  if (points % step !== 0) return refused('exchange_step', step, `Points are exchanged in steps of ${step}.`);
   if (maximum !== null && points > maximum)
     return refused('exchange_maximum', maximum, `At most ${maximum} points are exchanged at once.`);
   return undefined;
 }
 
 /** What a fee comes to for points that are given. */
-export function feeOf({ fixed, perPoints, maximum, rounding, currency }: Fee, points: number): NonNullable<Quote['fee']> {
-  const variable = rounded(BigInt(points) * BigInt(perPoints.numerator), BigInt(perPoints.denominator), rounding);
+export function feeOf(
+  { fixed, perPoints, maximum, rounding, currency }: Fee,
+  points: number,
+): NonNullable<Quote['fee']> {
+  const variable = rounded(
+    BigInt(points) * BigInt(perPoints.numerator),
+    BigInt(perPoints.denominator),
+    rounding,
+  );
   const whole = BigInt(fixed) + variable;
   const amount = maximum !== undefined && whole > BigInt(maximum) ? BigInt(maximum) : whole;
   return { amount: safe(amount), currency };
@@ -139,8 +150,7 @@ function safe(value: bigint): number {
 function bonusesFor(rate: Rate, tier: string | undefined, at: EpochMs) {
   return rate.bonuses.filter(
     (bonus) =>
-      holdsAt(bonus, at) &&
-      (bonus.tiers === undefined || (tier !== undefined && bonus.tiers.includes(tier))),
+      holdsAt(bonus, at) && (bonus.tiers === undefined || (tier !== undefined && bonus.tiers.includes(tier))),
   );
 }
 
@@ -189,8 +199,7 @@ export function quoteOf(rate: Rate, { points, at, tier, used }: QuoteAsk): Quote
   const ofBlocks = block === null ? 0n : BigInt(Math.floor(points / block.points)) * BigInt(block.adds);
   const bonus = bonusOf(base, bonuses, rounding) + ofBlocks;
   const receive = safe(base + bonus);
-  if (receive === 0)
-    return refused('nothing_received', 1, 'So few points come to nothing by this rate.');
+  if (receive === 0) return refused('nothing_received', 1, 'So few points come to nothing by this rate.');
   const over = capRefusal(rate.caps, { give: points, receive }, used);
   if (over) return over;
   return {

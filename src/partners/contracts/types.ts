@@ -123,33 +123,33 @@ export const limitNames = [
 ] as const;
 export type LimitName = (typeof limitNames)[number];
 /** What follows when a limit is reached: no exchange, or one that waits for a person. */
-export type LimitThen = 'refuse' | 'review';
+export type LimitAction = 'refuse' | 'review';
 
 export interface Velocity {
   readonly count: number;
   readonly hours: number;
   /** And at most so many points of this program in the same time. */
   readonly points?: number | undefined;
-  readonly then: LimitThen;
+  readonly action: LimitAction;
 }
 
 /** Limits against abuse of exchanges; what is absent does not limit. */
 export interface AbuseLimits {
   /** Exchange out: days since the member joined. */
-  readonly accountAge?: { readonly days: number; readonly then: LimitThen } | undefined;
+  readonly accountAge?: { readonly days: number; readonly action: LimitAction } | undefined;
   /** Exchange out: hours since a phone number or e-mail address of the member changed. */
-  readonly contactHold?: { readonly hours: number; readonly then: LimitThen } | undefined;
+  readonly contactHold?: { readonly hours: number; readonly action: LimitAction } | undefined;
   readonly member?: Velocity | undefined;
   readonly card?: Velocity | undefined;
   readonly terminal?: Velocity | undefined;
   /** Points that went one way and come back the other within so many days. */
-  readonly roundTrip?: { readonly days: number; readonly then: LimitThen } | undefined;
+  readonly roundTrip?: { readonly days: number; readonly action: LimitAction } | undefined;
   /** Points of this program in each direction with all members, by day of the program's calendar. */
   readonly partnerDaily?:
     | {
         readonly out?: number | undefined;
         readonly in?: number | undefined;
-        readonly then: LimitThen;
+        readonly action: LimitAction;
       }
     | undefined;
 }
@@ -177,12 +177,8 @@ export interface ContractTerms {
   readonly claimDays: number;
   /** Days from the announcement of a rate to its beginning. */
   readonly noticeDays: number;
-  /** Of joint promotions: who pays how much of them, in hundredths of a percent; the rest is the program's. */
-  readonly costShares: readonly {
-    readonly promotion: string;
-    readonly partner: string;
-    readonly basisPoints: number;
-  }[];
+  /** What the partner pays of joint promotions, in hundredths of a percent of its price; the rest is others' or the program's. */
+  readonly costShares: readonly { readonly promotion: string; readonly basisPoints: number }[];
   readonly earning: Earning | null;
   readonly limits: AbuseLimits;
   /** Seconds for which a quoted rate is kept. */
