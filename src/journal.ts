@@ -30,6 +30,7 @@ const plainLeg = z.tuple([
     'adjustment',
     'clearing',
     'unclaimed',
+    'partner',
     'suspense',
     'recovered',
   ]),
@@ -118,7 +119,7 @@ export interface OpeningRecord {
  * its field, so that an older writer leaves it to a newer one instead of stopping the shard. (test/upgrade.pure.test.ts
  * holds what the present format is.)
  */
-export const recordFormat: number = 3;
+export const recordFormat: number = 4;
 
 /** The name of a journal field whose content is of this version's format: `record`, later `record.3`. */
 export function fieldNamed(word: 'record' | 'rebooked'): string {

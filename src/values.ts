@@ -50,6 +50,8 @@ export const operationPrefix = {
   recovery: 'rec',
   correction: 'cor',
   tier: 'tier',
+  exchange_out: 'exo',
+  exchange_in: 'exi',
 } as const;
 export type OperationKind = keyof typeof operationPrefix;
 

@@ -31,7 +31,7 @@ describe('the format of journal records', () => {
     const parts = Object.keys(effectSchema.shape);
     const kinds = Object.keys(operationPrefix);
     expect({ recordFormat, kinds, columns: columns.length, accounts, parts }).toEqual({
-      recordFormat: 3,
+      recordFormat: 4,
       kinds: [
         ...['accrual', 'redemption', 'capture', 'hold', 'release', 'reversal', 'refund', 'return'],
         ...[
@@ -44,12 +44,12 @@ describe('the format of journal records', () => {
           'transfer_return',
           'expiry',
         ],
-        ...['status', 'recovery', 'correction', 'tier'],
+        ...['status', 'recovery', 'correction', 'tier', 'exchange_out', 'exchange_in'],
       ],
       columns: 14,
       accounts: [
         ...['wallet', 'held', 'debt', 'issuance', 'redemption', 'breakage', 'adjustment', 'clearing'],
-        ...['unclaimed', 'suspense', 'recovered'],
+        ...['unclaimed', 'partner', 'suspense', 'recovered'],
       ],
       parts: [
         ...['legs', 'balances', 'shortfall', 'counters', 'given', 'budgets', 'full', 'expiresAt'],
@@ -87,7 +87,7 @@ describe('the literals of a script', () => {
     for (const { text } of scripts)
       expect(text).not.toMatch(/\b(?:PREFIX|EPOCH|COLD_BELOW|NEXT_ID|HISTORY)\b/);
     expect(scriptsOf(shardEpoch).accrue.text).toContain(
-      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record.3',`,
+      `'XADD', '{s03}:journal', 'NOMKSTREAM', '7-*', 'record.4',`,
     );
     expect(unknownLiterals(ownScripts)).toEqual([]);
   });

@@ -24,6 +24,8 @@ export const programAccounts = [
   'clearing',
   /** Points of a refused transfer whose source is closed. */
   'unclaimed',
+  /** Points that went to a partner (positive) or came from one (negative), by the partner's party. */
+  'partner',
   /** The other side of a quarantined record. */
   'suspense',
   /** What a restore of PostgreSQL left unexplained. */

@@ -48,6 +48,7 @@ function entryView(
 ): Record<string, unknown> {
   const funder = party === null ? undefined : program.funderByNumber.get(party);
   const isFunded = account === 'wallet' || account === 'issuance' || account === 'adjustment';
+  const isOfPartner = account === 'partner' && party !== null;
   return {
     account,
     currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
@@ -55,6 +56,7 @@ function entryView(
     ...(lot === null ? {} : { lot }),
     ...(hold === null ? {} : { hold: operationId('hold', hold as OperationHex) }),
     ...(isFunded && funder !== undefined ? { party: funder } : {}),
+    ...(isOfPartner ? { party: String(party) } : {}),
   };
 }
 

@@ -277,10 +277,11 @@ export function holdChanges({ record, effect }: Posting): HoldChange[] {
         },
       ];
     case 'capture':
+    case 'exchange_out':
     case 'release':
       return record.origins.map((hold) => ({
         hold,
-        status: record.kind === 'capture' ? ('captured' as const) : ('released' as const),
+        status: record.kind === 'release' ? ('released' as const) : ('captured' as const),
         resolvedBy: record.operation,
       }));
     default: {

@@ -314,7 +314,7 @@ function bookLeg(booking: Booking, kind: JournalRecord['kind'], leg: Leg, next: 
   if (leg[0] === 'held') booking.resolve(leg);
   else if (leg[0] === 'debt') booking.debt(leg);
   else if (leg[0] !== 'wallet') {
-    if (kind === 'capture' && leg[2] > 0) booking.capture(leg[1], leg[2]);
+    if ((kind === 'capture' || kind === 'exchange_out') && leg[2] > 0) booking.capture(leg[1], leg[2]);
     booking.legs.push(leg);
   } else if (leg[2] > 0) booking.give(leg);
   else {

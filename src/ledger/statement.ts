@@ -41,6 +41,8 @@ const statementKind = {
   status: 'release',
   // It moves no points.
   tier: 'release',
+  exchange_out: 'exchange',
+  exchange_in: 'exchange',
   // What a restore of PostgreSQL left unexplained.
   recovery: 'adjustment',
 } as const satisfies Record<OperationKind, string>;

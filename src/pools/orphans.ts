@@ -13,7 +13,7 @@ const noEnd = 253_402_300_799_999;
 const orphansQuery = `
   select replace(h.hold::text, '-', '') as hold, h.member, o.program
   from hold h cross join lateral (select request, program, posted_at from operation o where o.operation = h.hold offset 0) o
-  where h.status = 'held' and h.expires_at >= ${noEnd} and o.posted_at < now() - $1 * interval '1 millisecond'
+  where h.status = 'held' and h.expires_at >= ${noEnd} and o.request #>> '{body,redemption}' is not null and o.posted_at < now() - $1 * interval '1 millisecond'
     and not exists (select from pool_redemption r where 'prd_' || replace(r.redemption::text, '-', '') = o.request #>> '{body,redemption}')
   limit $2`;
 

@@ -152,10 +152,11 @@ function settleView(program: Program, original: Recorded, settled: Recorded): Re
   };
 }
 
-/** Refuses a hold that is a part of a pool's redemption: what becomes of it is decided there, for all parts alike. */
+/** Refuses a hold that is a part of a pool's redemption or of an exchange: what becomes of it is decided there. */
 function refusePart({ request }: Recorded): void {
-  const { redemption } = request.body as { redemption?: string };
-  if (redemption !== undefined) throw new Problem('not_found', `it is a part of ${redemption}`);
+  const { redemption, exchange } = request.body as { redemption?: string; exchange?: string };
+  const whole = redemption ?? exchange;
+  if (whole !== undefined) throw new Problem('not_found', `it is a part of ${whole}`);
 }
 
 /** `POST /v1/holds/:id/capture` and `/release` */
@@ -235,7 +236,7 @@ async function holdFromBooks(
   const status = ended ? 'expired' : (row?.status ?? 'held');
   const resolution = row?.resolved_by && (await context.operations.recorded(row.resolved_by, 0));
   const view =
-    resolution && status === 'captured'
+    resolution?.kind === 'capture' && status === 'captured'
       ? { ...settleView(program, original, resolution), balances: undefined }
       : holdView(program, original, status);
   return { ...view, ledger: { position: positionText(original.position), durability: 'ledger' } };

@@ -1,7 +1,7 @@
 -- Resolves a hold, once: captures all or part (the rest goes back) or releases it.
--- input   {hold, mode = 'capture' | 'release', parts = [[currency, points], …] (empty: all)}
+-- input   {hold, mode = 'capture' | 'release', parts = [[currency, points], …] (empty: all), account?, party?}
 -- refuses hold_expired, hold_not_open (the caller asks the books how it was resolved), capture_exceeds_hold
--- record  capture: held -, redemption + (rest: held -, wallet +); release: held -, wallet +
+-- record  capture, exchange_out: held -, redemption or the given account + (rest: held -, wallet +); release: held -, wallet +
 -- A hold is settled whatever the member's status is: the promise was made when it was taken.
 local function wanted(hold, parts)
   local points = {}
@@ -35,7 +35,7 @@ local function decide(m, json, at, _, ended)
     local captured = math.min(left[part[1]], part[3])
     left[part[1]] = left[part[1]] - captured
     held_leg(legs, part, -part[3], hold[1])
-    plain_leg(legs, 'redemption', part[1], captured)
+    plain_leg(legs, input.account or 'redemption', part[1], captured, input.party)
     if captured < part[3] then
       put_back(wallet_of(m, part[1]), legs, part[3] - captured, part[2], part[4], part[5], part[6], at)
     end

@@ -1,5 +1,5 @@
 -- Takes points in burn order, all parts or none.
--- input   {parts = [[currency, points], …], account = 'redemption' | 'adjustment' | 'clearing', party, all?}
+-- input   {parts = [[currency, points], …], account = 'redemption' | 'adjustment' | 'clearing' | 'partner', party, all?}
 --         all = true takes everything, pending lots and debt included (a merge moves it), and is not barred; with it all
 --         counters that are kept and those of places = [[counter, period], …]; known as in counters.lua
 -- refuses member_merging, member_merged, member_not_active, spending_frozen, insufficient_points; answers
