@@ -125,6 +125,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/config.ts',
     ...calls,
   ],
+  /** The partners' language: it knows nobody, so that a simulator and another engine can speak it. */
+  'partners/protocol': [],
   members: [
     'src/wallet/',
     'src/tiers/',
