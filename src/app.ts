@@ -16,6 +16,7 @@ import { createJudgedMembers, type JudgedMembers } from './members/judged-member
 import { type MemberRef, resolveMember } from './members/member-ref.ts';
 import { seeingSegments } from './members/segmented-member.ts';
 import { createPartnerBook, type PartnerBook } from './partners/contracts/book.ts';
+import { createSealing, type Sealing } from './partners/sealing.ts';
 import { checkSchema } from './platform/migrate.ts';
 import { createPool } from './platform/postgres.ts';
 import {
@@ -50,6 +51,8 @@ export interface App {
   readonly epochs: Epochs;
   readonly operations: Operations;
   readonly identity: Identity;
+  /** Of secrets of calls between partners. */
+  readonly sealing: Sealing;
   readonly enrolment: Enrolment;
   readonly standing: Standing;
   resolveMember(program: Program, ref: MemberRef): Soon<MemberFacts | undefined>;
@@ -191,8 +194,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   const loader = createLoader(nodes, pool, epochs, config.shardCount, () =>
     telemetry.metrics.membersLoaded.inc(),
   );
-  const { shardCount } = config;
-  const { acknowledged, journalFull } = standing;
+  const [{ shardCount }, { acknowledged, journalFull }] = [config, standing];
   const termsOf = budgetsOf(programs);
   const leases = createLeases({ pool, nodes, epochs, written, shardCount, termsOf });
   const wallet = createWallet({
@@ -220,6 +222,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     epochs,
     operations,
     identity,
+    sealing: createSealing(identityKey),
     enrolment,
     standing,
     resolveMember: resolve,

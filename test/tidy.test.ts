@@ -47,6 +47,7 @@ const judgedMember = 'src/members/judged-member.ts';
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   '': [
     'src/earning/',
+    'src/partners/sealing.ts',
     'src/ledger/',
     'src/members/',
     'src/platform/',
@@ -117,6 +118,24 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/postgres.ts',
     ...calls,
   ],
+  /** Who calls and whether it is so: secrets, signatures, nonces. */
+  partners: [
+    'src/platform/postgres.ts',
+    'src/platform/clock.ts',
+    'src/platform/telemetry.ts',
+    'src/wallet/gathering.ts',
+    ...calls,
+  ],
+  'partners/linking': ['src/partners/', 'src/members/', 'src/wallet/fields.ts', ...programs, ...calls],
+  'partners/inbound': [
+    'src/partners/',
+    'src/wallet/',
+    'src/earning/',
+    'src/members/',
+    'src/ledger/postings.ts',
+    'src/platform/telemetry.ts',
+    ...calls,
+  ],
   'partners/contracts': [
     'src/earning/',
     'src/wallet/fields.ts',
@@ -140,7 +159,16 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/pools/ids.ts',
   ],
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
-  http: ['src/platform/', 'src/config.ts', 'src/earning/file/', ...programs, ...programStore],
+  http: [
+    'src/platform/',
+    'src/config.ts',
+    'src/earning/file/',
+    ...programs,
+    ...programStore,
+    'src/partners/secrets.ts',
+    'src/partners/sealing.ts',
+    'src/partners/door.ts',
+  ],
   'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
   segments: [
     'src/earning/',

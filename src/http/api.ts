@@ -11,6 +11,11 @@ import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
 import { contractRoutes } from '#src/partners/contracts/routes.ts';
+import { createDoor } from '#src/partners/door.ts';
+import { partnerRoutes } from '#src/partners/inbound/routes.ts';
+import { linkingRoutes } from '#src/partners/linking/routes.ts';
+import { createNonces } from '#src/partners/nonces.ts';
+import { createRefusals } from '#src/partners/refusals.ts';
 import { poolRoutes } from '#src/pools/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
@@ -43,6 +48,8 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...segmentRoutes(context),
     ...poolRoutes(context),
     ...contractRoutes(context),
+    ...linkingRoutes(context),
+    ...partnerRoutes(context),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({
@@ -91,6 +98,13 @@ export async function createApi(app: App, siblings?: Siblings): Promise<Api> {
   };
   const health = healthOf(telemetry, readiness);
   const pages = [...healthPages(health, siblings), openapiPage(routes), ...(await docsPages())];
-  const server = createServer({ routes, pages, authenticate: keys.authenticate, telemetry });
+  const { log, metrics } = telemetry;
+  const door = createDoor({
+    signer: keys.signer,
+    sealing: app.sealing,
+    nonces: createNonces(pool, log),
+    refusals: createRefusals(pool, log, metrics.partnerRefusals),
+  });
+  const server = createServer({ routes, pages, authenticate: keys.authenticate, door, telemetry });
   return { server, keys, health };
 }

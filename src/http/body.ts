@@ -167,7 +167,27 @@ export async function readJson(request: BodyRequest, bytesMax: number): Promise<
   await undefined;
   request.isBodyTaken = announced !== undefined && request.readableLength === announced;
   const bytes = request.isBodyTaken ? (request.read() as Buffer) : await collect(request, bytesMax);
+  return jsonIn(bytes);
+}
+
+function jsonIn(bytes: Buffer): unknown {
   if (bytes.length === 0) throw new Problem('body_malformed', 'The body is empty.');
   if (!isUtf8(bytes)) throw new Problem('body_malformed', 'The body is not UTF-8.');
   return parseJson(bytes.toString('utf8'));
+}
+
+/** The bytes of a body as they came, whatever they are: what a signature covers. */
+export async function readBytes(request: BodyRequest, bytesMax: number): Promise<Buffer> {
+  const announced = announcedBytes(request);
+  if (announced === 0) return Buffer.alloc(0);
+  if (announced !== undefined && announced > bytesMax) throw tooLarge(bytesMax);
+  await undefined;
+  request.isBodyTaken = announced !== undefined && request.readableLength === announced;
+  return request.isBodyTaken ? (request.read() as Buffer) : collect(request, bytesMax);
+}
+
+/** Bytes that were read before, as `readJson` takes them. */
+export function jsonOf(request: BodyRequest, bytes: Buffer): unknown {
+  if (bytes.length > 0) checkMediaType(request);
+  return jsonIn(bytes);
 }

@@ -1,6 +1,7 @@
 /** Every statement on `api_key` and `client`. Creating and revoking leave a row in `audit_log` in the same statement. */
 import type pg from 'pg';
 import { z } from 'zod';
+import { type SealedSecret, secretsColumn } from '#src/partners/secrets.ts';
 import { type Role, roles } from './route.ts';
 
 /** A key as it is stored: all but its token, of which only the hash is kept. */
@@ -19,6 +20,8 @@ export interface StoredKey {
   readonly expiresAt: Date | undefined;
   readonly revokedAt: Date | undefined;
   readonly changedAt: Date;
+  /** What it signs with: of the role partner alone. */
+  readonly secrets: readonly SealedSecret[];
 }
 
 export interface NewKey {
@@ -38,7 +41,7 @@ export interface NewKey {
 
 const columns = `k.id, k.program, k.client, c.name as client_name, k.role, k.key_hash, k.stores,
   k.points_per_movement::float8 as points_per_movement, k.points_per_day::float8 as points_per_day, k.backdate_days,
-  k.created_at, k.expires_at, k.revoked_at, k.changed_at`;
+  k.created_at, k.expires_at, k.revoked_at, k.changed_at, ${secretsColumn}`;
 
 const limit = z
   .int()
@@ -68,6 +71,7 @@ const rowSchema = z
     expires_at: instant,
     revoked_at: instant,
     changed_at: z.date(),
+    secrets: z.array(z.tuple([z.string(), z.int().nullable()])).nullable(),
   })
   .transform(
     (row): StoredKey => ({
@@ -85,6 +89,7 @@ const rowSchema = z
       expiresAt: row.expires_at,
       revokedAt: row.revoked_at,
       changedAt: row.changed_at,
+      secrets: (row.secrets ?? []).map(([hex, endsAt]) => ({ sealed: Buffer.from(hex, 'hex'), endsAt })),
     }),
   );
 

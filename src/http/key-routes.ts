@@ -2,13 +2,16 @@
 import type pg from 'pg';
 import { z } from 'zod';
 import { Problem, validationProblem } from '#src/errors.ts';
+import type { Sealing } from '#src/partners/sealing.ts';
+import { addSecret, overlapSecondsDefault, overlapSecondsMax } from '#src/partners/secrets.ts';
 import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
-import { createKey, type Keys } from './keys.ts';
+import { createKey, createPartnerKey, type Keys } from './keys.ts';
 import { type Caller, type Route, roles, route } from './route.ts';
 
 export interface KeyContext {
   readonly pool: pg.Pool;
   readonly keys: Keys;
+  readonly sealing: Sealing;
   /** Tells the other processes that a table changed. */
   announce(table: 'api_key' | 'program'): Promise<void>;
 }
@@ -54,8 +57,34 @@ const keyReply = z
   .meta({ id: 'Key' });
 
 const newKeyReply = keyReply
-  .extend({ token: z.string().meta({ description: 'Shown this once; only its hash is stored.' }) })
+  .extend({
+    token: z.string().optional().meta({ description: 'Shown this once; only its hash is stored.' }),
+    secret: z
+      .string()
+      .optional()
+      .meta({
+        description:
+          'Of the role partner, instead of a token: what signs its calls. Shown this once, stored encrypted.',
+      }),
+  })
   .meta({ id: 'NewKey' });
+
+const secretRequest = z
+  .strictObject({
+    overlapSeconds: z.int().min(0).max(overlapSecondsMax).default(overlapSecondsDefault).meta({
+      description: 'How long the secret of before goes on signing.',
+    }),
+  })
+  .meta({ id: 'SecretRequest' });
+
+const secretReply = z
+  .object({
+    object: z.literal('secret'),
+    key: z.string(),
+    secret: z.string().meta({ description: 'Shown this once.' }),
+    previousEndsAt: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'NewSecret' });
 
 const keyListReply = z
   .object({ object: z.literal('list'), data: z.array(keyReply), nextCursor: z.string().nullable() })
@@ -110,19 +139,46 @@ function createRoute(context: KeyContext): Route {
       if (expiresAt !== undefined && expiresAt.getTime() <= Date.now()) {
         throw validationProblem([{ pointer: '/expiresAt', detail: 'lies in the past' }]);
       }
-      const { key, token } = await createKey(context.pool, {
+      const draft = {
         program: caller.program.number,
         client: body.client,
-        role: body.role,
         stores: body.stores,
         pointsPerMovementMax: body.limits?.pointsPerMovement,
         pointsPerDayMax: body.limits?.pointsPerDay,
         backdateDaysMax: body.limits?.backdateDays,
         expiresAt,
         actor: caller.keyId,
-      });
+      };
+      const { role } = body;
+      const { key, ...shown } =
+        role === 'partner'
+          ? await createPartnerKey(context.pool, context.sealing, draft)
+          : await createKey(context.pool, { ...draft, role }).then(({ key, token }) => ({ key, token }));
       await spread(context);
-      return { status: 201, body: { ...view(key, caller), token } };
+      return { status: 201, body: { ...view(key, caller), ...shown } };
+    },
+  });
+}
+
+function secretRoute(context: KeyContext): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/keys/:id/secrets',
+    operationId: 'createSecret',
+    summary: 'A new secret for a key of role partner; the one before it goes on signing for a while',
+    tag: 'keys',
+    roles: ['admin'],
+    body: secretRequest,
+    replies: { 201: secretReply },
+    errors: ['not_found'],
+    async handle({ caller, params, body: { overlapSeconds } }) {
+      const keyId = params.id ?? '';
+      const to = { program: caller.program.number, keyId, overlapSeconds, actor: caller.keyId };
+      const added = await addSecret(context.pool, context.sealing, to);
+      if (!added) throw new Problem('not_found', 'The program has no such key of role partner in force.');
+      await spread(context);
+      const previousEndsAt = added.previousEndsAt?.toISOString() ?? null;
+      return { status: 201, body: { object: 'secret', key: keyId, secret: added.secret, previousEndsAt } };
     },
   });
 }
@@ -131,6 +187,7 @@ function createRoute(context: KeyContext): Route {
 export function keyRoutes(context: KeyContext): Route[] {
   return [
     createRoute(context),
+    secretRoute(context),
     route({
       method: 'GET',
       path: '/v1/keys',

@@ -4,16 +4,20 @@ import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import type { Program } from '#src/earning/program.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
+import { loadIdentityKey } from '#src/members/identity-key.ts';
+import { createSealing } from '#src/partners/sealing.ts';
+import { addSecret, overlapSecondsDefault, overlapSecondsMax } from '#src/partners/secrets.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { listKeys, revokeKey, type StoredKey } from './key-queries.ts';
-import { createKey } from './keys.ts';
+import { createKey, createPartnerKey } from './keys.ts';
 import { type Role, roles } from './route.ts';
 
 const help = `API keys of the points engine.
 
   npm run keys -- create --client NAME --role ROLE [options]
   npm run keys -- list [--program NAME] [--json]
+  npm run keys -- rotate KEY_ID [--program NAME] [--overlap-hours N]
   npm run keys -- revoke KEY_ID [--program NAME]
 
 ROLE is one of ${roles.join(', ')}.
@@ -26,10 +30,13 @@ ROLE is one of ${roles.join(', ')}.
   --points-per-day N         the most points of one day
   --backdate-days N          how far back occurredAt may lie
   --expires DATE             when the key ends: 2027-01-01 (midnight UTC) or a time with offset
+  --overlap-hours N          rotate: how long the secret of before goes on signing (${overlapSecondsDefault / 3_600})
   --json                     print JSON
   --help                     this text
 
 The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data). A key is shown once, when it is created.
+A key of role partner is a secret that signs calls (/docs/partner) and is never sent. It is stored encrypted with the identity
+key: IDENTITY_KEY, or DATA_DIR/identity.key. rotate makes a new secret, and for a while both sign.
 `;
 
 const options = {
@@ -41,6 +48,7 @@ const options = {
   'points-per-day': { type: 'string' },
   'backdate-days': { type: 'string' },
   expires: { type: 'string' },
+  'overlap-hours': { type: 'string' },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -127,6 +135,18 @@ async function create(pool: pg.Pool, flags: Flags): Promise<void> {
   };
   if (draft.stores?.length === 0) throw new UsageFault('--stores needs at least one store');
   const program = await programOf(pool, flags.program);
+  if (draft.role === 'partner') {
+    const { key, secret } = await createPartnerKey(pool, await sealing(), {
+      ...draft,
+      program: program.number,
+    });
+    if (flags.json) print(JSON.stringify({ ...plain(key), program: program.name, secret }));
+    else
+      print(
+        `${secret}\n\nThis is shown once. Key ${key.id} signs the calls of client ${key.clientName}, program ${program.name}.`,
+      );
+    return;
+  }
   const { key, token } = await createKey(pool, { ...draft, program: program.number });
   if (flags.json) print(JSON.stringify({ ...plain(key), program: program.name, token }));
   else
@@ -165,6 +185,28 @@ async function revoke(pool: pg.Pool, flags: Flags, id: string | undefined): Prom
   throw new UsageFault(`there is no key ${id}`);
 }
 
+async function sealing() {
+  return createSealing(await loadIdentityKey(loadConfig()));
+}
+
+async function rotate(pool: pg.Pool, flags: Flags, keyId: string | undefined): Promise<void> {
+  if (keyId === undefined) throw new UsageFault('rotate needs the id of a key (see list)');
+  const hours = wholeNumber(flags['overlap-hours'], 'overlap-hours', 0) ?? overlapSecondsDefault / 3_600;
+  const overlapSeconds = hours * 3_600;
+  if (overlapSeconds > overlapSecondsMax)
+    throw new UsageFault(`--overlap-hours is at most ${overlapSecondsMax / 3_600}`);
+  const { number } = await programOf(pool, flags.program);
+  const to = { program: number, keyId, overlapSeconds, actor: 'command' };
+  const added = await addSecret(pool, await sealing(), to);
+  if (!added) throw new UsageFault(`there is no key ${keyId} of role partner in force`);
+  const previousEndsAt = added.previousEndsAt?.toISOString() ?? null;
+  if (flags.json) print(JSON.stringify({ key: keyId, secret: added.secret, previousEndsAt }));
+  else
+    print(
+      `${added.secret}\n\nThis is shown once. The secret of before signs until ${previousEndsAt ?? 'now'}.`,
+    );
+}
+
 async function main(args: readonly string[]): Promise<void> {
   const { values, positionals } = parsed(args);
   const [verb, id, ...rest] = positionals;
@@ -173,11 +215,12 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   if (rest.length > 0) throw new UsageFault(`unexpected ${rest.join(' ')}`);
-  if (!['create', 'list', 'revoke'].includes(verb)) throw new UsageFault(`unknown command ${verb}`);
+  if (!['create', 'list', 'revoke', 'rotate'].includes(verb)) throw new UsageFault(`unknown command ${verb}`);
   const pool = createPool(loadConfig().databaseUrl, 1);
   try {
     if (verb === 'create') await create(pool, values);
     else if (verb === 'list') await list(pool, values);
+    else if (verb === 'rotate') await rotate(pool, values, id);
     else await revoke(pool, values, id);
   } finally {
     await pool.end();

@@ -10,6 +10,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
+import type { Signer } from '#src/partners/door.ts';
+import type { Sealing } from '#src/partners/sealing.ts';
+import { addSecret } from '#src/partners/secrets.ts';
 import { clockIsBelieved } from '#src/platform/clock.ts';
 import type { Logger } from '#src/platform/telemetry.ts';
 import { changedKeys, findKeyByHash, insertKey, type NewKey, type StoredKey } from './key-queries.ts';
@@ -60,6 +63,22 @@ export async function createKey(pool: pg.Pool, draft: KeyDraft): Promise<Created
   return { key: existing, token, created: false };
 }
 
+/**
+ * Creates a key of role partner, with the secret that signs its calls. It has no token: whoever knows the secret can sign, and
+ * can do nothing else. The caller announces the change.
+ */
+export async function createPartnerKey(
+  pool: pg.Pool,
+  sealing: Sealing,
+  draft: Omit<KeyDraft, 'role' | 'token'>,
+): Promise<{ readonly key: StoredKey; readonly secret: string }> {
+  const { key } = await createKey(pool, { ...draft, role: 'partner' });
+  const to = { program: draft.program, keyId: key.id, overlapSeconds: 0, actor: draft.actor };
+  const added = await addSecret(pool, sealing, to);
+  if (!added) throw new Error(`the key ${key.id} was revoked while it was made`);
+  return { key, secret: added.secret };
+}
+
 /** A key in memory. Changed in place, so that what remembers it sees its revocation. */
 interface KnownKey {
   caller: Caller | undefined;
@@ -69,6 +88,8 @@ interface KnownKey {
 export interface Keys {
   /** The caller behind an Authorization header. Throws `key_missing` or `key_unknown`. */
   authenticate(authorization: string | undefined): Caller;
+  /** A partner's key by its id, with what it signs with; undefined unless it is in force. */
+  signer(keyId: string): Signer | undefined;
   /** Reads what changed. Call it when a change of `api_key` is announced. */
   refresh(): Promise<void>;
   /** How long the keys have not been read. */
@@ -96,8 +117,11 @@ function tokenOf(authorization: string | undefined): string {
 /** Keys by the hash of their token, kept equal to the table. */
 function knownKeys() {
   const byHash = new Map<string, KnownKey>();
+  /** Those of partners, who name their key and never send it. */
+  const byId = new Map<string, KnownKey>();
   let newestChange = 0;
   return {
+    named: (id: string) => byId.get(id),
     find: (token: string) => byHash.get(hashOf(token).toString('base64')),
     since: () => new Date(newestChange - overlapMs),
     take(rows: readonly StoredKey[], areAll: boolean) {
@@ -105,8 +129,11 @@ function knownKeys() {
         const hash = stored.keyHash.toString('base64');
         const known = byHash.get(hash);
         newestChange = Math.max(newestChange, stored.changedAt.getTime());
-        if (known === undefined) byHash.set(hash, { stored, caller: undefined });
-        else if (known.stored.changedAt.getTime() !== stored.changedAt.getTime())
+        if (known === undefined) {
+          const added = { stored, caller: undefined };
+          byHash.set(hash, added);
+          if (stored.role === 'partner') byId.set(stored.id, added);
+        } else if (known.stored.changedAt.getTime() !== stored.changedAt.getTime())
           Object.assign(known, { stored, caller: undefined });
       }
       if (!areAll) return;
@@ -115,6 +142,7 @@ function knownKeys() {
         if (live.has(hash)) continue;
         known.stored = { ...known.stored, revokedAt: new Date() };
         byHash.delete(hash);
+        byId.delete(known.stored.id);
       }
     },
   };
@@ -141,6 +169,16 @@ function callerOf(known: KnownKey, programs: Programs): Caller {
     backdateDaysMax: stored.backdateDaysMax,
   };
   return known.caller;
+}
+
+function signerOf(known: KnownKey | undefined, programs: Programs): Signer | undefined {
+  if (known === undefined) return undefined;
+  try {
+    return { caller: callerOf(known, programs), secrets: known.stored.secrets };
+  } catch (error) {
+    if (error instanceof Problem && error.code === 'key_unknown') return undefined;
+    throw error;
+  }
 }
 
 /** Reads all keys and keeps them current until `stop`. */
@@ -194,6 +232,7 @@ export async function watchKeys({ pool, programs, log, fixedTokensAllowed }: Key
       if (authorization !== undefined) recent.set(authorization, found);
       return caller;
     },
+    signer: (keyId) => signerOf(known.named(keyId), programs),
     refresh,
     staleMs: () => Date.now() - readAt,
     stop() {

@@ -9,7 +9,7 @@ import {
 } from 'zod-openapi';
 import { type ErrorCode, errorTable } from '#src/errors.ts';
 import type { Page } from './page.ts';
-import type { Route } from './route.ts';
+import { isSigned, type Route } from './route.ts';
 
 /** `validation_failed` too, because a `Prefer` header can be malformed on any call. */
 const anyCall: readonly ErrorCode[] = [
@@ -22,6 +22,8 @@ const anyCall: readonly ErrorCode[] = [
   'outcome_unknown',
   'not_ready',
 ];
+/** A signed call sends no key. */
+const ofKeys: readonly ErrorCode[] = ['key_missing', 'key_unknown'];
 const withBody: readonly ErrorCode[] = ['body_malformed', 'body_too_large', 'media_type_unsupported'];
 
 const allCodes = Object.keys(errorTable) as [ErrorCode, ...ErrorCode[]];
@@ -54,6 +56,8 @@ const problemSchema = z
           'The faults of the input: a JSON pointer into the body, or `query:`, `path:`, `header:` and a name.',
       }),
     available: z.int().optional().meta({ description: 'With `insufficient_points`.' }),
+    left: z.int().optional().meta({ description: 'With `reversal_exceeds_original`.' }),
+    reason: z.string().optional().meta({ description: 'With `signature_invalid`.' }),
     required: z.int().optional().meta({ description: 'With `insufficient_points`.' }),
   })
   .meta({ id: 'Problem', description: 'A refusal (RFC 9457).' });
@@ -98,7 +102,8 @@ function mayWait(route: Route): boolean {
 
 function codesOf(route: Route): readonly ErrorCode[] {
   const ofRepeats: readonly ErrorCode[] = isMovement(route) ? ['operation_archived'] : [];
-  return [...new Set([...anyCall, ...(route.body ? withBody : []), ...route.errors, ...ofRepeats])];
+  const every = isSigned(route) ? anyCall.filter((code) => !ofKeys.includes(code)) : anyCall;
+  return [...new Set([...every, ...(route.body ? withBody : []), ...route.errors, ...ofRepeats])];
 }
 
 function headersFor(status: number) {
@@ -155,7 +160,7 @@ function parametersOf(route: Route): ZodOpenApiParameters {
   const path = z.object(Object.fromEntries(names.map((name) => [name, z.string().min(1)])));
   const header = z.object({
     ...(mayWait(route) && { Prefer: preferHeader }),
-    ...(isMovement(route) && { 'Idempotency-Key': idempotencyKeyHeader }),
+    ...(isMovement(route) && !isSigned(route) && { 'Idempotency-Key': idempotencyKeyHeader }),
   });
   const query = route.query as ZodOpenApiParameters['query'];
   return { ...(names.length > 0 && { path }), ...(query && { query }), header };
@@ -167,6 +172,7 @@ function operationOf(route: Route): ZodOpenApiOperationObject {
     summary: route.summary,
     description: `Roles: ${route.roles.join(', ')}.`,
     tags: [route.tag],
+    ...(isSigned(route) && { security: [{ signature: [] }] }),
     requestParams: parametersOf(route),
     ...(route.body && {
       requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
@@ -182,7 +188,8 @@ const tags = [
   { name: 'pools', description: "Households: members who may spend one another's points." },
   {
     name: 'partners',
-    description: 'Partners, what is agreed with them, and by which rates points are exchanged.',
+    description:
+      'What is agreed with partners, by which rates points are exchanged, links of members, and the signed calls of partners.',
   },
   { name: 'wallet', description: 'Balances, statements, adjustments, transfers and single operations.' },
   { name: 'program', description: 'The program and its clock.' },
@@ -225,7 +232,16 @@ export function openapiDocument(
       paths: paths as ZodOpenApiPathsObject,
       components: {
         schemas: { Problem: problemSchema },
-        securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'An API key: `lk_…`.' } },
+        securitySchemes: {
+          key: { type: 'http', scheme: 'bearer', description: 'An API key: `lk_…`.' },
+          signature: {
+            type: 'apiKey',
+            in: 'header',
+            name: 'Loyalty-Signature',
+            description:
+              'With `Loyalty-Key`, `Loyalty-Timestamp` and `Loyalty-Nonce`: [partners](/docs/partner).',
+          },
+        },
       },
     },
     {

@@ -16,7 +16,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     'Key and program bound how far back a movement may lie. Ask the operator for a key that may go further back.',
   key_missing: 'Send `Authorization: Bearer KEY`.',
   key_unknown: 'The key is wrong, revoked or expired. Stop and tell a person; repeating does not help.',
-  signature_invalid: 'Signed calls come with partners, in a later version.',
+  signature_invalid:
+    '`reason` says why: `headers_missing`, `headers_malformed`, `key_unknown`, `stale`, `mismatch` or `replayed`. Sign every send anew, over the bytes as they are sent; [partners](/docs/partner) have the vectors.',
   role_not_allowed: 'The detail names the roles that may. Use another key.',
   store_not_allowed: 'The key is bound to certain stores, and `purchase.store` is none of them.',
   limit_exceeded: 'The movement is larger than the key may make at once or in a day.',
@@ -33,6 +34,9 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     'The audit or a recovery found something to look at; the member may earn but not spend until a person has. Tell the operator.',
   member_exists: 'The id is taken by a member with other details.',
   identifier_taken: 'The card, number or address belongs to another member.',
+  member_not_linked: 'Link the accounts with a one-time code of the member first.',
+  link_code_invalid:
+    'A code is for one member and one partner, counts once and for 15 minutes. Ask the member for a new one.',
   original_not_found:
     'What this follows up was never done under that id or reference. For a receipt that may still arrive send `voidIfMissing: true`.',
   hold_already_resolved:
@@ -40,6 +44,7 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   hold_expired: 'The hold ended by itself and gave its points back. Hold again with a new reference.',
   refund_exceeds_redemption: 'Less than that is left of the redemption to be refunded.',
   reversal_exceeds_accrual: 'Less than that is left of the accrual to be taken back.',
+  reversal_exceeds_original: '`left` is what can still be taken back of it.',
   reference_in_progress: sameAgain,
   redemption_limit:
     '`limitedBy` names the limit: `minimum`, `step`, `maximum`, `share`, `payment`, `receipt` or `rule`. `minimum`, `step` and `maximum` are those of this receipt. Ask for a new quote.',
@@ -69,6 +74,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   media_type_unsupported: 'Send `Content-Type: application/json` in UTF-8, not compressed.',
   reference_reused:
     'The reference belongs to another request: `pointer` is the first field that differs, `id` the operation that used it. Do not repeat; look at how references are built.',
+  attempts_exceeded:
+    'Wait an hour since the first try. Each account has five tries in it, and a partner a thousand over all.',
   rate_limited: sameAgain,
   internal: 'Repeat with the same reference a few times, then report the `requestId`.',
   shard_recovering: sameAgain,

@@ -13,6 +13,7 @@ export interface RenderedProblem {
 const challenges: Partial<Record<ErrorCode, string>> = {
   key_missing: 'Bearer realm="points"',
   key_unknown: 'Bearer realm="points", error="invalid_token"',
+  signature_invalid: 'Loyalty-Signature realm="points"',
 };
 
 /** Where a code is explained, relative to the service (RFC 9457 allows a relative reference). */

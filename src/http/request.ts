@@ -1,7 +1,7 @@
 /** From an HTTP request to the checked input of a route. Whatever is wrong with it is thrown as a Problem. */
 import { z } from 'zod';
 import { type Fault, validationProblem } from '#src/errors.ts';
-import { type BodyRequest, bodyBytesMaxDefault, readJson } from './body.ts';
+import { type BodyRequest, bodyBytesMaxDefault, jsonOf, readJson } from './body.ts';
 import { bodyPointer, faultsOf, type PointerOf, queryPointer } from './faults.ts';
 import { faultProblem } from './problem.ts';
 import type { Call, Caller, Route } from './route.ts';
@@ -88,12 +88,13 @@ function queryOf(url: string): Record<string, string> {
   return query;
 }
 
-/** Reads and checks everything that a route is given. The caller is already known. */
+/** Reads and checks everything that a route is given. The caller is already known; `bytes` is the body where it was read for that. */
 export async function callOf(
   checks: Checks,
   caller: Caller,
   request: BodyRequest & { readonly params: Readonly<Record<string, string>> },
   requestId: string,
+  bytes?: Buffer,
 ): Promise<Call> {
   const { headers, params } = request;
   const url = request.url ?? '';
@@ -101,6 +102,8 @@ export async function callOf(
   const query = checks.query && parseWith(checks.query, queryOf(url), queryPointer);
   const waitMs = waitMsOf(headers.prefer);
   const idempotencyKey = idempotencyKeyOf(headers['idempotency-key']);
-  const body = checks.body && parseWith(checks.body, await readJson(request, checks.bodyBytesMax));
+  const body =
+    checks.body &&
+    parseWith(checks.body, bytes ? jsonOf(request, bytes) : await readJson(request, checks.bodyBytesMax));
   return { caller, body, query, params, waitMs, idempotencyKey, requestId };
 }

@@ -62,6 +62,11 @@ export interface Route<Body extends z.ZodType = z.ZodType, Query extends z.ZodTy
   handle(call: Call<z.output<Body>, z.output<Query>>): Promise<Reply>;
 }
 
+/** Routes of partners alone are signed; every other is authorized by a key. */
+export function isSigned({ roles }: Pick<Route, 'roles'>): boolean {
+  return roles.every((role) => role === 'partner');
+}
+
 /** Keeps the types of body and query together; returns the route unchanged. */
 export function route<Body extends z.ZodType, Query extends z.ZodType>(
   definition: Route<Body, Query>,

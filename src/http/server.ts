@@ -18,13 +18,14 @@ import express, {
   type RequestHandler,
 } from 'express';
 import { Problem } from '#src/errors.ts';
+import type { Door } from '#src/partners/door.ts';
 import type { RequestMeter, Telemetry } from '#src/platform/telemetry.ts';
-import { announcedBytes, type BodyRequest, discardBytesMax } from './body.ts';
+import { announcedBytes, type BodyRequest, discardBytesMax, readBytes } from './body.ts';
 import type { Page } from './page.ts';
 import { faultProblem, problemOf, renderProblem } from './problem.ts';
 import { type Checks, callOf, checksOf } from './request.ts';
 import { newRequestId, requestIdOf } from './request-id.ts';
-import type { Caller, Reply, Route } from './route.ts';
+import { type Caller, isSigned, type Reply, type Route } from './route.ts';
 
 const requestTimeoutMs = 30_000;
 /** Node refuses a value above the request's; idle keep-alive connections are not counted here. */
@@ -46,6 +47,8 @@ export interface ServerOptions {
   readonly routes: readonly Route[];
   readonly pages: readonly Page[];
   readonly authenticate: Authenticate;
+  /** Lets in the callers of signed routes. */
+  readonly door: Door;
   readonly telemetry: Telemetry;
 }
 
@@ -160,20 +163,44 @@ async function respond(
   else meter.end({ status, startedAt, requestId, code: problem.code, error: problem.cause });
 }
 
+function checkLoad(telemetry: Telemetry): void {
+  if (telemetry.requestsInFlight() > requestsInFlightMax) {
+    throw new Problem('not_ready', 'Too many requests are being worked on.');
+  }
+}
+
+function checkRole(route: Route, caller: Caller): void {
+  if (!route.roles.includes(caller.role)) {
+    throw new Problem('role_not_allowed', `This call is for the roles ${route.roles.join(', ')}.`);
+  }
+}
+
 async function answerRoute(
   { route, checks }: Mounted,
   { authenticate, telemetry }: ServerOptions,
   request: Inbound,
   requestId: string,
 ): Promise<Outcome> {
-  if (telemetry.requestsInFlight() > requestsInFlightMax) {
-    throw new Problem('not_ready', 'Too many requests are being worked on.');
-  }
+  checkLoad(telemetry);
   const caller = authenticate(request.headers.authorization);
-  if (!route.roles.includes(caller.role)) {
-    throw new Problem('role_not_allowed', `This call is for the roles ${route.roles.join(', ')}.`);
-  }
+  checkRole(route, caller);
   return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId)));
+}
+
+/** A call of a partner: the signature covers method, path and body as they came, so the body is read before it is believed. */
+async function answerSigned(
+  { route, checks }: Mounted,
+  { door, telemetry }: ServerOptions,
+  request: Inbound,
+  requestId: string,
+): Promise<Outcome> {
+  checkLoad(telemetry);
+  const { method = '', url = '', headers } = request;
+  const admit = await door({ method, target: url, headers });
+  const bytes = await readBytes(request, checks.bodyBytesMax);
+  const caller = await admit(bytes);
+  checkRole(route, caller);
+  return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId, bytes)));
 }
 
 async function answerPage(page: Page): Promise<Outcome> {
@@ -204,10 +231,9 @@ function handlersByPath(options: ServerOptions, server: Server): Map<string, Met
   for (const route of options.routes) {
     const meter = options.telemetry.requestMeter(route.method, route.path);
     const mounted = { route, checks: checksOf(route), meter };
+    const answer = isSigned(route) ? answerSigned : answerRoute;
     add(route.path, route.method, (request, response) =>
-      respond(server, meter, request, response, (requestId) =>
-        answerRoute(mounted, options, request, requestId),
-      ),
+      respond(server, meter, request, response, (requestId) => answer(mounted, options, request, requestId)),
     );
   }
   for (const page of options.pages) {

@@ -8,7 +8,7 @@ import type { App } from '#src/app.ts';
 import type { Program } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
 import { budgetsBack } from '#src/ledger/budget-rows.ts';
-import { issuedBy } from '#src/ledger/postings.ts';
+import { issuedBy, movedToPartner } from '#src/ledger/postings.ts';
 import { type Step, takeStep } from '#src/members/engine.ts';
 import { leftToRefund } from '#src/redemption/redemptions.ts';
 import type { OperationHex } from '#src/values.ts';
@@ -32,17 +32,21 @@ function undoing(program: Program, repeated: Recorded): Step | undefined {
     origins: [repeated.operation],
     request: { body: { action: 'reference_conflict' } },
   };
+  const partner = movedToPartner(repeated.effect);
+  const other = partner ? { account: 'partner', party: partner.party } : {};
   switch (repeated.kind) {
     case 'accrual': {
       const undone = [
         repeated.operation,
         0,
         '{"amounts":{},"quantities":{},"all":true}',
-        issuedBy(repeated.effect),
+        partner
+          ? partner.parts.map(([currency, points]) => [currency, -points] as const)
+          : issuedBy(repeated.effect),
         countersBack(repeated.effect),
         budgetsBack(repeated.effect.budgets),
       ] as const;
-      const input = { accruals: [undone], redemptions: [], debt: true };
+      const input = { ...other, accruals: [undone], redemptions: [], debt: true };
       return {
         ...base,
         script: 'undo',
@@ -52,9 +56,9 @@ function undoing(program: Program, repeated: Recorded): Step | undefined {
       };
     }
     case 'redemption': {
-      const parts = leftToRefund(repeated, { version: 0, note: '' });
+      const parts = partner?.parts ?? leftToRefund(repeated, { version: 0, note: '' });
       const undone = [repeated.operation, 0, JSON.stringify(Object.fromEntries(parts)), parts] as const;
-      const input = { accruals: [], redemptions: [undone], debt: false };
+      const input = { ...other, accruals: [], redemptions: [undone], debt: false };
       return {
         ...base,
         script: 'undo',

@@ -151,6 +151,20 @@ export function issuedBy({ legs }: Pick<Effect, 'legs'>): [currency: number, poi
   return [...sums];
 }
 
+/** What an operation moved to a partner (positive) or from it, by currency number; undefined where it moved nothing. */
+export function movedToPartner({
+  legs,
+}: Pick<Effect, 'legs'>): { party: number; parts: [number, number][] } | undefined {
+  const sums = new Map<number, number>();
+  let party: number | undefined;
+  for (const leg of legs) {
+    if (leg[0] !== 'partner') continue;
+    party = leg[3];
+    sums.set(leg[1], (sums.get(leg[1]) ?? 0) + leg[2]);
+  }
+  return party === undefined ? undefined : { party, parts: [...sums] };
+}
+
 /** Changes of lots over a batch, one row a lot however often it was touched. */
 export function lotDeltas(postings: readonly Posting[]): LotDelta[] {
   const deltas = new Map<string, LotDelta>();

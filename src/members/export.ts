@@ -137,6 +137,37 @@ async function poolsOf(pool: pg.Pool, family: readonly MemberNumber[]): Promise<
   }));
 }
 
+const partnerLinksMax = 200;
+
+/** Accounts at partners that were linked; of an erased member only when. */
+async function partnerLinksOf(
+  pool: pg.Pool,
+  identity: Identity,
+  program: Program,
+  family: readonly MemberNumber[],
+): Promise<unknown[]> {
+  const result = await pool.query<{
+    client: string;
+    member: MemberNumber;
+    account_sealed: Buffer | null;
+    linked_at: Date;
+    unlinked_at: Date | null;
+  }>(
+    `select (select name from client c where c.number = l.client) as client, member, account_sealed, linked_at, unlinked_at
+     from partner_link l where member = any($1::bigint[]) order by linked_at, link limit $2`,
+    [family, partnerLinksMax],
+  );
+  return result.rows.map((row) => ({
+    partner: row.client,
+    member: memberId(row.member),
+    ...(row.account_sealed
+      ? { account: identity.decrypt(program.number, row.member, row.account_sealed) }
+      : {}),
+    linkedAt: row.linked_at.toISOString(),
+    ...(row.unlinked_at ? { unlinkedAt: row.unlinked_at.toISOString() } : {}),
+  }));
+}
+
 export function createExports(operations: Operations, pool: pg.Pool, identity: Identity): Exports {
   const { wallet } = operations;
 
@@ -186,6 +217,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
         merged: people.slice(1),
         holds: await holdsOf(pool, program, family),
         pools: await poolsOf(pool, family),
+        partnerLinks: await partnerLinksOf(pool, identity, program, family),
         operations: page.map((row) => operationView(program, row)),
         ...(begins ? { operationsSince: begins.toISOString() } : {}),
         nextCursor: last && result.rows.length > limit ? cursorText([last.member, last.operation]) : null,

@@ -26,6 +26,12 @@ export async function wipeMember(
   );
   for (const key of gone.rows) lookup.forgetIdentifier(program.number, key);
   lookup.forget(member);
+  await pool.query('delete from partner_link_code where member = $1', [member]);
+  await pool.query(
+    `update partner_link set account_hash = null, account_sealed = null, unlinked_at = coalesce(unlinked_at, now()),
+       unlinked_by = coalesce(unlinked_by, 'erasure') where member = $1`,
+    [member],
+  );
   await forgetReasons(pool, program, member);
   await forgetPersonal(pool, member);
 }

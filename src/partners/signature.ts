@@ -68,6 +68,7 @@ export type SignatureFault =
   | 'mismatch'
   | 'replayed';
 
+/** What headers say; believed once a secret of the key has signed it. */
 export interface Claim {
   readonly keyId: string;
   readonly timestamp: number;

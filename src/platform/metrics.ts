@@ -317,6 +317,12 @@ export function partnerMetrics(registers: Registry[]) {
       labelNames: ['outcome', 'limit'],
       registers,
     }),
+    partnerRefusals: new Counter({
+      name: 'loyalty_partner_refusals_total',
+      help: 'Calls of partners that were refused, by the fault of the signature or the code of the problem.',
+      labelNames: ['word'],
+      registers,
+    }),
   };
 }
 

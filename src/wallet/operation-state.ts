@@ -41,13 +41,13 @@ function partsOf(kind: string, effect: Effect): OperationPart[] | undefined {
   }
 }
 
-/** The wallet leg of an award stands right before its issuance leg (`accrue.lua`). */
+/** The wallet leg of an award stands right before its other side (`accrue.lua`): issuance, or the partner that gave it. */
 function creditedParts(effect: Effect): OperationPart[] {
   const parts: OperationPart[] = [];
   for (let i = 1; i < effect.legs.length; i += 1) {
     const leg = effect.legs[i]!;
     const credited = effect.legs[i - 1]!;
-    if (leg[0] !== 'issuance' || credited[0] !== 'wallet') continue;
+    if ((leg[0] !== 'issuance' && leg[0] !== 'partner') || credited[0] !== 'wallet') continue;
     parts.push([leg[1], credited[3], -leg[2], credited[5], credited[6], leg[3]]);
   }
   return parts;

@@ -61,5 +61,7 @@ export async function findOriginal(
   const recorded = operation && (await operations.recorded(operation, 1_000));
   if (!recorded || recorded.program !== caller.program.number || !kinds.includes(recorded.kind))
     return undefined;
+  // What a partner moved stands in the books of both, and only the partner takes it back.
+  if (recorded.request.partner !== undefined) return undefined;
   return recorded;
 }

@@ -16,12 +16,32 @@ export const protocolVersion = '1.0';
 export const partnerPath = '/v1/partner';
 
 export const partnerCalls = {
-  validate: { method: 'POST', path: `${partnerPath}/members/validate`, request: validationRequest, reply: validationReply },
+  validate: {
+    method: 'POST',
+    path: `${partnerPath}/members/validate`,
+    request: validationRequest,
+    reply: validationReply,
+  },
   accrue: { method: 'POST', path: `${partnerPath}/accruals`, request: accrualRequest, reply: movementReply },
-  redeem: { method: 'POST', path: `${partnerPath}/redemptions`, request: redemptionRequest, reply: movementReply },
-  reverse: { method: 'POST', path: `${partnerPath}/reversals`, request: reversalRequest, reply: movementReply },
+  redeem: {
+    method: 'POST',
+    path: `${partnerPath}/redemptions`,
+    request: redemptionRequest,
+    reply: movementReply,
+  },
+  reverse: {
+    method: 'POST',
+    path: `${partnerPath}/reversals`,
+    request: reversalRequest,
+    reply: movementReply,
+  },
   /** 404 `not_found` says for certain that the reference was never used up to now. */
-  inquire: { method: 'GET', path: `${partnerPath}/operations`, request: operationQuery, reply: movementReply },
+  inquire: {
+    method: 'GET',
+    path: `${partnerPath}/operations`,
+    request: operationQuery,
+    reply: movementReply,
+  },
 } as const;
 export type PartnerCall = keyof typeof partnerCalls;
 

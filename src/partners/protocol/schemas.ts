@@ -35,7 +35,10 @@ const currency = z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/, 'is not a currency 
 /** RFC 3339 with an offset. */
 const instant = z.iso
   .datetime({ offset: true, error: 'is not an RFC 3339 time with an offset' })
-  .refine((at) => at >= '1970-01-02' && Date.parse(at) < Date.UTC(10_000, 0, 1), 'is not between 1970 and 9999');
+  .refine(
+    (at) => at >= '1970-01-02' && Date.parse(at) < Date.UTC(10_000, 0, 1),
+    'is not between 1970 and 9999',
+  );
 
 /** What of the caller's business it is for, such as a flight, a product or an exchange; kept, never judged. */
 const purpose = text(128);
@@ -88,7 +91,9 @@ export const accrualRequest = z
     name: name.optional(),
     points,
     currency: currency.optional(),
-    occurredAt: instant.meta({ description: 'When the member earned them; late claims reach as far back as the contract says.' }),
+    occurredAt: instant.meta({
+      description: 'When the member earned them; late claims reach as far back as the contract says.',
+    }),
     purpose: purpose.optional(),
   })
   .meta({ id: 'PartnerAccrualRequest' });
@@ -117,7 +122,9 @@ export const reversalRequest = z
     reference,
     originalKind: z.enum(['accrual', 'redemption']),
     originalReference: reference,
-    account: account.optional().meta({ description: 'Required with voidIfMissing; otherwise that of the original.' }),
+    account: account
+      .optional()
+      .meta({ description: 'Required with voidIfMissing; otherwise that of the original.' }),
     points: points.optional().meta({ description: 'All that is left where absent.' }),
     occurredAt: instant,
     voidIfMissing: z.literal(true).optional(),
@@ -148,7 +155,10 @@ export const movementReply = z
     reference,
     status: z.enum(movementStatuses),
     account,
-    points: z.int().min(0).meta({ description: 'Points that were moved; 0 of what was voided before it arrived.' }),
+    points: z
+      .int()
+      .min(0)
+      .meta({ description: 'Points that were moved; 0 of what was voided before it arrived.' }),
     currency,
     occurredAt: z.iso.datetime({ offset: true }),
     at: z.iso.datetime({ offset: true }).meta({ description: 'When the callee moved them.' }),
@@ -157,7 +167,9 @@ export const movementReply = z
       .int()
       .min(1)
       .optional()
-      .meta({ description: 'Of a reversed accrual: points that the member had spent and now owes the callee.' }),
+      .meta({
+        description: 'Of a reversed accrual: points that the member had spent and now owes the callee.',
+      }),
     reversed: z
       .int()
       .min(0)

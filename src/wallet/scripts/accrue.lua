@@ -1,6 +1,6 @@
 -- Adds awarded points to a member's lots and pays off debt with them.
--- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?}, in this order and without blanks; there
---         may be no award: a receipt that earns nothing. Instead of an account there may be what counts: limits,
+-- input   {awards = [[currency, points, expiresAt, availableAt, party], …], account?, party? (of the account)}, in this order
+--         and without blanks; there may be no award: a receipt that earns nothing. Instead of an account there may be what counts: limits,
 --         assumptions, counts, known (`weigh` in weighing.lua), or with budgets also those (`weigh_budgets` in limits.lua)
 -- refuses member_merging, member_merged, member_not_active, balance_limit, stale_counters {counters = [[counter, period,
 --         value], …]}; answers {'cold_counter', [[counter, period], …]} when these must be read from the books first, and
@@ -17,12 +17,14 @@ local function decide(m, json, at)
   local code, details = barred(m, false)
   if code then return nil, code, details end
   local legs, place = {}, #'{"awards":['
-  local account, number, trimmed, extra, save = 'issuance', 0
+  local account, number, whose, trimmed, extra, save = 'issuance', 0
   -- Awards are numbers only: a quote behind their first bracket begins something else.
   local rest = string.find(json, '"', place, true)
   if rest then
     if string.sub(json, rest, rest + 8) == '"account"' then
-      account = string.match(json, '^"account":"([%l_]+)"}$', rest) or error('no account: ' .. json)
+      account, whose = string.match(json, '^"account":"([%l_]+)"(.*)}$', rest)
+      if not account then error('no account: ' .. json) end
+      whose = string.match(whose, '^,"party":(%d+)$')
     else
       local by = string.find(json, '"budgets":', rest, true) and weigh_budgets or weigh
       trimmed, extra, save = by(m, json, rest)
@@ -45,7 +47,7 @@ local function decide(m, json, at)
       if lot[4] ~= starts then available = text(lot[4]) end
       -- The wallet leg of an award stands right before its other side: operation-state.ts pairs them by that.
       legs[#legs + 1] = '["wallet",' .. currency .. ',' .. points .. ',' .. text(lot[1]) .. ',' .. party .. ',' .. expires .. ','
-        .. available .. '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. party .. ']'
+        .. available .. '],["' .. account .. '",' .. currency .. ',-' .. points .. ',' .. (whose or party) .. ']'
       if w[2] > 0 then repay_debt(w, legs, at) end
     end
     place = last + 1

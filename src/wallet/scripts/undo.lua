@@ -4,13 +4,14 @@
 --         currency, points], …]?], …], debt = bool,
 --          redemptions = [[operation, version, note, [[currency, points], …]], …]}
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
+--         account, party?: the other side of every leg, instead of issuance and redemption
 --         least = [[currency, end], …]?: redeemed points that come back count until then at least
 --         by is negative: how far a counter goes down with it
 --         what a budget gave comes back to it, as far as it could be taken or is owed
 --         note is the caller's own text about what was returned so far; version guards it against another writer
 -- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
 --         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does
--- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +
+-- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +; or with the given account
 -- Lowers what is left of an original, its last part first, and calls undone(part, points) for each. False: too much.
 local function lower(state, currency, points, undone)
   for i = #state.parts, 1, -1 do
@@ -42,7 +43,7 @@ local function take_back(m, input, at, legs, shortfall, part, points)
     end
     shortfall[part[1]] = (shortfall[part[1]] or 0) + rest
   end
-  plain_leg(legs, 'issuance', part[1], points - (input.debt and 0 or rest), part[6])
+  plain_leg(legs, input.account or 'issuance', part[1], points - (input.debt and 0 or rest), input.party or part[6])
 end
 
 local function open_all(list, states)
@@ -92,7 +93,7 @@ local function decide(m, json, at)
     for _, wish in ipairs(row[4]) do
       local w = wallet_of(m, wish[1])
       local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
-        plain_leg(legs, 'redemption', part[1], -points)
+        plain_leg(legs, input.account or 'redemption', part[1], -points, input.party)
         local ends = part[4] == 0 and 0 or math.max(part[4], least[wish[1]] or 0)
         if input.moved or ends > part[4] then
           local lot = credit(w, legs, points, ends, part[5], part[6], at)

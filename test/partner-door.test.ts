@@ -1,0 +1,214 @@
+/** Calls of partners that somebody else made, changed or copied: refused, nothing moved, a line in the audit log. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { createNonces } from '#src/partners/nonces.ts';
+import { partnerCalls } from '#src/partners/protocol/calls.ts';
+import { signedHeaders } from '#src/partners/signature.ts';
+import { createLogger } from '#src/platform/telemetry.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { commandOf } from './house/command.ts';
+import { freshNonce, linked, openPartner, seconds } from './house/partner.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const shop = await engine.shop();
+const partner = await openPartner(engine, shop);
+const member = await shop.enrol('li');
+const account = await linked(shop, partner, member, 'FF-1');
+const { path } = partnerCalls.accrue;
+
+const accrual = () => ({ reference: reference('flight'), account, points: 100, occurredAt: shop.time() });
+
+async function linesOf(word: string): Promise<number> {
+  const found = await engine.pool.query<{ count: number }>(
+    'select count(*)::int as count from audit_log where program = $1 and actor = $2 and action = $3',
+    [shop.program.number, partner.keyId, `partner.refused ${word}`],
+  );
+  return found.rows[0]!.count;
+}
+
+describe('a call is refused, moves nothing and leaves a line when', () => {
+  test.each([
+    ['it is forged', 'mismatch', { key: { keyId: partner.keyId, secret: 'ls_guessed' } }],
+    [
+      'one byte of its body is another',
+      'mismatch',
+      { change: (text: string) => text.replace('"points":100', '"points":900') },
+    ],
+    ['it is sent to another path', 'mismatch', { sent: { target: partnerCalls.redeem.path } }],
+    ['something is added to its path', 'mismatch', { sent: { target: `${path}?x=1` } }],
+    ['it is 301 seconds old', 'stale', { stamp: { timestamp: seconds(-302), nonce: freshNonce() } }],
+    ['it comes from the future', 'stale', { stamp: { timestamp: seconds(400), nonce: freshNonce() } }],
+  ])('%s', async (_, reason, tampering) => {
+    const before = [await shop.balances(member), await linesOf(`signature_${reason}`)] as const;
+    const answer = await partner.call('POST', path, accrual(), tampering);
+    expect(answer.body).toMatchObject({ status: 401, code: 'signature_invalid', reason, applied: 'no' });
+    expect(answer.headers.get('www-authenticate')).toContain('Loyalty-Signature');
+    await engine.drained();
+    expect(await shop.balances(member)).toEqual(before[0]);
+    expect(await linesOf(`signature_${reason}`)).toBe(before[1] + 1);
+  });
+
+  test('it is a copy, also at another API', async () => {
+    const other = await engine.anotherApi();
+    const stamp = { timestamp: seconds(), nonce: freshNonce() };
+    const body = accrual();
+    expect((await partner.call('POST', path, body, { stamp })).status).toBeLessThan(203);
+    const copy = await partner.call('POST', path, body, { stamp });
+    expect(copy.body).toMatchObject({ code: 'signature_invalid', reason: 'replayed' });
+    const text = JSON.stringify(body);
+    const headers = signedHeaders(
+      partner.keyId,
+      partner.secret,
+      { method: 'POST', target: path, body: text },
+      stamp,
+    );
+    const elsewhere = await other.http('POST', path, text, { headers, invalid: true });
+    expect(elsewhere.body).toMatchObject({ code: 'signature_invalid', reason: 'replayed' });
+    await other.close();
+    expect(await linesOf('signature_replayed')).toBe(2);
+  });
+
+  test('a hundred copies come at once: one of them is let in', async () => {
+    const stamp = { timestamp: seconds(), nonce: freshNonce() };
+    const body = accrual();
+    const before = await shop.balances(member);
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => partner.call('POST', path, body, { stamp })),
+    );
+    expect(answers.filter(({ status }) => status < 300)).toHaveLength(1);
+    expect(answers.filter(({ body: { reason } }) => reason === 'replayed')).toHaveLength(99);
+    await engine.drained();
+    expect((await shop.balances(member)).available).toBe(before.available + 100);
+  });
+
+  test('headers are missing, or the key is nobody’s, a till’s or revoked', async () => {
+    const bare = await engine.http('POST', path, accrual());
+    expect(bare.body).toMatchObject({ code: 'signature_invalid', reason: 'headers_missing' });
+    const bearer = await engine.http('POST', path, accrual(), { key: shop.tokens.admin });
+    expect(bearer.body).toMatchObject({ code: 'signature_invalid', reason: 'headers_missing' });
+    const till = await shop.admin('POST', '/v1/keys', { client: 'till', role: 'pos' });
+    for (const keyId of ['key_nobody', till.id]) {
+      const answer = await partner.call('POST', path, accrual(), { key: { keyId, secret: partner.secret } });
+      expect(answer.body).toMatchObject({ code: 'signature_invalid', reason: 'key_unknown' });
+    }
+    const second = await shop.admin('POST', '/v1/keys', { client: partner.name, role: 'partner' });
+    const key = { keyId: second.id, secret: String(second.body.secret) };
+    await waitFor(
+      'the second key signs',
+      async () => (await partner.call('POST', path, accrual(), { key })).status < 300,
+    );
+    await shop.admin('DELETE', `/v1/keys/${second.id}`);
+    await waitFor(
+      'the revoked key does not',
+      async () => (await partner.call('POST', path, accrual(), { key })).body.reason === 'key_unknown',
+      1_000,
+    );
+  });
+});
+
+test('a nonce stays used when all processes are new', async () => {
+  const log = createLogger('silent', 'test');
+  const use = { key: partner.keyId, nonce: freshNonce(), untilMs: Date.now() + 300_000 };
+  expect(await createNonces(engine.pool, log).use(use)).toBe(true);
+  expect(await createNonces(engine.pool, log).use(use)).toBe(false);
+});
+
+test('nonces whose time is over are removed, and no others', async () => {
+  const log = createLogger('silent', 'test');
+  const old = { key: 'key_old', nonce: freshNonce(), untilMs: Date.now() - 3_600_000 };
+  const young = { key: 'key_old', nonce: freshNonce(), untilMs: Date.now() };
+  await createNonces(engine.pool, log).use(old);
+  await createNonces(engine.pool, log).use(young);
+  const left = async () =>
+    (
+      await engine.pool.query<{ nonce: string }>(`select nonce from partner_nonce where key = 'key_old'`)
+    ).rows.map(({ nonce }) => nonce);
+  await waitFor('the old nonce is gone', async () => !(await left()).includes(old.nonce));
+  expect(await left()).toContain(young.nonce);
+});
+
+test('a call that is sent again is signed anew, and answered as the first was', async () => {
+  const body = accrual();
+  const first = await partner.call('POST', path, body);
+  const again = await partner.call('POST', path, body);
+  expect(again.replayed).toBe(true);
+  expect(again.body.id).toBe(first.body.id);
+});
+
+describe('secrets', () => {
+  test('two sign while one is replaced, the third ends the first', async () => {
+    const made = await shop.admin('POST', '/v1/keys', { client: partner.name, role: 'partner' });
+    const { id: keyId } = made;
+    const signs = async (secret: unknown) =>
+      (await partner.call('POST', path, accrual(), { key: { keyId, secret: String(secret) } })).status < 300;
+    const rotate = () => shop.admin('POST', `/v1/keys/${keyId}/secrets`, { overlapSeconds: 3_600 });
+    const first = made.body.secret;
+    await waitFor('the first signs', () => signs(first));
+    const second = (await rotate()).body.secret;
+    await waitFor('the second signs', () => signs(second));
+    expect(await signs(first)).toBe(true);
+    const third = (await rotate()).body.secret;
+    await waitFor('the third signs', () => signs(third));
+    expect([await signs(first), await signs(second)]).toEqual([false, true]);
+    const last = await shop.admin('POST', `/v1/keys/${keyId}/secrets`, { overlapSeconds: 0 });
+    await waitFor('the last signs', () => signs(last.body.secret));
+    expect([await signs(second), await signs(third)]).toEqual([false, false]);
+  });
+
+  test('stand nowhere in the database, and are no tokens', async () => {
+    const rows = await engine.pool.query<{ text: string }>(
+      `select row_to_json(s)::text as text from partner_secret s union all select row_to_json(k)::text from api_key k
+       union all select row_to_json(a)::text from audit_log a`,
+    );
+    const all = rows.rows.map(({ text }) => text).join('\n');
+    expect(all).not.toContain(partner.secret);
+    expect(all).not.toContain(Buffer.from(partner.secret).toString('hex'));
+    const asToken = await engine.http('GET', '/v1/program', undefined, { key: partner.secret });
+    expect(asToken.code).toBe('key_unknown');
+  });
+
+  test('are made and replaced from the command line', async () => {
+    const keys = commandOf('http/keys-command.ts', {
+      ...process.env,
+      DATABASE_URL: engine.stores.databaseUrl,
+      REDIS_URL: engine.stores.redisUrl,
+      IDENTITY_KEY: engine.app.config.identityKey,
+    });
+    const create = [
+      'create',
+      '--program',
+      shop.program.name,
+      '--client',
+      partner.name,
+      '--role',
+      'partner',
+      '--json',
+    ];
+    const made = JSON.parse((await keys(...create)).out) as { id: string; secret: string };
+    const signs = async (secret: string) =>
+      (await partner.call('POST', path, accrual(), { key: { keyId: made.id, secret } })).status < 300;
+    await waitFor('the new key signs', () => signs(made.secret));
+    const rotated = await keys(
+      'rotate',
+      made.id,
+      '--program',
+      shop.program.name,
+      '--overlap-hours',
+      '0',
+      '--json',
+    );
+    const { secret } = JSON.parse(rotated.out) as { secret: string };
+    await waitFor('the new secret signs', () => signs(secret));
+    expect(await signs(made.secret)).toBe(false);
+    const nobody = await keys('rotate', 'key_nobody', '--program', shop.program.name);
+    expect([nobody.code, nobody.complaint]).toEqual([
+      2,
+      expect.stringContaining('there is no key key_nobody'),
+    ]);
+  });
+
+  test('are made for partners alone', async () => {
+    const till = await shop.admin('POST', '/v1/keys', { client: 'till', role: 'pos' });
+    expect((await shop.admin('POST', `/v1/keys/${till.id}/secrets`, {})).code).toBe('not_found');
+  });
+});
