@@ -64,7 +64,6 @@ describe('a call is refused, moves nothing and leaves a line when', () => {
     );
     const elsewhere = await other.http('POST', path, text, { headers, invalid: true });
     expect(elsewhere.body).toMatchObject({ code: 'signature_invalid', reason: 'replayed' });
-    await other.close();
     expect(await linesOf('signature_replayed')).toBe(2);
   });
 

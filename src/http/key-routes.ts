@@ -59,13 +59,10 @@ const keyReply = z
 const newKeyReply = keyReply
   .extend({
     token: z.string().optional().meta({ description: 'Shown this once; only its hash is stored.' }),
-    secret: z
-      .string()
-      .optional()
-      .meta({
-        description:
-          'Of the role partner, instead of a token: what signs its calls. Shown this once, stored encrypted.',
-      }),
+    secret: z.string().optional().meta({
+      description:
+        'Of the role partner, instead of a token: what signs its calls. Shown this once, stored encrypted.',
+    }),
   })
   .meta({ id: 'NewKey' });
 

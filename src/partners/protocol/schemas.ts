@@ -163,13 +163,9 @@ export const movementReply = z
     occurredAt: z.iso.datetime({ offset: true }),
     at: z.iso.datetime({ offset: true }).meta({ description: 'When the callee moved them.' }),
     originalReference: reference.optional().meta({ description: 'Of a reversal.' }),
-    shortfall: z
-      .int()
-      .min(1)
-      .optional()
-      .meta({
-        description: 'Of a reversed accrual: points that the member had spent and now owes the callee.',
-      }),
+    shortfall: z.int().min(1).optional().meta({
+      description: 'Of a reversed accrual: points that the member had spent and now owes the callee.',
+    }),
     reversed: z
       .int()
       .min(0)
