@@ -35,6 +35,8 @@ const settings = z.object({
   /** Members that nobody has asked for so long leave Redis; the next movement loads them again. */
   EVICT_IDLE_SECONDS: z.coerce.number().int().min(1).default(86_400),
   DEMO_KEYS: flag,
+  /** A partner that takes longer to answer has not answered. */
+  PARTNER_TIMEOUT_MS: z.coerce.number().int().min(100).max(60_000).default(10_000),
   SHUTDOWN_SECONDS: z.coerce.number().int().min(1).max(120).default(15),
 });
 
@@ -56,6 +58,7 @@ export interface Config {
   readonly journalKeepSeconds: number;
   readonly evictIdleSeconds: number;
   readonly demoKeys: boolean;
+  readonly partnerTimeoutMs: number;
   readonly shutdownSeconds: number;
 }
 
@@ -112,6 +115,7 @@ export function loadConfig(): Config {
     journalKeepSeconds: env.JOURNAL_KEEP_SECONDS,
     evictIdleSeconds: env.EVICT_IDLE_SECONDS,
     demoKeys: env.DEMO_KEYS,
+    partnerTimeoutMs: env.PARTNER_TIMEOUT_MS,
     shutdownSeconds: env.SHUTDOWN_SECONDS,
   };
 }

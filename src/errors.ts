@@ -57,6 +57,8 @@ const table = {
   spender_not_allowed: { status: 409, title: 'The pool does not let this member spend' },
   exchange_limit: { status: 409, title: 'The rate does not allow an exchange of so many points' },
   exchange_not_allowed: { status: 409, title: 'The contract does not allow this exchange now' },
+  exchange_refused: { status: 409, title: 'The exchange was refused' },
+  exchange_not_cancellable: { status: 409, title: 'The exchange cannot be cancelled any more' },
   clock_not_movable: { status: 409, title: 'The clock of this program cannot be moved so' },
   operation_archived: { status: 410, title: 'The operation was moved to the archive' },
   body_too_large: { status: 413, title: 'The body is too large' },

@@ -110,6 +110,7 @@ function configOf(stores: Stores, options: EngineOptions): Config {
     journalKeepSeconds: 300,
     evictIdleSeconds: 3_600,
     demoKeys: false,
+    partnerTimeoutMs: 1_000,
     shutdownSeconds: 5,
     ...options.config,
   };

@@ -90,7 +90,7 @@ describe('containers', () => {
     const drainSeconds = Number(/SHUTDOWN_SECONDS: "(\d+)"/.exec(compose)?.[1]);
     const graces = [...compose.matchAll(/stop_grace_period: (\d+)s/g)].map((match) => Number(match[1]));
     expect(drainSeconds).toBeGreaterThan(0);
-    expect(graces.length).toBe(7);
+    expect(graces.length).toBe(8);
     expect(Math.min(...graces)).toBeGreaterThan(drainSeconds);
   });
 
@@ -105,7 +105,7 @@ describe('containers', () => {
 
   test('run the programs that exist', async () => {
     const scripts = [...compose.matchAll(/command: \["node", "([^"]+)"\]/g)].map((match) => match[1]!);
-    expect(scripts.length).toBe(5);
+    expect(scripts.length).toBe(6);
     for (const script of scripts)
       await expect(read(script, new URL('..', import.meta.url))).resolves.not.toBe('');
   });

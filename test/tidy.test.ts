@@ -146,6 +146,19 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   /** The partners' language: it knows nobody, so that a simulator and another engine can speak it. */
   'partners/protocol': [],
+  'partners/exchange': [
+    'src/partners/',
+    'src/earning/',
+    'src/ledger/postings.ts',
+    'src/ledger/events.ts',
+    'src/members/',
+    'src/wallet/',
+    'src/platform/postgres.ts',
+    'src/platform/command.ts',
+    'src/platform/telemetry.ts',
+    'src/config.ts',
+    ...calls,
+  ],
   members: [
     'src/wallet/',
     'src/tiers/',
@@ -157,6 +170,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...programs,
     ...calls,
     'src/pools/ids.ts',
+    'src/partners/exchange/forgetting.ts',
   ],
   ledger: ['src/wallet/', 'src/platform/', ...programs, ...calls],
   http: [
@@ -199,6 +213,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/tiers/',
     'src/segments/',
     'src/pools/',
+    'src/partners/',
     'src/ledger/',
     'src/platform/telemetry.ts',
     ...redisNodes,

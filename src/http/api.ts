@@ -12,6 +12,8 @@ import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
 import { contractRoutes } from '#src/partners/contracts/routes.ts';
 import { createDoor } from '#src/partners/door.ts';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { exchangeRoutes } from '#src/partners/exchange/routes.ts';
 import { partnerRoutes } from '#src/partners/inbound/routes.ts';
 import { linkingRoutes } from '#src/partners/linking/routes.ts';
 import { createNonces } from '#src/partners/nonces.ts';
@@ -50,6 +52,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...contractRoutes(context),
     ...linkingRoutes(context),
     ...partnerRoutes(context),
+    ...exchangeRoutes(createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs })),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

@@ -67,6 +67,10 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     '`reasons` names each limit against abuse that was reached, with its bound, and `until` where time alone cures it.',
   spender_not_allowed:
     'The member is not in the pool, or the policy of the pool lets only others spend: `GET /v1/pools/:pool` shows both.',
+  exchange_refused:
+    '`reason` is the word of the partner or the wallet, or `partner_unavailable` where the partner could not be reached for a day. The points are where they were: a new attempt takes a new reference.',
+  exchange_not_cancellable:
+    'It was sent to the partner, or is over. `GET /v1/exchanges/:id` shows how it stands; what the partner refuses goes back by itself.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',

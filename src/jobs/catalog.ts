@@ -98,6 +98,23 @@ export const promotionsQueue: JobQueue<'gives'> = {
   },
 };
 
+/** A partner that does not answer keeps a process waiting that nobody else waits for. */
+export const allianceQueue: JobQueue<'exchanges' | 'exchangeTidings'> = {
+  name: 'alliance',
+  jobs: {
+    exchanges: {
+      payload: nothing,
+      everyMs: 1_000,
+      purpose: 'goes on with exchanges that nobody works on',
+    },
+    exchangeTidings: {
+      payload: nothing,
+      everyMs: 2_000,
+      purpose: 'tells what became of exchanges, asks partners once more, counts what is stuck',
+    },
+  },
+};
+
 /** Looking at a million members takes a core for half a minute; measuring them takes longer. */
 export const tiersQueue: JobQueue<'tiers' | 'segments'> = {
   name: 'tiers',

@@ -93,8 +93,38 @@ const rhythmBrokenEvent = z
   })
   .meta({ id: 'RhythmBrokenEvent' });
 
+const exchangeEvent = z
+  .object({
+    ...eventFields,
+    type: z.enum(['exchange.completed', 'exchange.refused', 'exchange.reversed', 'exchange.in_review']),
+    exchange: z.string(),
+    partner: z.string(),
+    direction: z.enum(['out', 'in']),
+    give: z.int(),
+    receive: z.int(),
+    reason: z.string().optional(),
+  })
+  .meta({ id: 'ExchangeEvent' });
+
+const exchangeBreakEvent = z
+  .object({
+    ...eventFields,
+    type: z.literal('exchange.break'),
+    exchange: z.string(),
+    partner: z.string(),
+    kind: z.enum(['late_success', 'late_refusal', 'reply_differs']),
+  })
+  .meta({ id: 'ExchangeBreakEvent' });
+
 const eventReply = z
-  .discriminatedUnion('type', [expiringEvent, tierChangedEvent, tierWarningEvent, rhythmBrokenEvent])
+  .discriminatedUnion('type', [
+    expiringEvent,
+    tierChangedEvent,
+    tierWarningEvent,
+    rhythmBrokenEvent,
+    exchangeEvent,
+    exchangeBreakEvent,
+  ])
   .meta({ id: 'Event' });
 
 /** The feed of a program. */

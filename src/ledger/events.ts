@@ -8,6 +8,11 @@ export const eventTypes = [
   'tier.changed',
   'tier.warning',
   'member.rhythm_broken',
+  'exchange.completed',
+  'exchange.refused',
+  'exchange.reversed',
+  'exchange.in_review',
+  'exchange.break',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 

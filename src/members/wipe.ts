@@ -1,6 +1,7 @@
 /** Destroys what is personal of one member in PostgreSQL; each statement may be run again. */
 import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
+import { forgetAccounts } from '#src/partners/exchange/forgetting.ts';
 import { forgetPersonal } from '#src/tiers/forgetting.ts';
 import type { MemberNumber } from '#src/values.ts';
 import type { Lookup } from '#src/wallet/lookup.ts';
@@ -34,4 +35,5 @@ export async function wipeMember(
   );
   await forgetReasons(pool, program, member);
   await forgetPersonal(pool, member);
+  await forgetAccounts(pool, member);
 }

@@ -1,5 +1,6 @@
 /** What processes count and measure, by what it is about: requests, points, the ledger, the audit, gifts, the diary. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { exchangeMetrics } from './exchange-metrics.ts';
 
 /**
  * Decided operations by kind and outcome, counted in plain numbers that the metric takes over when it is read: prom-client
@@ -336,3 +337,5 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof poolMetrics> &
   ReturnType<typeof tierMetrics>;
   ReturnType<typeof partnerMetrics>;
+  ReturnType<typeof partnerMetrics> &
+  ReturnType<typeof exchangeMetrics>;

@@ -8,6 +8,7 @@
 import { performance } from 'node:perf_hooks';
 import { type Logger, pino } from 'pino';
 import { type Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { exchangeMetrics } from './exchange-metrics.ts';
 import {
   auditMetrics,
   createDecisions,
@@ -160,6 +161,7 @@ export function createTelemetry(options: {
     ...poolMetrics(registers),
     ...tierMetrics(registers),
     ...partnerMetrics(registers),
+    ...exchangeMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

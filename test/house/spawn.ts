@@ -49,6 +49,7 @@ export interface SpawnedEngine {
   startUpkeep(): Promise<Spawned>;
   startPromotions(): Promise<Spawned>;
   startTiers(): Promise<Spawned>;
+  startAlliance(): Promise<Spawned>;
   readonly env: Readonly<Record<string, string>>;
   shop(options?: ShopOptions): Promise<Shop>;
   drained(timeoutMs?: number): Promise<void>;
@@ -167,6 +168,12 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     return tiers;
   }
 
+  async function startAlliance(): Promise<Spawned> {
+    const alliance = await startProcess('alliance', 'workers/alliance.ts', env, logOf('alliance'));
+    others.push(alliance);
+    return alliance;
+  }
+
   for (let i = 0; i < (options.writers ?? 1); i += 1) writers.push(await startWriter());
   for (let i = 0; i < (options.apis ?? 1); i += 1) apis.push(await startApi());
   if (options.upkeep) await startUpkeep();
@@ -191,6 +198,7 @@ async function spawnOn(stores: Stores, options: SpawnOptions): Promise<SpawnedEn
     startUpkeep,
     startPromotions,
     startTiers,
+    startAlliance,
     shop: (shopOptions) =>
       openShop({ pool, redis, http, apis: () => apis.map((api) => api.http) }, shopOptions),
     drained: (timeoutMs) => booksHoldAll(pool, redis, timeoutMs),

@@ -49,6 +49,8 @@ create table exchange (
   refusal json,
   -- Something was sent of which nobody knows what became.
   in_doubt boolean not null default false,
+  -- Whether it was so before the last send.
+  was_in_doubt boolean not null default false,
   tries integer not null default 0,
   hold uuid,
   moved uuid,

@@ -35,6 +35,7 @@ async function start(): Promise<number> {
       program('upkeep', 'workers/upkeep.ts'),
       program('promotions', 'workers/promotions.ts'),
       program('tiers', 'workers/tiers.ts'),
+      program('alliance', 'workers/alliance.ts'),
     ],
     prepare: prepareDatabase,
     seed: (databaseUrl) => seedDemo(databaseUrl, config.dataDir),

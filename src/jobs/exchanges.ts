@@ -1,0 +1,82 @@
+/**
+ * Exchanges that nobody works on: each partner's are taken up by themselves, so many at once, so that one partner that is slow or
+ * down keeps no other waiting. A tick begins what is due and does not wait for it; what is still running is not begun again.
+ */
+import type { App } from '#src/app.ts';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { checkEnded } from '#src/partners/exchange/checking.ts';
+import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { leaseMs } from '#src/partners/exchange/policy.ts';
+import { claimDue, duePartners, forgetQuotes, measure } from '#src/partners/exchange/rows.ts';
+import { tellBreaks, tellExchanges } from '#src/partners/exchange/telling.ts';
+import type { OperationHex } from '#src/values.ts';
+
+export interface ExchangeWork {
+  /** Begins what is due. */
+  tick(): Promise<number>;
+  /** Events, checks, old quotes, figures. */
+  tend(): Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+const tendedPerTick = 200;
+const quotesPerTick = 5_000;
+const claimedMax = 64;
+
+export function startExchanges(app: App): ExchangeWork {
+  const exchanging: Exchanging = createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs });
+  const { pool, telemetry, patience, saga, endpoints } = exchanging;
+  const { log, metrics } = telemetry;
+  const running = new Map<number, Promise<void>>();
+  let isStopping = false;
+
+  async function one(id: OperationHex): Promise<void> {
+    try {
+      await saga.drive(id, Date.now() + leaseMs(patience));
+    } catch (error) {
+      log.warn({ err: error, exchange: id }, 'an exchange cannot be driven on at the moment');
+    }
+  }
+
+  /** What is due of a partner, until nothing is. */
+  async function work(partner: number): Promise<void> {
+    const endpoint = await endpoints.of(partner);
+    const limit = Math.min(claimedMax, endpoint?.callsAtOnce ?? 1);
+    while (!isStopping) {
+      const claimed = await claimDue(pool, partner, limit, leaseMs(patience));
+      if (claimed.length === 0) return;
+      await Promise.all(claimed.map(one));
+    }
+  }
+
+  return {
+    async tick() {
+      const due = await duePartners(pool);
+      for (const partner of due.filter((each) => !running.has(each))) {
+        const working = work(partner)
+          .catch((error: unknown) =>
+            log.warn({ err: error, partner }, 'exchanges cannot be driven at the moment'),
+          )
+          .finally(() => running.delete(partner));
+        running.set(partner, working);
+      }
+      return due.length;
+    },
+    async tend() {
+      await tellBreaks(pool);
+      await tellExchanges(pool, app.programs);
+      await forgetQuotes(pool, quotesPerTick);
+      const { open, stuck, inReview, breaks, inDoubt } = await measure(pool, patience.stuckMs);
+      metrics.exchangesOpen.set(open);
+      metrics.exchangesStuck.set(stuck);
+      metrics.exchangesInReview.set(inReview);
+      metrics.exchangeBreaksOpen.set(breaks);
+      metrics.exchangesInDoubt.set(inDoubt);
+      return checkEnded(exchanging, tendedPerTick);
+    },
+    async stop() {
+      isStopping = true;
+      await Promise.allSettled(running.values());
+    },
+  };
+}

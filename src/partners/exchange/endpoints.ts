@@ -1,0 +1,102 @@
+/** Where partners are called. The secret stands sealed in PostgreSQL, so that a copy of the database signs nothing. */
+import type pg from 'pg';
+import type { Identity } from '#src/members/identity.ts';
+import type { MemberNumber } from '#src/values.ts';
+
+export interface Endpoint {
+  readonly partner: number;
+  /** As metrics and people name the partner. */
+  readonly name: string;
+  readonly url: URL;
+  readonly keyId: string;
+  readonly secret: string;
+  readonly callsAtOnce: number;
+}
+
+export interface Endpoints {
+  of(partner: number): Promise<Endpoint | undefined>;
+}
+
+/** What is sealed for nobody is sealed for the program. */
+const nobody = 0 as MemberNumber;
+const rememberedMs = 1_000;
+
+interface EndpointRow {
+  readonly partner: number;
+  readonly program: number;
+  readonly name: string;
+  readonly url: string;
+  readonly key_id: string;
+  readonly secret_sealed: Buffer;
+  readonly calls_at_once: number;
+}
+
+/** Remembers for a second what is in the table; nobody waits for PostgreSQL twice in one. */
+export function createEndpoints(pool: pg.Pool, identity: Pick<Identity, 'decrypt'>): Endpoints {
+  let known: { readonly at: number; readonly all: Promise<ReadonlyMap<number, Endpoint>> } | undefined;
+
+  async function read(): Promise<ReadonlyMap<number, Endpoint>> {
+    const { rows } = await pool.query<EndpointRow>(
+      `select e.partner, e.program, p.name, e.url, e.key_id, e.secret_sealed, e.calls_at_once
+       from partner_endpoint e join partner p using (partner)`,
+    );
+    return new Map(
+      rows.map((row) => [
+        row.partner,
+        {
+          partner: row.partner,
+          name: row.name,
+          url: new URL(row.url),
+          keyId: row.key_id,
+          secret: identity.decrypt(row.program, nobody, row.secret_sealed),
+          callsAtOnce: row.calls_at_once,
+        },
+      ]),
+    );
+  }
+
+  function all(): Promise<ReadonlyMap<number, Endpoint>> {
+    const now = performance.now();
+    if (!known || now - known.at > rememberedMs) {
+      const reading = read();
+      known = { at: now, all: reading };
+      reading.catch(() => {
+        known = undefined;
+      });
+    }
+    return known.all;
+  }
+
+  return {
+    async of(partner) {
+      const found = (await all()).get(partner);
+      if (found) return found;
+      // It may have been set since: an exchange that finds none waits for long.
+      known = undefined;
+      return (await all()).get(partner);
+    },
+  };
+}
+
+export interface EndpointDraft {
+  readonly partner: number;
+  readonly program: number;
+  readonly url: string;
+  readonly keyId: string;
+  readonly secret: string;
+  readonly callsAtOnce?: number | undefined;
+}
+
+/** Sets where a partner is called from now on. */
+export async function setEndpoint(
+  pool: pg.Pool,
+  identity: Pick<Identity, 'encrypt'>,
+  { partner, program, url, keyId, secret, callsAtOnce = 16 }: EndpointDraft,
+): Promise<void> {
+  await pool.query(
+    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once) values ($1, $2, $3, $4, $5, $6)
+     on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed,
+       calls_at_once = excluded.calls_at_once, changed_at = now()`,
+    [partner, program, url, keyId, identity.encrypt(program, nobody, secret), callsAtOnce],
+  );
+}

@@ -1,0 +1,299 @@
+/**
+ * Quotes, exchanges, and what becomes of them, as callers ask for it. A quote freezes its terms; an exchange is made of a quote, its
+ * own or one that was asked for before, so both go the same way. A refusal is kept with its reference: the same request has the same
+ * answer for ever.
+ */
+import { DateTime } from 'luxon';
+import { type Program, programNow } from '#src/earning/program.ts';
+import { Problem } from '#src/errors.ts';
+import type { Call, Caller, Reply } from '#src/http/route.ts';
+import { type CurrentMember, type MemberRef, memberNow } from '#src/members/member-ref.ts';
+import { contractAt, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
+import { giveBackUse, judgeExchange, usedForQuote } from '#src/partners/contracts/judging.ts';
+import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
+import type { Partner } from '#src/partners/contracts/types.ts';
+import { linksOf } from '#src/partners/linking/links.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
+import { newOperation } from '#src/values.ts';
+import { checkPointsLimit, fault, referenceOf } from '#src/wallet/fields.ts';
+import { differingPointer } from '#src/wallet/operations.ts';
+import { referenceKeyOf } from '#src/wallet/reference.ts';
+import { atMost } from './calling.ts';
+import type { ExchangeContext } from './context.ts';
+import { leaseMs } from './policy.ts';
+import { advance, beginQuoted, exchangeByKey, historyOf, insertQuoted, readExchange } from './rows.ts';
+import type { Saga } from './saga.ts';
+import type { CancelBody, ExchangeBody, ExchangeQuoteBody } from './schemas.ts';
+import { type Asked, type Exchange, exchangeId, parseExchangeId, type Quoted } from './types.ts';
+import { exchangeView } from './view.ts';
+
+export interface Exchanging extends ExchangeContext {
+  readonly saga: Saga;
+}
+
+/** Nobody quotes for longer, whatever a contract says. */
+const quoteSecondsMax = 86_400;
+/** Also a caller who does not want to wait hears of an exchange that is over as fast as usual. */
+const waitMsMin = 500;
+/** What a caller waits for beyond this is driven on without the caller. */
+const driveMs = 30_000;
+
+async function partnerNamed({ partners }: Exchanging, program: Program, name: string): Promise<Partner> {
+  const partner = await partners.named(program.number, name);
+  if (!partner) throw fault('/partner', 'is not a partner of the program');
+  return partner;
+}
+
+async function memberOf(context: Exchanging, program: Program, ref: MemberRef): Promise<CurrentMember> {
+  const at = programNow(program);
+  const current = await memberNow(context.operations, () => context.resolveMember(program, ref), at);
+  if (!current) throw new Problem('member_not_found', undefined, { pointer: '/member' });
+  const { status, isFrozen } = current.reading;
+  if (status === 'merging') throw new Problem('member_merging', undefined, { pointer: '/member' });
+  if (status !== 'active')
+    throw new Problem('member_not_active', undefined, { pointer: '/member', memberStatus: status });
+  if (isFrozen) throw new Problem('spending_frozen', undefined, { pointer: '/member' });
+  return current;
+}
+
+function refused(reason: string, detail: string): Problem {
+  return new Problem('exchange_refused', detail, { reason });
+}
+
+/** What is agreed with the partner now. */
+function agreed(partner: Partner, at: number) {
+  if (partner.status !== 'active') throw refused('partner_suspended', 'the partner is suspended');
+  const contract = contractAt(partner, at);
+  if (!contract) throw refused('no_contract', 'no contract with the partner is in force');
+  return contract;
+}
+
+/** Works out what an exchange comes to now. Nothing is written. */
+async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBody): Promise<Quoted> {
+  const { program } = caller;
+  const at = programNow(program);
+  const partner = await partnerNamed(context, program, body.partner);
+  const contract = agreed(partner, at);
+  const currency =
+    body.currency === undefined ? program.mainCurrency : program.currencyByCode.get(body.currency);
+  if (!currency)
+    throw new Problem('currency_unknown', undefined, {
+      errors: [{ pointer: '/currency', detail: 'is not a currency of the program' }],
+    });
+  const { facts } = await memberOf(context, program, body.member);
+  const { member } = facts;
+  const link = (await linksOf(context, program, member)).find(({ client }) => client === partner.client);
+  if (!link) throw new Problem('member_not_linked');
+  const { tier } = await context.judgedMember(program, facts, { at });
+  const { direction } = body;
+  const ask = { direction, currency: currency.code, tier };
+  const rate = rateFor(partner, ask, at);
+  if (!rate) throw refused('no_rate', 'no rate with the partner is in force');
+  const question = { program, partner: partner.number, member, direction, currency: currency.code, at };
+  const used = await usedForQuote(context.pool, question);
+  const quote = quoteOf(rate, { points: body.points, at, tier, used });
+  if (quote.status === 'refused') throw problemOfQuote(quote);
+  const { status: _, ...terms } = quote;
+  const isOut = direction === 'out';
+  return {
+    exchange: newOperation(0, Date.now()),
+    ...{ program: program.number, member, partner: partner.number, direction },
+    currency: currency.number,
+    ownPoints: isOut ? quote.give : quote.receive,
+    partnerCurrency: rate.partnerCurrency,
+    partnerPoints: isOut ? quote.receive : quote.give,
+    account: link.account,
+    terms,
+    quotedAt: at,
+    quoteExpiresAt: at + Math.min(contract.quoteSeconds, quoteSecondsMax) * 1_000,
+    day: DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!,
+  };
+}
+
+async function viewOf(
+  { partners, pool }: Exchanging,
+  program: Program,
+  exchange: Exchange,
+): Promise<Record<string, unknown>> {
+  const partner = await partners.numbered(exchange.partner);
+  return exchangeView(
+    program,
+    partner?.name ?? String(exchange.partner),
+    exchange,
+    await historyOf(pool, exchange.exchange),
+  );
+}
+
+/** `POST /v1/exchanges/quote` */
+export async function quoteExchange(context: Exchanging, call: Call<ExchangeQuoteBody>): Promise<Reply> {
+  const { caller, body } = call;
+  checkPointsLimit(caller, body.points);
+  const quote = await quoted(context, caller, body);
+  await insertQuoted(context.pool, context.identity, quote);
+  const state = 'quoted' as const;
+  return { status: 200, body: exchangeView(caller.program, body.partner, { ...quote, state }, []) };
+}
+
+function askedOf(context: Exchanging, call: Call<ExchangeBody>): Asked {
+  const { caller, body } = call;
+  const { metadata, ...rest } = body;
+  const reference = referenceOf(call, rest);
+  const currency = 'quote' in rest ? {} : { currency: rest.currency ?? caller.program.mainCurrency.code };
+  const canonical = { ...rest, ...currency, reference };
+  const { member: _, ...kept } = canonical as typeof canonical & { member?: unknown };
+  return {
+    client: caller.client,
+    referenceKey: referenceKeyOf(caller.program.number, caller.client, 'exchange', reference),
+    fingerprint: context.operations.fingerprint(canonical),
+    request: { ...kept, ...(metadata ? { metadata } : {}) },
+  };
+}
+
+/** The exchange that the reference stands for. Throws where it stands for another request. */
+async function knownExchange(context: Exchanging, asked: Asked): Promise<Exchange | undefined> {
+  const known = await exchangeByKey(context.pool, context.identity, asked.referenceKey);
+  if (!known || known.asked?.fingerprint === asked.fingerprint) return known;
+  const { metadata: _, ...first } = known.asked?.request ?? {};
+  const { metadata: __, ...now } = asked.request;
+  throw new Problem('reference_reused', undefined, {
+    id: exchangeId(known.exchange),
+    pointer: differingPointer(first, JSON.parse(JSON.stringify(now))) || '/member',
+  });
+}
+
+/** The quote that is named, or one of now. */
+async function quoteFor(context: Exchanging, caller: Caller, body: ExchangeBody): Promise<Quoted> {
+  if (!('quote' in body)) {
+    const quote = await quoted(context, caller, body);
+    await insertQuoted(context.pool, context.identity, quote);
+    return quote;
+  }
+  const id = parseExchangeId(body.quote);
+  const quote = id && (await readExchange(context.pool, context.identity, id));
+  if (!quote || quote.program !== caller.program.number)
+    throw new Problem('quote_expired', 'there is no such quote', { pointer: '/quote' });
+  if (quote.state !== 'quoted')
+    throw new Problem('quote_expired', 'the quote was used by another exchange', { pointer: '/quote' });
+  if (programNow(caller.program) > quote.quoteExpiresAt)
+    throw new Problem('quote_expired', undefined, {
+      expiredAt: new Date(quote.quoteExpiresAt).toISOString(),
+    });
+  return quote;
+}
+
+/** Judges what was quoted and begins it, in one database transaction. False: it was begun before. */
+async function begin(
+  context: Exchanging,
+  { program }: Caller,
+  quote: Quoted,
+  asked: Asked,
+): Promise<boolean> {
+  const at = programNow(program);
+  const partner = await context.partners.numbered(quote.partner);
+  if (!partner) throw refused('partner_unknown', 'the partner is gone');
+  const { limits } = agreed(partner, at);
+  const { caps = [] } = partner.rates.find(({ version }) => version === quote.terms.rate.version) ?? {};
+  const { exchange, member, direction, terms } = quote;
+  const { terminal } = asked.request as { terminal?: string };
+  const currency = program.currencyByNumber.get(quote.currency)!.code;
+  const { metrics } = context.telemetry;
+  const judgement = await inTransaction(context.pool, async (tx) => {
+    const judged = await judgeExchange(tx, {
+      ...{
+        exchange,
+        program,
+        partner: partner.number,
+        limits,
+        caps,
+        member,
+        direction,
+        currency,
+        at,
+        terminal,
+      },
+      ...{ give: terms.give, receive: terms.receive },
+      counted: (outcome, limit) => metrics.exchangeJudgements.inc({ outcome, limit }),
+    });
+    if (judged.outcome === 'refused') return judged;
+    const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!;
+    const isReviewed = judged.outcome === 'review';
+    const start = { asked, day, occurredAt: Date.now(), leaseMs: leaseMs(context.patience), isReviewed };
+    return (await beginQuoted(tx, quote, start)) ? judged : undefined;
+  }).catch((error: unknown) => {
+    // The reference, or the quote, was used at the same moment.
+    if ((error as { code?: unknown }).code === '23505') return undefined;
+    throw error;
+  });
+  if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
+  return judgement !== undefined;
+}
+
+/** What an exchange is to who asked for it. */
+async function replyOf(
+  context: Exchanging,
+  program: Program,
+  exchange: Exchange,
+  replayed: boolean,
+): Promise<Reply> {
+  const { refusal, state } = exchange;
+  if (refusal && ['refused', 'releasing', 'reversed'].includes(state))
+    throw new Problem(refusal.code, refusal.detail, { ...refusal.fields, id: exchangeId(exchange.exchange) });
+  const status = state === 'completed' ? 201 : state === 'reversed' ? 200 : 202;
+  return { status, replayed, body: await viewOf(context, program, exchange) };
+}
+
+/** `POST /v1/exchanges` */
+export async function exchangePoints(context: Exchanging, call: Call<ExchangeBody>): Promise<Reply> {
+  const { caller, body } = call;
+  const { program } = caller;
+  const asked = askedOf(context, call);
+  const known = await knownExchange(context, asked);
+  if (known) return replyOf(context, program, known, true);
+  const quote = await quoteFor(context, caller, body);
+  checkPointsLimit(caller, quote.terms.give);
+  if (!(await begin(context, caller, quote, asked))) {
+    const first = await knownExchange(context, asked);
+    if (!first) throw new Problem('quote_expired', 'the quote was used by another exchange');
+    return replyOf(context, program, first, true);
+  }
+  const { log } = context.telemetry;
+  const driving = context.saga
+    .drive(quote.exchange, Date.now() + driveMs)
+    .catch((error: unknown) => void log.warn({ err: error }, 'an exchange is left to the worker'));
+  await atMost(Math.max(call.waitMs, waitMsMin), driving);
+  const present = await readExchange(context.pool, context.identity, quote.exchange);
+  return replyOf(context, program, present!, false);
+}
+
+async function exchangeInPath(context: Exchanging, { caller, params }: Call): Promise<Exchange> {
+  const id = parseExchangeId(params.id ?? '');
+  const exchange = id && (await readExchange(context.pool, context.identity, id));
+  if (!exchange || exchange.program !== caller.program.number) throw new Problem('not_found');
+  return exchange;
+}
+
+/** `GET /v1/exchanges/:id` */
+export async function showExchange(context: Exchanging, call: Call): Promise<Reply> {
+  const exchange = await exchangeInPath(context, call);
+  return { status: 200, body: await viewOf(context, call.caller.program, exchange) };
+}
+
+/** `POST /v1/exchanges/:id/cancel`: as long as nothing was sent. Again changes nothing. */
+export async function cancelExchange(context: Exchanging, call: Call<CancelBody>): Promise<Reply> {
+  const { program } = call.caller;
+  const found = await exchangeInPath(context, call);
+  const { exchange, direction } = found;
+  if (found.state !== 'reversed') {
+    const to = direction === 'out' ? ('releasing' as const) : ('reversed' as const);
+    const dueMs = direction === 'out' ? leaseMs(context.patience) : null;
+    const { reason } = call.body;
+    const detail = { actor: call.caller.keyId, ...(reason === undefined ? {} : { reason }) };
+    const step = { action: 'cancel' as const, outcome: 'cancelled', detail };
+    const change = { to, dueMs, from: ['holding', 'ready'] } as const;
+    if (!(await advance(context.pool, exchange, change, step))) throw new Problem('exchange_not_cancellable');
+    await context.saga.drive(exchange, Date.now() + call.waitMs);
+    await giveBackUse(context.pool, exchange, programNow(program));
+  }
+  const present = await readExchange(context.pool, context.identity, exchange);
+  return { status: 200, body: await viewOf(context, program, present!) };
+}

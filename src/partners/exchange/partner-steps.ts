@@ -1,0 +1,275 @@
+/**
+ * What is asked of a partner, and what its answers lead to; `saga.ts` says what the states mean. Every change names the states it
+ * may be made from, so that of two processes which hear of the same call, one decides, and the other finds it decided.
+ */
+import type { OperationHex } from '#src/values.ts';
+import { recordBreak } from './breaks.ts';
+import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
+import type { ExchangeContext } from './context.ts';
+import { leaseMs, retryAfterMs } from './policy.ts';
+import { advance, beginCall, type Change, postpone, readExchange, type Step } from './rows.ts';
+import {
+  type Action,
+  type Exchange,
+  partnerKind,
+  partnerReference,
+  type Refusal,
+  type State,
+} from './types.ts';
+
+/** Each answers whether to go on at once; false: it has to wait. */
+export interface PartnerSteps {
+  /** Sends it for the first time, or goes on with what was sent before. */
+  call(exchange: Exchange): Promise<boolean>;
+  /** Takes it back there. */
+  undo(exchange: Exchange): Promise<boolean>;
+}
+
+const open: readonly State[] = ['calling', 'waiting'];
+/** Until somebody has said where the partner is called. */
+const nowhereMs = 10_000;
+/** Beyond it an inquiry comes every two minutes. */
+const pendingTriesMax = 8;
+
+function movementOf(exchange: Exchange): Movement {
+  const body = {
+    reference: partnerReference(exchange.exchange),
+    account: exchange.account,
+    points: exchange.partnerPoints,
+    currency: exchange.partnerCurrency,
+    occurredAt: new Date(exchange.occurredAt).toISOString(),
+    purpose: 'exchange',
+  };
+  return exchange.direction === 'out' ? { call: 'accrue', body } : { call: 'redeem', body };
+}
+
+/** Takes back at the partner what an exchange has done there, or sees to it that it never will. */
+function undoingOf(exchange: Exchange): Movement {
+  const original = partnerReference(exchange.exchange);
+  return {
+    call: 'reverse',
+    body: {
+      reference: `${original}/undo`,
+      originalKind: partnerKind(exchange),
+      originalReference: original,
+      account: exchange.account,
+      occurredAt: new Date(exchange.occurredAt).toISOString(),
+      voidIfMissing: true,
+    },
+  };
+}
+
+function traceOf(answer: MovementAnswer | InquiryAnswer): Readonly<Record<string, unknown>> {
+  const { httpStatus, ms } = answer;
+  const code = 'code' in answer ? { code: answer.code } : {};
+  return { ...code, ...(httpStatus === undefined ? {} : { httpStatus }), ms };
+}
+
+export function partnerRefusal(reason: string): Refusal {
+  return { code: 'exchange_refused', detail: `the exchange was refused: ${reason}`, fields: { reason } };
+}
+
+export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
+  const { pool, patience, calls, identity } = context;
+
+  const waitMs = ({ tries }: Pick<Exchange, 'tries'>) => retryAfterMs(patience, tries, Math.random());
+  const isOverdue = ({ createdAt }: Exchange, mostMs: number) => Date.now() - createdAt > mostMs;
+
+  /** What a partner says against what was decided by now is a break. */
+  async function contradicted(id: OperationHex, to: State, { detail = {} }: Step): Promise<void> {
+    const present = await readExchange(pool, identity, id);
+    if (!present) return;
+    const isGivenUp = ['releasing', 'refused', 'reversed'].includes(present.state);
+    const isDone = ['capturing', 'crediting', 'completed'].includes(present.state);
+    if ((to === 'capturing' || to === 'crediting') && isGivenUp)
+      await recordBreak(context, present, 'late_success', detail);
+    if ((to === 'releasing' || to === 'refused') && isDone)
+      await recordBreak(context, present, 'late_refusal', detail);
+  }
+
+  async function settle(
+    { exchange }: Exchange,
+    change: Omit<Change, 'from'>,
+    step: Step,
+    from: readonly State[] = open,
+  ): Promise<boolean> {
+    if (!(await advance(pool, exchange, { ...change, from }, step)))
+      await contradicted(exchange, change.to, step);
+    return true;
+  }
+
+  function review(exchange: Exchange, step: Step, from: readonly State[] = open): Promise<boolean> {
+    const change = { to: 'in_review', reviewOf: exchange.state, dueMs: null } as const;
+    return settle(exchange, change, { ...step, detail: { ...step.detail, next: 'in_review' } }, from);
+  }
+
+  /** It has certainly not happened there, and never will. */
+  function refused(
+    exchange: Exchange,
+    reason: string,
+    step: Step,
+    from: readonly State[] = open,
+    ifTries?: number,
+  ): Promise<boolean> {
+    const isOut = exchange.direction === 'out';
+    const [to, dueMs] = isOut ? (['releasing', leaseMs(patience)] as const) : (['refused', null] as const);
+    const [refusal, checkMs] = [partnerRefusal(reason), exchange.wasSent ? patience.checksMs[0] : undefined];
+    const change = { to, dueMs, refusal, checkMs, ifTries, isInDoubt: false, tries: 0 };
+    return settle(exchange, change, step, from);
+  }
+
+  /** The partner says that it has done it: exactly what was asked for, or nobody knows what. */
+  async function succeeded(
+    exchange: Exchange,
+    {
+      points,
+      currency,
+      id,
+      kind,
+      reference,
+      reversed = 0,
+    }: Extract<InquiryAnswer, { outcome: 'found' }>['reply'],
+    step: Step,
+  ): Promise<boolean> {
+    const fits =
+      points === exchange.partnerPoints &&
+      currency === exchange.partnerCurrency &&
+      reference === partnerReference(exchange.exchange) &&
+      kind === partnerKind(exchange) &&
+      reversed === 0;
+    if (!fits) {
+      const said = { points, currency, reversed, id };
+      await recordBreak(context, exchange, 'reply_differs', said);
+      return review(exchange, { ...step, outcome: 'reply_differs', detail: { ...step.detail, ...said } });
+    }
+    const to = exchange.direction === 'out' ? 'capturing' : 'crediting';
+    const change = { dueMs: leaseMs(patience), partnerOperation: id, isInDoubt: false, tries: 0 };
+    return settle(exchange, { ...change, to }, step);
+  }
+
+  async function pending(exchange: Exchange, step: Step): Promise<boolean> {
+    if (isOverdue(exchange, patience.pendingMsMax)) return review(exchange, step);
+    const tries = Math.min(exchange.tries + 1, pendingTriesMax);
+    await settle(exchange, { to: 'waiting', dueMs: waitMs({ tries }), tries, isInDoubt: false }, step);
+    return false;
+  }
+
+  /** Nobody knows what became of it. */
+  async function doubted(exchange: Exchange, step: Step): Promise<boolean> {
+    if (exchange.tries >= patience.doubtsMax) return review(exchange, step);
+    await settle(exchange, { to: 'calling', dueMs: waitMs(exchange), isInDoubt: true }, step);
+    return false;
+  }
+
+  /** This send has certainly done nothing; whether an earlier one has, is as it was before. */
+  async function notDone(exchange: Exchange, step: Step): Promise<boolean> {
+    if (exchange.isInDoubt) return doubted(exchange, step);
+    const ifTries = exchange.tries;
+    if (isOverdue(exchange, patience.giveUpMs))
+      return refused(exchange, 'partner_unavailable', step, open, ifTries);
+    await settle(exchange, { to: 'ready', dueMs: waitMs(exchange), isInDoubt: false, ifTries }, step);
+    return false;
+  }
+
+  /** A slot at the partner; without one the exchange waits, or is given up where nothing of it was ever sent. */
+  async function slotFor(exchange: Exchange): Promise<Slot | undefined> {
+    const endpoint = await context.endpoints.of(exchange.partner);
+    const slot = endpoint ? calls.take(endpoint) : { waitMs: nowhereMs };
+    if (!('waitMs' in slot)) return slot;
+    const isFree = exchange.state === 'ready' && !exchange.isInDoubt;
+    if (isFree && isOverdue(exchange, patience.giveUpMs))
+      await refused(exchange, 'partner_unavailable', { action: 'call', outcome: 'given_up' }, ['ready']);
+    else await postpone(pool, exchange.exchange, slot.waitMs * (1 + Math.random()));
+    return undefined;
+  }
+
+  async function send(slot: Slot, exchange: Exchange, action: 'call' | 'undo', movement: Movement) {
+    const [from, to]: [readonly State[], State] =
+      action === 'undo' ? [['undoing'], 'undoing'] : [['ready', ...open], 'calling'];
+    const change = { from, to, leaseMs: leaseMs(patience), action: action as Action };
+    const begun = await beginCall(pool, exchange.exchange, change);
+    if (!begun) return undefined;
+    const answer = await slot.move(movement);
+    const { step, tries, wasInDoubt: isInDoubt } = begun;
+    const present: Exchange = { ...exchange, state: to, tries, isInDoubt, wasSent: true };
+    const written: Step = { action, outcome: answer.outcome, detail: traceOf(answer), step };
+    return { answer, present, written };
+  }
+
+  async function callAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+    const sent = await send(slot, exchange, 'call', movementOf(exchange));
+    // Somebody else has decided meanwhile: what is in the row now goes on.
+    if (!sent) return true;
+    const { answer, present, written } = sent;
+    switch (answer.outcome) {
+      case 'succeeded':
+        return succeeded(present, answer.reply, written);
+      case 'pending':
+        return pending(present, written);
+      case 'refused':
+        return refused(present, answer.code, written);
+      case 'not_done':
+        return notDone(present, written);
+      case 'unknown':
+        return doubted(present, written);
+    }
+  }
+
+  async function inquireAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+    const answer = await slot.inquire(partnerKind(exchange), partnerReference(exchange.exchange));
+    const step: Step = { action: 'inquire', outcome: answer.outcome, detail: traceOf(answer) };
+    switch (answer.outcome) {
+      case 'found': {
+        const { reply } = answer;
+        const said = { ...step, outcome: reply.status };
+        if (reply.status === 'pending') return pending(exchange, said);
+        if (reply.status === 'failed') return refused(exchange, reply.reason ?? 'failed', said);
+        return succeeded(exchange, reply, said);
+      }
+      case 'nothing':
+      case 'unknown':
+        // It never arrived, or is still on its way, or nobody says: the same reference again does no harm, and is the question. The
+        // doubt stays, because of what may still be on its way.
+        await settle(exchange, { to: exchange.state, dueMs: leaseMs(patience) }, step);
+        return callAt(slot, exchange);
+    }
+  }
+
+  async function within(exchange: Exchange, work: (slot: Slot) => Promise<boolean>): Promise<boolean> {
+    const slot = await slotFor(exchange);
+    if (!slot) return false;
+    try {
+      return await work(slot);
+    } finally {
+      slot.leave();
+    }
+  }
+
+  async function undoAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+    const sent = await send(slot, exchange, 'undo', undoingOf(exchange));
+    if (!sent) return true;
+    const { answer, present, written } = sent;
+    const from: readonly State[] = ['undoing'];
+    if (answer.outcome === 'succeeded') {
+      const [to, dueMs] =
+        exchange.direction === 'out'
+          ? (['releasing', leaseMs(patience)] as const)
+          : (['reversed', null] as const);
+      return settle(present, { to, dueMs, isInDoubt: false, checkMs: patience.checksMs[0] }, written, from);
+    }
+    const isHopeless = answer.outcome === 'refused' || present.tries >= patience.doubtsMax;
+    if (isHopeless) return review(present, written, from);
+    await settle(present, { to: 'undoing', dueMs: waitMs(present) }, written, from);
+    return false;
+  }
+
+  return {
+    call: (exchange) =>
+      within(exchange, (slot) =>
+        exchange.state !== 'ready' && (exchange.isInDoubt || exchange.state === 'waiting')
+          ? inquireAt(slot, exchange)
+          : callAt(slot, exchange),
+      ),
+    undo: (exchange) => within(exchange, (slot) => undoAt(slot, exchange)),
+  };
+}

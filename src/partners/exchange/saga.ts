@@ -1,0 +1,170 @@
+/**
+ * Drives an exchange from its row alone, so that any process can finish what another began, and several may work on one at once.
+ * No point is created or lost between two programs, also where the answer never comes.
+ *
+ *   out   quoted ─► holding ─► ready ─► calling ─────► capturing ─► completed   the points are held, then given there, then leave here
+ *                      │         │         │ ▲ └─► waiting                      there they are pending; it is inquired
+ *                      │         │         │ └───────┘
+ *                      ├─────────┴─────────┴──► releasing ─► refused            the wallet or the partner refused, for good
+ *                      └─────────┴────────────► releasing ─► reversed           cancelled: nothing had been sent
+ *
+ *   in    quoted ─► ready ─► calling ─► crediting ─► completed                  they are taken there, then credited here
+ *                              │            └──► undoing ─► reversed            the member cannot have them: they are given back there
+ *                              └──► refused
+ *
+ *   calling, waiting, undoing ──► in_review                                     a person decides: `npm run exchanges -- resolve`
+ *
+ * What becomes of an exchange is decided in its row, once; wallet and partner follow from it, under references made of its id.
+ *
+ * An answer that did not come leaves the exchange in doubt. Then the partner is inquired; where it has never heard of the
+ * reference, or cannot say, the same is sent again under the same reference, which the protocol answers with what was done the
+ * first time. After `doubtsMax` tries it is parked in review. Nothing is released or credited on a guess: `releasing` follows
+ * only from a refusal of this reference, or from calls that certainly never reached the partner.
+ *
+ * Invariants
+ * - Out: points leave the hold only to the account `partner`, and only after the partner said that it has them; they go back to
+ *   their lots only after it said that it never will, or nothing was ever sent. In: points are credited only after the partner
+ *   said that they were taken, once, and given back there only when they can never be credited.
+ * - `calling` is written, with its step, before anything is sent (`beginCall`); only before it an exchange can be cancelled.
+ * - What a partner says against what was decided here, such as a success after a release, moves nothing: it is a break, which is
+ *   recorded, counted and told, and looked for (`checking.ts`).
+ */
+import type { Program } from '#src/earning/program.ts';
+import { Problem } from '#src/errors.ts';
+import type { OperationHex } from '#src/values.ts';
+import type { ExchangeContext } from './context.ts';
+import { createPartnerSteps, partnerRefusal } from './partner-steps.ts';
+import { leaseMs } from './policy.ts';
+import { advance, type Change, postpone, readExchange } from './rows.ts';
+import { type Exchange, isEnded, type Refusal, type State } from './types.ts';
+import { createWalletSteps } from './wallet-steps.ts';
+
+export interface Saga {
+  /** Drives an exchange to its end, or as far as it comes until the deadline; answers how it stands then. */
+  drive(exchange: OperationHex, deadlineMs: number): Promise<Exchange>;
+}
+
+/** More than any exchange takes whose partner answers. */
+const stepsMax = 16;
+/** When somebody looks again whether the books have it. */
+const unwrittenMs = 500;
+
+function isDriven(exchange: Exchange): boolean {
+  return !isEnded(exchange) && exchange.state !== 'quoted' && exchange.state !== 'in_review';
+}
+
+/** Words of the wallet that are codes of the API as they are. */
+function walletRefusal(word: string): Refusal {
+  switch (word) {
+    case 'insufficient_points':
+    case 'member_not_active':
+    case 'member_merging':
+    case 'spending_frozen':
+    case 'balance_limit':
+      return { code: word, fields: {} };
+    default:
+      return partnerRefusal(word);
+  }
+}
+
+export function createSaga(context: ExchangeContext): Saga {
+  const { pool, patience, identity } = context;
+  const wallet = createWalletSteps(context.operations);
+  const partner = createPartnerSteps(context);
+
+  /** The wallet has done it, and the books do not have it yet. */
+  async function unwritten({ exchange }: Exchange): Promise<boolean> {
+    await postpone(pool, exchange, unwrittenMs);
+    return false;
+  }
+
+  async function hold(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+    const result = await wallet.hold(program, exchange);
+    const from: readonly State[] = ['holding'];
+    if ('refused' in result) {
+      const change: Change = { to: 'refused', from, dueMs: null, refusal: walletRefusal(result.refused) };
+      await advance(pool, exchange.exchange, change, { action: 'hold', outcome: result.refused });
+      return true;
+    }
+    if (!(await wallet.isWritten(result.held, deadlineMs))) return unwritten(exchange);
+    const change: Change = { to: 'ready', from, dueMs: leaseMs(patience), hold: result.held.operation };
+    await advance(pool, exchange.exchange, change, { action: 'hold', outcome: 'held' });
+    return true;
+  }
+
+  async function capture(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+    const captured = await wallet.capture(program, exchange, exchange.hold!);
+    if (!(await wallet.isWritten(captured, deadlineMs))) return unwritten(exchange);
+    const change: Change = { to: 'completed', from: ['capturing'], dueMs: null, moved: captured.operation };
+    await advance(pool, exchange.exchange, change, { action: 'capture', outcome: 'completed' });
+    return true;
+  }
+
+  async function release(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+    const hold = exchange.hold ?? (await wallet.voided(program, exchange))?.operation;
+    if (hold) {
+      const released = await wallet.release(program, exchange, hold);
+      if (!(await wallet.isWritten(released, deadlineMs))) return unwritten(exchange);
+    }
+    const to = exchange.refusal ? 'refused' : 'reversed';
+    const change: Change = { to, from: ['releasing'], dueMs: null, hold };
+    await advance(pool, exchange.exchange, change, { action: 'release', outcome: to });
+    return true;
+  }
+
+  async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+    const result = await wallet.credit(program, exchange);
+    const from: readonly State[] = ['crediting'];
+    if ('refused' in result) {
+      const refusal = walletRefusal(result.refused);
+      const change: Change = { to: 'undoing', from, dueMs: leaseMs(patience), refusal, tries: 0 };
+      await advance(pool, exchange.exchange, change, { action: 'credit', outcome: result.refused });
+      return true;
+    }
+    if (!(await wallet.isWritten(result.credited, deadlineMs))) return unwritten(exchange);
+    const change: Change = { to: 'completed', from, dueMs: null, moved: result.credited.operation };
+    await advance(pool, exchange.exchange, change, { action: 'credit', outcome: 'completed' });
+    return true;
+  }
+
+  /** One step of an exchange. False: it has to wait. */
+  function step(exchange: Exchange, deadlineMs: number): Promise<boolean> {
+    const program = context.programs.get(exchange.program);
+    if (!program) throw new Problem('not_ready', 'the program of the exchange is not loaded');
+    switch (exchange.state) {
+      case 'holding':
+        return hold(program, exchange, deadlineMs);
+      case 'ready':
+      case 'calling':
+      case 'waiting':
+        return partner.call(exchange);
+      case 'capturing':
+        return capture(program, exchange, deadlineMs);
+      case 'releasing':
+        return release(program, exchange, deadlineMs);
+      case 'crediting':
+        return credit(program, exchange, deadlineMs);
+      case 'undoing':
+        return partner.undo(exchange);
+      default:
+        return Promise.resolve(false);
+    }
+  }
+
+  return {
+    async drive(id, deadlineMs) {
+      let exchange = await readExchange(pool, identity, id);
+      let goesOn = true;
+      for (let steps = 0; goesOn && exchange && isDriven(exchange) && steps < stepsMax; steps += 1) {
+        if (Date.now() > deadlineMs) {
+          await postpone(pool, id, 0);
+          break;
+        }
+        goesOn = await step(exchange, deadlineMs);
+        exchange = await readExchange(pool, identity, id);
+      }
+      if (!exchange) throw new Problem('not_found');
+      return exchange;
+    },
+  };
+}

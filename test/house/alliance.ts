@@ -1,0 +1,97 @@
+/** A partner of a shop, members who are linked with it, and what became of their points. */
+import type pg from 'pg';
+import type { App } from '#src/app.ts';
+import type { Identity } from '#src/members/identity.ts';
+import { partnerNamed } from '#src/partners/contracts/store.ts';
+import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
+import { linkConfirmed } from '#src/partners/linking/links.ts';
+import { parseMemberId } from '#src/values.ts';
+import { type FarPartner, farPartner } from './far-partner.ts';
+import { reference, type Shop } from './shop.ts';
+
+/** Two points of the shop are a mile there, and a mile is three points here. */
+export const outRatio = { give: 2, receive: 1 };
+export const inRatio = { give: 1, receive: 3 };
+
+export interface Ally {
+  readonly name: string;
+  readonly number: number;
+  readonly far: FarPartner;
+  /** Enrols a member with points who is linked with the partner. */
+  member(points: number): Promise<string>;
+}
+
+export interface AllyOptions {
+  readonly limits?: Readonly<Record<string, unknown>>;
+  readonly quoteSeconds?: number;
+  readonly callsAtOnce?: number;
+}
+
+const noLimits = Object.fromEntries(
+  ['accountAge', 'contactHold', 'member', 'card', 'terminal', 'roundTrip', 'partnerDaily'].map((name) => [
+    name,
+    'none',
+  ]),
+);
+
+export async function ally(
+  { pool, identity }: { readonly pool: pg.Pool; readonly identity: Identity },
+  shop: Shop,
+  options: AllyOptions = {},
+): Promise<Ally> {
+  const far = await farPartner();
+  const name = reference('air').replaceAll('/', '-').toLowerCase();
+  const common = { from: '2020-01-01', currency: 'points', partnerCurrency: 'miles' };
+  const file = {
+    partner: name,
+    title: 'The far side',
+    contracts: [
+      {
+        from: '2020-01-01',
+        billing: { kind: 'postpaid' },
+        settleOn: 'issue',
+        currency: 'EUR',
+        prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
+        limits: { ...noLimits, ...options.limits },
+        quoteSeconds: options.quoteSeconds ?? 300,
+      },
+    ],
+    rates: [
+      { ...common, direction: 'out', ratio: outRatio, step: 2 },
+      { ...common, direction: 'in', ratio: inRatio },
+    ],
+  };
+  const applied = await shop.admin('POST', '/v1/partners', { source: JSON.stringify(file) });
+  if (applied.status > 201) throw new Error(`no partner: ${JSON.stringify(applied.body)}`);
+  const partner = (await partnerNamed(pool, shop.program.number, name))!;
+  const { callsAtOnce } = options;
+  await setEndpoint(pool, identity, {
+    ...{ partner: partner.number, program: shop.program.number },
+    ...{ url: far.url, keyId: far.keyId, secret: far.secret, callsAtOnce },
+  });
+  return {
+    name,
+    number: partner.number,
+    far,
+    async member(points) {
+      const enrolled = await shop.pos('POST', '/v1/members', { member: reference('flyer') });
+      const { id } = enrolled;
+      const member = parseMemberId(id)!;
+      const link = { member, account: `FAR-${member}`, codeOf: 'partner' as const, actor: 'test' };
+      await linkConfirmed({ pool, identity }, shop.program, partner, link);
+      if (points > 0) await shop.accrue(id, points, { durability: 'ledger' });
+      return id;
+    },
+  };
+}
+
+export type Identified = Pick<App, 'pool' | 'identity'>;
+
+/** What the shop's books say went to a partner. */
+export async function partnerAccount(pool: pg.Pool, shop: Shop, partner: number): Promise<number> {
+  const { rows } = await pool.query<{ points: number }>(
+    `select coalesce(sum(points), 0)::bigint as points from entry where program = $1 and account = 'partner' and party = $2`,
+    [shop.program.number, partner],
+  );
+  return rows[0]!.points;
+}
