@@ -98,6 +98,18 @@ describe('a partner', () => {
     expect((await apply(shop, source)).body.outcome).toBe('unchanged');
   });
 
+  test('keeps all versions that are added at once', async () => {
+    const shop = await engine.shop();
+    await partnerOf(shop);
+    const tiers = ['silver', 'gold', 'black', 'red'];
+    const added = await Promise.all(
+      tiers.map((tier) => shop.admin('POST', '/v1/partners/air/rates', rateEntry(1, 2, { tier }))),
+    );
+    expect(added.map(({ status }) => status)).toEqual(tiers.map(() => 201));
+    const rates = (await shop.admin('GET', '/v1/partners/air/rates')).at('data') as { tier: string | null }[];
+    expect(rates.map(({ tier }) => tier ?? '').toSorted()).toEqual(['', ...tiers.toSorted()]);
+  });
+
   test('says where its file is wrong, and what has begun and cannot change', async () => {
     const shop = await engine.shop();
     const file = fileWith([rateEntry(1, 1)]);

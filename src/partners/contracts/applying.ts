@@ -23,6 +23,8 @@ import {
 import type { ContractTerms, Partner, Period } from './types.ts';
 
 export interface PartnerDraft {
+  /** Digest of the file that this one was made of; where another one was applied since, nothing is done. */
+  readonly replaces?: string | undefined;
   readonly file: PartnerFile;
   readonly source: string;
   readonly actor: string;
@@ -36,7 +38,9 @@ export interface Changes {
 
 export type AppliedPartner =
   | { readonly status: 'created' | 'changed' | 'unchanged'; readonly name: string; readonly changes: Changes }
-  | { readonly status: 'refused'; readonly findings: readonly Finding[] };
+  | { readonly status: 'refused'; readonly findings: readonly Finding[] }
+  /** Another file was applied since the one that this one was made of. */
+  | { readonly status: 'outdated' };
 
 /** Without versions that were withdrawn before they began. */
 function kept<Version extends Period>(versions: readonly Version[]): Version[] {
@@ -167,7 +171,7 @@ function digestOf(source: string): string {
 export async function applyPartner(
   pool: pg.Pool,
   program: Program,
-  { file, source, actor }: PartnerDraft,
+  { file, source, actor, replaces }: PartnerDraft,
   { dryRun = false }: { readonly dryRun?: boolean } = {},
 ): Promise<AppliedPartner> {
   const { wanted, findings } = resolveFile(file, program.timeZone);
@@ -177,6 +181,8 @@ export async function applyPartner(
     await tx.query('select from program where number = $1 for no key update', [program.number]);
     const all = await partnersOfProgram(tx, program.number);
     const known = all.find(({ name }) => name === wanted.name);
+    const newest = known && (await newestFile(tx, known.number))?.digest;
+    if (replaces !== undefined && newest !== replaces) return { status: 'outdated' };
     const now = programNow(program);
     const plan = { contracts: planContracts(known, wanted, now), rates: planRates(known, wanted, now) };
     const against = [
@@ -189,13 +195,12 @@ export async function applyPartner(
     ];
     if (against.length > 0) return { status: 'refused', findings: against };
     const digest = digestOf(source);
-    const isKnown = known !== undefined && (await newestFile(tx, known.number))?.digest === digest;
     const counts = (planned: Planned<unknown>) => ({
       added: planned.added.length,
       ended: planned.ended.length,
     });
     const changes = { contracts: counts(plan.contracts), rates: counts(plan.rates) };
-    if (isKnown) return { status: 'unchanged', name: wanted.name, changes };
+    if (newest === digest) return { status: 'unchanged', name: wanted.name, changes };
     if (!dryRun) {
       const partner = await store(tx, program, { wanted, plan, known, actor });
       await insertFile(tx, partner, { source, digest, actor });

@@ -88,6 +88,7 @@ async function apply(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
   const dryRun = flags['dry-run'];
   const { file, source, locate } = await fileAt(path, program.timeZone);
   const applied = await applyPartner(pool, program, { file, source, actor: 'command' }, { dryRun });
+  if (applied.status === 'outdated') throw new Error('a file that replaces any other cannot be outdated');
   if (applied.status === 'refused') {
     complain(path, applied.findings.map(locate));
     throw new WrongFile();

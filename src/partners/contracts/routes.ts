@@ -116,17 +116,21 @@ function fileProblem(faults: readonly FileFault[], pointer: string): Problem {
 
 interface Wish {
   readonly source: string;
+  readonly replaces?: string;
   readonly dryRun: boolean;
   /** Turns faults of the file into those of the request. */
   problem(faults: readonly FileFault[]): Problem;
 }
 
-async function apply(context: PartnersContext, caller: Caller, wish: Wish): Promise<Reply> {
+/** Undefined where the file that this one was made of is the newest no more. */
+async function apply(context: PartnersContext, caller: Caller, wish: Wish): Promise<Reply | undefined> {
   const { program, keyId } = caller;
-  const { source, dryRun } = wish;
+  const { source, replaces, dryRun } = wish;
   const { file, faults, locate }: Reading<PartnerFile> = readPartnerFile(source, program.timeZone);
   if (!file) throw wish.problem(faults);
-  const applied = await applyPartner(context.pool, program, { file, source, actor: keyId }, { dryRun });
+  const draft = { file, source, replaces, actor: keyId };
+  const applied = await applyPartner(context.pool, program, draft, { dryRun });
+  if (applied.status === 'outdated') return undefined;
   if (applied.status === 'refused') throw wish.problem(applied.findings.map(locate));
   context.partners.forget();
   const known = await partnerNamed(context.pool, program.number, applied.name);
@@ -142,13 +146,29 @@ async function apply(context: PartnersContext, caller: Caller, wish: Wish): Prom
   };
 }
 
-/** Adds an entry to the file of a partner and applies it. */
+/** Others that added at the same moment and were first, one after the other. */
+const triesMax = 8;
+
+/** Adds an entry to the file of a partner, as it is by then, and applies it. */
 async function addEntry(
   context: PartnersContext,
   caller: Caller,
   partner: Partner,
-  { list, entry }: { readonly list: 'contracts' | 'rates'; readonly entry: unknown },
+  addition: { readonly list: 'contracts' | 'rates'; readonly entry: unknown },
 ): Promise<Reply> {
+  for (let i = 0; i < triesMax; i += 1) {
+    const reply = await tryEntry(context, caller, partner, addition);
+    if (reply) return reply;
+  }
+  throw new Problem('not_ready', 'Others are changing the partner at the moment.');
+}
+
+async function tryEntry(
+  context: PartnersContext,
+  caller: Caller,
+  partner: Partner,
+  { list, entry }: { readonly list: 'contracts' | 'rates'; readonly entry: unknown },
+): Promise<Reply | undefined> {
   const stored = await newestFile(context.pool, partner.number);
   const { file } = readPartnerFile(stored!.source, caller.program.timeZone);
   const place = `/${list}/${file?.[list].length ?? 0}`;
@@ -161,7 +181,8 @@ async function addEntry(
           : { pointer: '', detail: `the file would be wrong at ${pointer}, which ${detail}` };
       }),
     );
-  return apply(context, caller, { source: withEntry(stored!.source, list, entry), dryRun: false, problem });
+  const source = withEntry(stored!.source, list, entry);
+  return apply(context, caller, { source, replaces: stored!.digest, dryRun: false, problem });
 }
 
 function partnerCalls(context: PartnersContext): Route[] {
@@ -178,8 +199,10 @@ function partnerCalls(context: PartnersContext): Route[] {
       bodyBytesMax: 4 * sourceLengthMax,
       replies: { 200: appliedReply, 201: appliedReply },
       errors: [],
-      handle: ({ caller, body: { source, dryRun = false } }) =>
-        apply(context, caller, { source, dryRun, problem: (faults) => fileProblem(faults, '/source') }),
+      async handle({ caller, body: { source, dryRun = false } }) {
+        const problem = (faults: readonly FileFault[]) => fileProblem(faults, '/source');
+        return (await apply(context, caller, { source, dryRun, problem }))!;
+      },
     }),
     route({
       method: 'GET',
