@@ -61,7 +61,10 @@ async function lock(tx: pg.PoolClient, { program, member, card, terminal }: Exch
     ...(terminal === undefined ? [] : [`terminal ${program.number} ${terminal}`]),
   ];
   const numbers = names.map(lockNumber).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
-  for (const number of numbers) await tx.query('select pg_advisory_xact_lock($1)', [number.toString()]);
+  // A row after the other, in the order of the array.
+  await tx.query('select pg_advisory_xact_lock(number) from unnest($1::bigint[]) number', [
+    numbers.map(String),
+  ]);
 }
 
 interface UsedRow {
@@ -198,33 +201,38 @@ async function factsOf(tx: pg.PoolClient, ask: ExchangeAsk): Promise<ExchangeFac
   };
 }
 
-async function note(tx: pg.PoolClient, ask: ExchangeAsk, { outcome, reasons }: Judgement): Promise<void> {
-  const { exchange, program, partner, member, at } = ask;
-  await tx.query(
-    `insert into exchange_judgement (exchange, program, partner, member, outcome, reasons, made_at)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
-    [exchange, program.number, partner, member, outcome, JSON.stringify(reasons), instant(at)],
-  );
-}
-
-async function count(tx: pg.PoolClient, ask: ExchangeAsk, isOfDay: boolean): Promise<void> {
+/** Notes what was decided, and counts the exchange unless it is refused. */
+async function write(
+  tx: pg.PoolClient,
+  ask: ExchangeAsk,
+  { outcome, reasons }: Judgement,
+  isOfDay: boolean,
+): Promise<void> {
   const { exchange, program, partner, member, direction, currency, give, receive, card, terminal, at } = ask;
   await tx.query(
-    `insert into exchange_use
-       (exchange, program, partner, member, direction, currency, give, receive, card, terminal, made_at, day, of_day)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    `with counted as (
+       insert into exchange_use
+         (exchange, program, partner, member, direction, currency, give, receive, card, terminal, made_at, day, of_day)
+       select $1::uuid, $2::int, $3::int, $4::bigint, $8::text, $9::text, $10::bigint, $11::bigint, $12::text, $13::text,
+         $7::timestamptz, $14::date, $15::boolean
+       where $5::text <> 'refused'
+     )
+     insert into exchange_judgement (exchange, program, partner, member, outcome, reasons, made_at)
+     values ($1::uuid, $2::int, $3::int, $4::bigint, $5::text, $6::json, $7::timestamptz)`,
     [
       exchange,
       program.number,
       partner,
       member,
+      outcome,
+      JSON.stringify(reasons),
+      instant(at),
       direction,
       currency,
       give,
       receive,
       card ?? null,
       terminal ?? null,
-      instant(at),
       startsOf(at, program.timeZone).dayName,
       isOfDay,
     ],
@@ -247,8 +255,7 @@ export async function judgeExchange(tx: pg.PoolClient, ask: ExchangeAsk): Promis
     const partnerToday = await takeOfDay(tx, ask, mayPass ? Number.MAX_SAFE_INTEGER : bound);
     judgement = judge(ask.limits, ask.caps, { ...facts, partnerToday });
   }
-  if (judgement.outcome !== 'refused') await count(tx, ask, bound !== undefined);
-  await note(tx, ask, judgement);
+  await write(tx, ask, judgement, bound !== undefined);
   ask.counted?.(judgement.outcome, 'none');
   for (const { limit } of judgement.reasons) ask.counted?.(judgement.outcome, limit);
   return judgement;
