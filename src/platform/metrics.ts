@@ -310,6 +310,11 @@ export function tierMetrics(registers: Registry[]) {
     tierRunsOpen: new Gauge({
       name: 'loyalty_tier_runs_open',
       help: 'Recalculations of tiers that are under way.',
+      registers,
+    }),
+  };
+}
+
 export function partnerMetrics(registers: Registry[]) {
   return {
     exchangeJudgements: new Counter({
@@ -335,7 +340,6 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof diaryMetrics> &
   ReturnType<typeof segmentMetrics> &
   ReturnType<typeof poolMetrics> &
-  ReturnType<typeof tierMetrics>;
-  ReturnType<typeof partnerMetrics>;
+  ReturnType<typeof tierMetrics> &
   ReturnType<typeof partnerMetrics> &
   ReturnType<typeof exchangeMetrics>;
