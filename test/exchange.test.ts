@@ -330,6 +330,35 @@ describe('a quote', () => {
   });
 });
 
+describe('limits against abuse', () => {
+  test('refuse what the contract does not allow, and what came to nothing does not count', async () => {
+    const who = await newAlly({ limits: { member: { count: 1, hours: 24, action: 'refuse' } } });
+    const member = await who.member(100);
+    who.far.next('refuse');
+    expect((await out(who, member, 10)).code).toBe('exchange_refused');
+    expect((await out(who, member, 10)).status).toBe(201);
+    const third = await out(who, member, 10);
+    expect([third.status, third.code]).toEqual([409, 'exchange_not_allowed']);
+    expect(await standing(who, member)).toMatchObject({ available: 90, held: 0, went: 10, there: 5 });
+  });
+
+  test('leave it to a person before anything is held or sent', async () => {
+    const who = await newAlly({ limits: { member: { count: 1, hours: 24, action: 'review' } } });
+    const member = await who.member(100);
+    expect((await out(who, member, 10)).status).toBe(201);
+    const second = await out(who, member, 10);
+    expect([second.status, second.body.status]).toEqual([202, 'in_review']);
+    expect(await shop.balances(member)).toMatchObject({ available: 90, held: 0 });
+    const [actor, reason] = ['anna', 'known to us'];
+    const id = parseExchangeId(second.id)!;
+    const tooSoon = resolveExchange(pool, app.identity, id, { verdict: 'completed', actor, reason });
+    await expect(tooSoon).rejects.toThrow(NotResolvable);
+    await resolveExchange(pool, app.identity, id, { verdict: 'retry', actor, reason });
+    await driven(second.id, who, ['completed']);
+    expect(await standing(who, member)).toMatchObject({ available: 80, held: 0, went: 20, there: 10 });
+  });
+});
+
 test('a partner that is down delays only its own exchanges', async () => {
   const [down, up] = [await newAlly({ callsAtOnce: 2 }), await newAlly()];
   const stranded = await down.member(1_000);

@@ -1,6 +1,5 @@
 /** A partner of a shop, members who are linked with it, and what became of their points. */
 import type pg from 'pg';
-import type { App } from '#src/app.ts';
 import type { Identity } from '#src/members/identity.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
 import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
@@ -27,7 +26,7 @@ export interface AllyOptions {
   readonly callsAtOnce?: number;
 }
 
-const noLimits = Object.fromEntries(
+export const noLimits = Object.fromEntries(
   ['accountAge', 'contactHold', 'member', 'card', 'terminal', 'roundTrip', 'partnerDaily'].map((name) => [
     name,
     'none',
@@ -84,8 +83,6 @@ export async function ally(
     },
   };
 }
-
-export type Identified = Pick<App, 'pool' | 'identity'>;
 
 /** What the shop's books say went to a partner. */
 export async function partnerAccount(pool: pg.Pool, shop: Shop, partner: number): Promise<number> {

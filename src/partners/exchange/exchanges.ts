@@ -261,8 +261,11 @@ export async function exchangePoints(context: Exchanging, call: Call<ExchangeBod
     .drive(quote.exchange, Date.now() + driveMs)
     .catch((error: unknown) => void log.warn({ err: error }, 'an exchange is left to the worker'));
   await atMost(Math.max(call.waitMs, waitMsMin), driving);
-  const present = await readExchange(context.pool, context.identity, quote.exchange);
-  return replyOf(context, program, present!, false);
+  const present = (await readExchange(context.pool, context.identity, quote.exchange))!;
+  // The worker does it too; here a member who tries again at once is not told of a limit that the refusal does not count for.
+  if (present.state === 'refused' || present.state === 'reversed')
+    await giveBackUse(context.pool, present.exchange, programNow(program));
+  return replyOf(context, program, present, false);
 }
 
 async function exchangeInPath(context: Exchanging, { caller, params }: Call): Promise<Exchange> {

@@ -1,0 +1,119 @@
+/** Two programs that are partners of each other exchange points both ways, through the calls that any partner would make. */
+import { afterAll, expect, test } from 'vitest';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
+import { claimDue } from '#src/partners/exchange/rows.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { noLimits, partnerAccount } from './house/alliance.ts';
+import type { Shop } from './house/shop.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool } = engine;
+const [airline, bank] = [await engine.shop(), await engine.shop()];
+const worker = createExchanging(app, { timeoutMs: 5_000, retryMs: 20, retryMsMax: 100 });
+
+/** Makes a partner of a program, and the key that signs this partner's calls. */
+async function partnerOf(shop: Shop, name: string) {
+  const common = { from: '2020-01-01', currency: 'points', partnerCurrency: 'points' };
+  const file = {
+    partner: name,
+    title: name,
+    contracts: [
+      {
+        from: '2020-01-01',
+        billing: { kind: 'postpaid' },
+        settleOn: 'issue',
+        currency: 'EUR',
+        prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
+        limits: noLimits,
+      },
+    ],
+    rates: [
+      { ...common, direction: 'out', ratio: { give: 2, receive: 1 } },
+      { ...common, direction: 'in', ratio: { give: 1, receive: 3 } },
+    ],
+  };
+  const applied = await shop.admin('POST', '/v1/partners', { source: JSON.stringify(file) });
+  if (applied.status !== 201) throw new Error(`no partner: ${JSON.stringify(applied.body)}`);
+  const key = await shop.admin('POST', '/v1/keys', { client: name, role: 'partner' });
+  return { number: Number(applied.body.party), keyId: key.id, secret: String(key.body.secret) };
+}
+const bankAtAirline = await partnerOf(airline, 'bank');
+const airlineAtBank = await partnerOf(bank, 'airline');
+
+async function called(shop: Shop, partner: number, { keyId, secret }: { keyId: string; secret: string }) {
+  const draft = { partner, program: shop.program.number, url: engine.url, keyId, secret };
+  await setEndpoint(pool, app.identity, draft);
+}
+await called(airline, bankAtAirline.number, airlineAtBank);
+await called(bank, airlineAtBank.number, bankAtAirline);
+
+async function linkedPair(): Promise<[flyer: string, saver: string]> {
+  const [flyer, saver] = [await airline.enrol('flyer'), await bank.enrol('saver')];
+  const made = await bank.checkout('POST', `/v1/members/${saver}/link-codes`, { partner: 'airline' });
+  const body = { partner: 'bank', account: saver, code: String(made.body.code) };
+  const answer = await waitFor('the two are linked', async () => {
+    const tried = await airline.checkout('POST', `/v1/members/${flyer}/links`, body);
+    return tried.status === 201 ? tried : undefined;
+  });
+  expect(answer.body.partner).toBe('bank');
+  return [flyer, saver];
+}
+
+/** What the caller of a program is told in the end. */
+async function exchanged(shop: Shop, partner: number, body: object) {
+  const begun = await shop.checkout('POST', '/v1/exchanges', { ...body, reference: reference() });
+  expect(begun.status).toBeLessThan(300);
+  return waitFor(
+    'the exchange is completed',
+    async () => {
+      for (const id of await claimDue(pool, partner, 10, 1)) await worker.saga.drive(id, Date.now() + 5_000);
+      const answer = await shop.checkout('GET', `/v1/exchanges/${begun.id}`);
+      if (answer.body.status !== 'completed') throw new Error(JSON.stringify(answer.body.history));
+      return answer;
+    },
+    20_000,
+  );
+}
+
+test('points go from one program to the other and back, and both sides’ books say the same', async () => {
+  const [flyer, saver] = await linkedPair();
+  await airline.accrue(flyer, 100, { durability: 'ledger' });
+  const out = { member: flyer, partner: 'bank', direction: 'out', points: 80 };
+  await exchanged(airline, bankAtAirline.number, out);
+  expect((await airline.balances(flyer)).available).toBe(20);
+  expect((await bank.balances(saver)).available).toBe(40);
+
+  await exchanged(airline, bankAtAirline.number, { ...out, direction: 'in', points: 10 });
+  expect((await airline.balances(flyer)).available).toBe(50);
+  expect((await bank.balances(saver)).available).toBe(30);
+
+  const back = { member: saver, partner: 'airline', direction: 'out', points: 20 };
+  await exchanged(bank, airlineAtBank.number, back);
+  expect((await airline.balances(flyer)).available).toBe(60);
+  expect((await bank.balances(saver)).available).toBe(10);
+
+  await engine.drained();
+  expect(await partnerAccount(pool, airline, bankAtAirline.number)).toBe(80 - 30 - 10);
+  expect(await partnerAccount(pool, bank, airlineAtBank.number)).toBe(-40 + 10 + 20);
+});
+
+test('what the other program refuses goes back, with the word of the refusal', async () => {
+  const [flyer, saver] = await linkedPair();
+  const body = { member: flyer, partner: 'bank', direction: 'in', points: 10, reference: reference() };
+  const poor = await airline.checkout('POST', '/v1/exchanges', body);
+  expect([poor.status, poor.code, poor.body.reason]).toEqual([
+    409,
+    'exchange_refused',
+    'insufficient_points',
+  ]);
+  await airline.accrue(flyer, 100, { durability: 'ledger' });
+  const gone = { reference: reference(), reason: 'left' };
+  expect((await bank.admin('POST', `/v1/members/${saver}/close`, gone)).status).toBe(200);
+  const out = { member: flyer, partner: 'bank', direction: 'out', points: 80, reference: reference() };
+  const answer = await airline.checkout('POST', '/v1/exchanges', out);
+  expect([answer.status, answer.code]).toEqual([409, 'exchange_refused']);
+  await engine.drained();
+  expect(await airline.balances(flyer)).toEqual({ available: 100, pending: 0, held: 0, debt: 0 });
+});
