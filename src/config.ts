@@ -120,6 +120,15 @@ export function loadConfig(): Config {
   };
 }
 
+/** Credentials of commands that speak the protocol between partners; flags go before them. */
+export function partnerCredentials(): {
+  readonly key: string | undefined;
+  readonly secret: string | undefined;
+} {
+  const { PARTNER_KEY: key, PARTNER_SECRET: secret } = environment();
+  return { key, secret };
+}
+
 export interface StartConfig {
   readonly ledgerWriters: number;
   readonly port: number;

@@ -136,6 +136,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/telemetry.ts',
     ...calls,
   ],
+  'partners/simulator': ['src/partners/protocol/', 'src/partners/signature.ts'],
+  'partners/conformance': ['src/partners/protocol/', 'src/partners/signature.ts'],
   'partners/contracts': [
     'src/earning/',
     'src/wallet/fields.ts',

@@ -13,6 +13,7 @@ const guides = {
   till: 'Guide for tills',
   checkout: 'Guide for checkouts',
   partner: 'Guide for partners',
+  'partner-protocol': 'The protocol between partners',
   operator: 'Guide for operators',
 } as const;
 
