@@ -33,10 +33,15 @@ const nameOf = ({ key, nonce }: Pick<Use, 'key' | 'nonce'>) => `${key} ${nonce}`
 export function createNonces(pool: pg.Pool, log: Logger): Nonces {
   let sweptAtMs = 0;
 
+  /** Removes what calls leave behind and nobody asks for any more: old nonces, tries of yesterday, codes that ended. */
   async function sweep(): Promise<void> {
     const now = Date.now();
     if (now - sweptAtMs < sweepEveryMs) return;
     sweptAtMs = now;
+    await pool.query(
+      `with tries as (delete from partner_attempt where since < now() - interval '1 day')
+       delete from partner_link_code where ends_at < now() - interval '1 day'`,
+    );
     await pool.query(
       `delete from partner_nonce where ctid = any(array(
          select ctid from partner_nonce where until < now() - $1 * interval '1 second' limit $2))`,

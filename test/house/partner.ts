@@ -37,6 +37,8 @@ export interface Tampering {
   /** The body that is sent instead of the one that was signed. */
   readonly change?: (text: string) => string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Another API than the first. */
+  readonly at?: Http;
 }
 
 export interface Partner {
@@ -90,10 +92,15 @@ export async function openPartner(
     const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
     const headers = signedHeaders(key.keyId, key.secret, { method, target, body: text }, stamp);
     const wire = tampering.change?.(text) ?? text;
-    return http(sent?.method ?? method, sent?.target ?? target, wire === '' ? undefined : wire, {
-      headers: { ...headers, ...tampering.headers },
-      invalid: true,
-    });
+    return (tampering.at ?? http)(
+      sent?.method ?? method,
+      sent?.target ?? target,
+      wire === '' ? undefined : wire,
+      {
+        headers: { ...headers, ...tampering.headers },
+        invalid: true,
+      },
+    );
   };
   await waitFor('the partner is known', async () => {
     const answer = await call('GET', operationTarget('accrual', 'nothing'));
