@@ -9,12 +9,16 @@ export interface Ended {
   readonly complaint: string;
 }
 
-/** Runs a file below `src/` with this environment, once for each call; it has to end within a minute. */
-export function commandOf(file: string, env: NodeJS.ProcessEnv): (...args: string[]) => Promise<Ended> {
+/** Runs a file below `src/` with this environment, once for each call; it has to end within a minute, or the time named. */
+export function commandOf(
+  file: string,
+  env: NodeJS.ProcessEnv,
+  timeoutMs = 60_000,
+): (...args: string[]) => Promise<Ended> {
   const path = join(checkout, 'src', file);
   return (...args) =>
     new Promise((resolve) => {
-      execFile(process.execPath, [path, ...args], { env, timeout: 60_000 }, (error, out, complaint) =>
+      execFile(process.execPath, [path, ...args], { env, timeout: timeoutMs }, (error, out, complaint) =>
         resolve({ code: error ? Number(error.code) : 0, out, complaint }),
       );
     });
