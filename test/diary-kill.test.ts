@@ -7,7 +7,7 @@ import { reference, waitFor } from './harness.ts';
 import { commandOf } from './house/command.ts';
 import { type Spawned, spawnEngine } from './house/spawn.ts';
 
-const kills = Number(process.env.DIARY_KILLS ?? 10);
+const kills = Number(process.env.DIARY_KILLS ?? 3);
 const receiptsPerRound = 1_000;
 const members = 40;
 

@@ -9,7 +9,7 @@ import { addMembers } from './house/gifts.ts';
 import { type Spawned, spawnEngine } from './house/spawn.ts';
 import { tieredDefinition } from './house/tiers.ts';
 
-const kills = Number(process.env.TIER_KILLS ?? 5);
+const kills = Number(process.env.TIER_KILLS ?? 3);
 const members = 12_000;
 
 const engine = await spawnEngine();
