@@ -26,6 +26,8 @@ export interface Worker<Name extends string> {
 /** Works until SIGTERM or SIGINT, then drains and ends the process. */
 export async function runWorker<Name extends string>(worker: Worker<Name>): Promise<never> {
   exitWithParent();
+  // From the beginning: whoever is told to stop while it starts has work under way already, and drains it.
+  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
   const config = loadConfig();
   if (worker.givesWay) setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const app = await createApp(config, worker.process);
@@ -43,7 +45,7 @@ export async function runWorker<Name extends string>(worker: Worker<Name>): Prom
           config.listenHost,
         );
 
-  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  await told;
   log.info('draining');
   await jobs.stop();
   await work.stop?.();

@@ -330,6 +330,11 @@ describe('a shard that is moved', () => {
     await servedAbove(1, epoch);
     expect(await masterOf(1)).toBe(source);
     expect(await epochOf(1)).toMatchObject({ isWarm: false, lost: null });
+    // Processes hear of the epoch one after the other.
+    await waitFor('the member is served', async () => {
+      const { status } = await shop.pos('GET', `/v1/members/${who.member}/balances`);
+      return status === 200;
+    });
     expect(await shop.balances(who.member)).toMatchObject({ available: 11 });
     expect((await recover('--move', '1', addressOf(source))).out).toBe(
       `shard 1 is at ${addressOf(source)} already\n`,
