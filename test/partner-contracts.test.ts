@@ -96,6 +96,10 @@ describe('a partner', () => {
     expect(known.rates.map(({ version }) => version)).toEqual([1, 2]);
     const source = (await shop.admin('GET', '/v1/partners/air')).body.source as string;
     expect((await apply(shop, source)).body.outcome).toBe('unchanged');
+    const contract = { ...plainContract, from: dayIn(20) };
+    expect((await shop.admin('POST', '/v1/partners/air/contracts', contract)).body).toMatchObject({
+      outcome: 'changed',
+    });
   });
 
   test('keeps all versions that are added at once', async () => {
