@@ -113,6 +113,16 @@ describe('points that go out', () => {
     expect([other.status, other.code, other.body.id]).toEqual([422, 'reference_reused', answer.id]);
   });
 
+  test('are no more in a day than the rate allows, and what is refused moves nothing', async () => {
+    const who = await newAlly({ caps: [{ period: 'day', of: 'give', points: 60 }] });
+    const member = await who.member(200);
+    expect((await out(who, member, 40)).status).toBe(201);
+    const beyond = await out(who, member, 40);
+    expect([beyond.status, beyond.code, beyond.body.left]).toEqual([409, 'cap_reached', 20]);
+    expect((await out(who, member, 20)).status).toBe(201);
+    expect((await shop.balances(member)).available).toBe(140);
+  });
+
   test('stay where the member has too few, or the partner refuses', async () => {
     const who = await newAlly();
     const member = await who.member(100);

@@ -24,6 +24,8 @@ export interface AllyOptions {
   readonly limits?: Readonly<Record<string, unknown>>;
   readonly quoteSeconds?: number;
   readonly callsAtOnce?: number;
+  /** Caps of what goes out. */
+  readonly caps?: readonly object[];
 }
 
 export const noLimits = Object.fromEntries(
@@ -56,7 +58,7 @@ export async function ally(
       },
     ],
     rates: [
-      { ...common, direction: 'out', ratio: outRatio, step: 2 },
+      { ...common, direction: 'out', ratio: outRatio, step: 2, caps: options.caps ?? [] },
       { ...common, direction: 'in', ratio: inRatio },
     ],
   };
