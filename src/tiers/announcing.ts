@@ -52,16 +52,17 @@ export interface Turns {
   gave(position: Position): void;
 }
 
-/** Together they are one call of a script for each shard. */
-const pageChanges = 1_024;
+/** Together they are one call of a script for each shard; what receipts bring waits for one page of a night at most. */
+const pageChanges = 256;
 const perTurn = 64;
 const writtenMsMax = 15_000;
 /** A change that cannot be announced is tried again then, and holds up no other. */
 const retryMs = 5_000;
 
+/** What receipts and people bring comes first: the changes of a night may be hundreds of thousands, and nobody waits for them. */
 const silentQuery = `select change::text, program, member, ladder, from_tier, to_tier, since from tier_change
   where is_move and facts is null and change <> all($2::uuid[]) and ($3::bigint is null or member = $3)
-  order by recorded_at, change limit $1`;
+  order by (run is not null), recorded_at, change limit $1`;
 
 /** Completes what the writer found no row for, such as after a restore: by then the record is in the books. */
 async function complete(
