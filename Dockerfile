@@ -24,7 +24,6 @@ RUN install -d -o node -g node -m 0700 /data
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY prisma/migrations ./prisma/migrations
-COPY programs ./programs
 COPY src ./src
 COPY workers ./workers
 # The user `node`, by number: an orchestrator that forbids root can check a number only.

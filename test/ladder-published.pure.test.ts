@@ -178,7 +178,9 @@ describe('a challenge of 90 days', () => {
 });
 
 describe('the ladder of the sample airline', () => {
-  const { file } = readProgramFile(readFileSync(join(checkout, 'programs', 'airline.yaml'), 'utf8'));
+  const { file } = readProgramFile(
+    readFileSync(join(checkout, 'src/earning/samples', 'airline.yaml'), 'utf8'),
+  );
   const definition = definitionOf(file!, noNumbers);
   const ladder: Ladder = ladderOf(definition)!;
   const credits = definition.numbers.currencies.credits!;

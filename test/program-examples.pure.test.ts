@@ -16,7 +16,7 @@ function fileOf(source: string) {
 
 describe('the sample programs', () => {
   test.each(samples)('%s has examples, and all of them come out as they say', (name) => {
-    const file = fileOf(readFileSync(join(checkout, 'programs', `${name}.yaml`), 'utf8'));
+    const file = fileOf(readFileSync(join(checkout, 'src/earning/samples', `${name}.yaml`), 'utf8'));
     expect(file.examples.length).toBeGreaterThanOrEqual(6);
     expect(failedExamples(file)).toEqual([]);
   });

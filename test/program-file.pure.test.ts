@@ -138,7 +138,7 @@ const fixed = 'earn: { by: fixed, points: 50 }';
 
 describe('the sample programs', () => {
   test.each(['supermarket', 'beauty-club', 'airline'])('%s is right, without a warning', (name) => {
-    const source = readFileSync(join(checkout, 'programs', `${name}.yaml`), 'utf8');
+    const source = readFileSync(join(checkout, 'src/earning/samples', `${name}.yaml`), 'utf8');
     expect(said(source)).toEqual([]);
     const file = fileOf(source);
     expect(file.examples.length).toBeGreaterThan(5);
@@ -148,7 +148,9 @@ describe('the sample programs', () => {
   });
 
   test('the supermarket has thirty rules and promotions', () => {
-    const { rules, promotions } = fileOf(readFileSync(join(checkout, 'programs/supermarket.yaml'), 'utf8'));
+    const { rules, promotions } = fileOf(
+      readFileSync(join(checkout, 'src/earning/samples/supermarket.yaml'), 'utf8'),
+    );
     expect(rules.length + promotions.length).toBe(30);
   });
 });

@@ -263,7 +263,7 @@ describe('npm run program', () => {
   }
 
   test('validates, founds, compares, applies and exports a file', async () => {
-    const first = join(checkout, 'programs/supermarket.yaml');
+    const first = join(checkout, 'src/earning/samples/supermarket.yaml');
     expect(await command('validate', first)).toMatchObject({ code: 0, complaint: '' });
     expect((await command('create', 'market', '--file', first, '--mode', 'test')).code).toBe(0);
     const text = await readFile(first, 'utf8');

@@ -419,7 +419,7 @@ test.each([
 ])(
   '%s.yaml on %s: by %s, of %i points %i buy %i',
   (name, date, rule, available, points, amount, purchase) => {
-    const source = readFileSync(new URL(`../programs/${name}.yaml`, import.meta.url), 'utf8');
+    const source = readFileSync(new URL(`../src/earning/samples/${name}.yaml`, import.meta.url), 'utf8');
     const file = readProgramFile(source).file!;
     const occasion = occasionOf(purchase, { at: Date.parse(`${date}T10:00:00Z`) });
     const terms = termsOf(file, file.currencies[0]!.code, occasion);

@@ -474,7 +474,6 @@ describe('one place for each thing', () => {
       'tsconfig.json',
       'src',
       'prisma',
-      'programs',
       'workers',
       'loadtest',
       'test',

@@ -30,7 +30,7 @@ export const tenLines = tenCategories.map((category, i) => ({
 
 /** The supermarket's program for the sample program, whose zone and currency stay. */
 async function supermarket(): Promise<ProgramFile> {
-  const source = await readFile(join(checkout, 'programs', 'supermarket.yaml'), 'utf8');
+  const source = await readFile(join(checkout, 'src/earning/samples', 'supermarket.yaml'), 'utf8');
   const { file, faults } = readProgramFile(source);
   if (!file) throw new Error(`the sample is wrong: ${JSON.stringify(faults[0])}`);
   return { ...file, timeZone: demoFile.timeZone, examples: [] };

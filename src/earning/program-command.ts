@@ -24,7 +24,7 @@ import { type Program, presentVersion } from './program.ts';
 import { loadPrograms } from './registry.ts';
 import { applyVersion, createProgram, fileOfVersion, listVersions, readVersion } from './versions.ts';
 
-const help = `Programs of the points engine, described by files. The folder programs/ has three to start from.
+const help = `Programs of the points engine, described by files. The folder src/earning/samples/ has three to start from.
 
   npm run program -- validate FILE
   npm run program -- test FILE

@@ -15,7 +15,7 @@ import { contractAt, holdsAt } from './arithmetic.ts';
 import { readPartnerFile } from './resolve.ts';
 import { partnersOfProgram } from './store.ts';
 
-const help = `Partners of the points engine, described by files. The folder programs/partners/ has some to start from.
+const help = `Partners of the points engine, described by files. The folder src/partners/samples/ has some to start from.
 
   npm run partners -- validate FILE [--zone ZONE]
   npm run partners -- apply FILE [--program NAME] [--dry-run]
