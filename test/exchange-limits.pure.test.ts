@@ -1,13 +1,17 @@
 /** What stands against an exchange, point blocks of prepaid partners, and what a partner's file may change of what has begun. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { nothingUsed } from '#src/partners/contracts/arithmetic.ts';
+import { parse } from 'yaml';
+import { nothingUsed, type QuoteRefusal, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
 import { type Block, drawFrom } from '#src/partners/contracts/blocks.ts';
 import { type ExchangeFacts, judge } from '#src/partners/contracts/limits.ts';
 import { planLine } from '#src/partners/contracts/planning.ts';
-import { problemOfJudgement } from '#src/partners/contracts/problems.ts';
+import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
 import { readPartnerFile } from '#src/partners/contracts/resolve.ts';
 import type { AbuseLimits } from '#src/partners/contracts/types.ts';
+import { checkout } from './house/folders.ts';
 import { fileWith, partnerOf, plainContract, rateEntry } from './house/partners.ts';
 
 const dayMs = 86_400_000;
@@ -313,5 +317,19 @@ describe('a file', () => {
       ['2024-12-31T23', null],
       ['2024-12-31T23', null],
     ]);
+  });
+
+  test('to start from is right, and adds its bonuses where they meet', async () => {
+    const source = await readFile(join(checkout, 'src/partners/samples/harbour-air.yaml'), 'utf8');
+    const { file, faults } = readPartnerFile(source, 'Europe/Berlin');
+    expect(faults).toEqual([]);
+    const at = Date.parse('2026-12-08T12:00:00+01:00');
+    const partner = partnerOf(parse(source), 'Europe/Berlin');
+    expect(partner.name).toBe(file!.partner);
+    const rate = rateFor(partner, { direction: 'out', currency: 'points' }, at)!;
+    const quote = quoteOf(rate, { points: 4_000, at, used: nothingUsed });
+    expect(quote).toMatchObject({ base: 3_000, bonus: 900, bonuses: ['advent', 'member-day'] });
+    const over = quoteOf(rate, { points: 4_500, at, used: nothingUsed }) as QuoteRefusal;
+    expect(problemOfQuote(over)).toMatchObject({ code: 'exchange_limit', fields: { bound: 1_000 } });
   });
 });
