@@ -91,6 +91,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'earning/demo': ['src/earning/import/', 'src/config.ts'],
   tiers: [
     'src/tiers/ladder/',
+    'src/diary/measures.ts',
     'src/diary/reading.ts',
     'src/earning/',
     'src/ledger/events.ts',
@@ -99,7 +100,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/postgres.ts',
     ...calls,
   ],
-  'tiers/ladder': ['src/earning/file/', 'src/earning/rules/calendar.ts'],
+  'tiers/ladder': ['src/diary/measures.ts', 'src/earning/file/', 'src/earning/rules/calendar.ts'],
   redemption: [
     'src/wallet/',
     'src/earning/',
@@ -129,6 +130,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'partners/linking': ['src/partners/', 'src/members/', 'src/wallet/fields.ts', ...programs, ...calls],
   'partners/inbound': [
     'src/partners/',
+    'src/platform/postgres.ts',
     'src/wallet/',
     'src/earning/',
     'src/members/',

@@ -10,6 +10,7 @@
  */
 import pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
+import { inTransactionOn } from '#src/platform/postgres.ts';
 import { readTurn } from './follower.ts';
 import { createProgramFor, type ProgramFor } from './programs.ts';
 
@@ -109,18 +110,6 @@ async function turn(connection: pg.ClientBase, programFor: ProgramFor): Promise<
   return { operations: read.operations, isEnd: read.pages.length === 0 };
 }
 
-async function inTransaction<T>(connection: pg.ClientBase, mode: string, work: () => Promise<T>): Promise<T> {
-  await connection.query(`begin ${mode}`);
-  try {
-    const done = await work();
-    await connection.query('commit');
-    return done;
-  } catch (error) {
-    await connection.query('rollback').catch(() => {});
-    throw error;
-  }
-}
-
 /** Reads until the bookmarks of the diary in use are reached, or until `isNear` says that it was small steps for long. */
 async function catchUp(
   one: () => Promise<Step>,
@@ -202,10 +191,10 @@ async function fillAndCompare(
     operations += read;
     onProgress(operations);
   };
-  const one = () => inTransaction(connection, '', () => turn(connection, programFor));
+  const one = () => inTransactionOn(connection, () => turn(connection, programFor));
   await catchUp(one, onRead, (smallTurns) => smallTurns >= smallTurnsMax);
   // A check compares one moment of both; a rebuild ends with nobody reading on.
-  return await inTransaction(connection, isRebuild ? '' : 'isolation level repeatable read', async () => {
+  const readToTheEnd = async () => {
     if (isRebuild) await connection.query('select from public.diary_position order by shard for update');
     await catchUp(
       () => turn(connection, programFor),
@@ -216,7 +205,8 @@ async function fillAndCompare(
     const differences = await compare(connection);
     if (isRebuild) await takeOver(connection);
     return { operations, days, differences };
-  });
+  };
+  return await inTransactionOn(connection, readToTheEnd, isRebuild ? '' : 'isolation level repeatable read');
 }
 
 /**

@@ -12,6 +12,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { inTransactionOn } from '#src/platform/postgres.ts';
 import { touchesBudgets } from './budget-rows.ts';
 import { counts } from './counter-rows.ts';
 import { isLockTimeout, type Stretch, stretches } from './partitions.ts';
@@ -40,17 +41,11 @@ export async function archivedMonths(connection: Pick<pg.ClientBase, 'query'>): 
 
 const archiveLock = 7_305_411_202;
 
-async function inTransaction<T>(connection: pg.ClientBase, work: () => Promise<T>): Promise<T> {
-  await connection.query('begin');
-  try {
+function inTransaction<T>(connection: pg.ClientBase, work: () => Promise<T>): Promise<T> {
+  return inTransactionOn(connection, async () => {
     await connection.query('select pg_advisory_xact_lock($1)', [archiveLock]);
-    const done = await work();
-    await connection.query('commit');
-    return done;
-  } catch (error) {
-    await connection.query('rollback').catch(() => {});
-    throw error;
-  }
+    return work();
+  });
 }
 
 const lockAttemptsMax = 120;

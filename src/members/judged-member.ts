@@ -12,6 +12,7 @@ import { type Program, versionAt } from '#src/earning/program.ts';
 import { type JudgedMember, nobody } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import { allFacts, historyOf } from '#src/tiers/history.ts';
+import { hasLadders } from '#src/tiers/ladders.ts';
 import { type KnownChange, tiersAt } from '#src/tiers/spans.ts';
 import type { EpochMs, MemberNumber, Position, Soon } from '#src/values.ts';
 import { gathering } from '#src/wallet/gathering.ts';
@@ -50,10 +51,6 @@ interface Remembered {
 }
 
 const noChanges: readonly KnownChange[] = [];
-
-function hasLadders({ versions }: Program): boolean {
-  return versions.some(({ definition }) => definition.ladders.length > 0);
-}
 
 /** A member as it stands at a time. */
 function standingAt(program: Program, { judged, changes }: Remembered, { at, decided }: AsOf): JudgedMember {

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Role } from '#src/http/route.ts';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { epochMsOf, inTransaction, type Queryable } from '#src/platform/postgres.ts';
 import { shownTiers } from '#src/tiers/shown.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { memberId, parseMemberId } from '#src/values.ts';
@@ -30,10 +30,6 @@ export interface IdentifierRow {
   readonly linked_at: Date;
 }
 
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
-
-const milliseconds = (column: string) => `(extract(epoch from ${column}) * 1000)::bigint`;
-
 const memberQuery = `
   with recursive chain as (
     select m.*, 0 as hop from member m where m.program = $1 and m.number = coalesce($2::bigint,
@@ -42,7 +38,7 @@ const memberQuery = `
     select m.*, c.hop + 1 from chain c join member m on m.number = c.merged_into
     where c.status = 'merged' and c.hop < ${mergeHopsMax}
   )
-  select number, ${milliseconds('joined_at')} as joined_at, profile, ${milliseconds('erased_at')} as erased_at, status,
+  select number, ${epochMsOf('joined_at')} as joined_at, profile, ${epochMsOf('erased_at')} as erased_at, status,
     case when status = 'merged' then merged_into end as merged_into
   from chain order by hop desc`;
 
@@ -96,7 +92,7 @@ export async function membersByNumber(
   members: readonly MemberNumber[],
 ): Promise<Map<MemberNumber, MemberRow>> {
   const result = await db.query<MemberRow>(
-    `select number, ${milliseconds('joined_at')} as joined_at, profile, ${milliseconds('erased_at')} as erased_at, status,
+    `select number, ${epochMsOf('joined_at')} as joined_at, profile, ${epochMsOf('erased_at')} as erased_at, status,
        case when status = 'merged' then merged_into end as merged_into
      from member where program = $1 and number = any($2::bigint[])`,
     [program.number, members],

@@ -8,6 +8,19 @@ pg.types.setTypeParser(pg.types.builtins.INT8, (text) => {
   return value;
 });
 
+/** Whatever answers a query: a pool, or a connection in the middle of a database transaction. */
+export type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
+
+/** SQL of an operation's id as everybody but PostgreSQL writes it: 32 digits without hyphens. */
+export function hexOf(column: string): string {
+  return `replace(${column}::text, '-', '')`;
+}
+
+/** SQL of a time as epoch milliseconds. */
+export function epochMsOf(column: string): string {
+  return `(extract(epoch from ${column}) * 1000)::bigint`;
+}
+
 export function createPool(databaseUrl: string, connectionsMax = 10): pg.Pool {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
@@ -54,5 +67,22 @@ export async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) 
     throw error;
   } finally {
     tx.release(broken);
+  }
+}
+
+/** Runs `work` in one database transaction on a connection that is the caller's; `mode` follows `begin`. */
+export async function inTransactionOn<T>(
+  connection: pg.ClientBase,
+  work: () => Promise<T>,
+  mode = '',
+): Promise<T> {
+  await connection.query(`begin ${mode}`);
+  try {
+    const done = await work();
+    await connection.query('commit');
+    return done;
+  } catch (error) {
+    await connection.query('rollback').catch(() => {});
+    throw error;
   }
 }

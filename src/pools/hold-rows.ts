@@ -1,11 +1,9 @@
 /** How the rows of a pool's holds end. */
 import type pg from 'pg';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { inTransaction, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, OperationHex } from '#src/values.ts';
 import type { HoldEnd, Part, Payment, PoolRedemption } from './redemption-rows.ts';
 import { beginReturning, readRedemption } from './redemption-rows.ts';
-
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
 
 export interface End {
   readonly holdEnd: Exclude<HoldEnd, 'expired'>;

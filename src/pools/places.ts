@@ -8,8 +8,10 @@
  * the survivor has a place already; the place of the head goes with it, or else to whoever has been in the pool longest.
  * Statuses come from the wallets by way of the ledger, so places follow them the next time somebody looks.
  */
+
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
+import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { mergeHopsMax } from '#src/wallet/lookup.ts';
 import type { PoolNumber } from './ids.ts';
@@ -28,8 +30,6 @@ export interface Place {
   readonly maySpend: boolean;
   readonly joinedAt: EpochMs;
 }
-
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
 
 interface PoolRow {
   readonly pool: PoolNumber;

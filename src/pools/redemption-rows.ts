@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { Problem } from '#src/errors.ts';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { hexOf, inTransaction, type Queryable } from '#src/platform/postgres.ts';
 import type { KeptWorth } from '#src/redemption/worth.ts';
 import type { EpochMs, MemberNumber, OperationHex, Points } from '#src/values.ts';
 import type { PoolNumber } from './ids.ts';
@@ -74,8 +74,6 @@ export interface PoolRedemption extends RedemptionDraft {
   readonly parts: readonly Part[];
 }
 
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
-
 interface RedemptionRow {
   readonly redemption: OperationHex;
   readonly program: number;
@@ -108,7 +106,6 @@ type PartTuple = readonly [
   capture: OperationHex | null,
 ];
 
-const hexOf = (column: string) => `replace(${column}::text, '-', '')`;
 const columns = `${hexOf('r.redemption')} as redemption, r.program, r.pool, r.spender, r.client, ${hexOf('r.reference_key')} as reference_key,
   r.fingerprint, r.request, r.worth, r.price, r.points, r.day::text, r.made_at, r.state, r.refusal, r.hold_until, r.hold_end,
   r.end_fingerprint, r.captured,

@@ -1,6 +1,6 @@
 /** The rows of refunds of a pool's redemptions. */
 import type pg from 'pg';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { hexOf, inTransaction, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, OperationHex, Points } from '#src/values.ts';
 import type { Price } from './plan.ts';
 
@@ -28,8 +28,6 @@ export interface PoolRefund extends RefundDraft {
   readonly parts: readonly RefundPart[];
 }
 
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
-
 interface RefundRow {
   readonly refund: OperationHex;
   readonly redemption: OperationHex;
@@ -42,8 +40,6 @@ interface RefundRow {
   readonly state: PoolRefund['state'];
   readonly parts: readonly (readonly [number, OperationHex, Price])[] | null;
 }
-
-const hexOf = (column: string) => `replace(${column}::text, '-', '')`;
 
 async function readBy(db: Queryable, where: string, value: string): Promise<PoolRefund | undefined> {
   const { rows } = await db.query<RefundRow>(

@@ -4,10 +4,12 @@
  * A run is named by the program, the day through which it counts and the version of the program's file; there is never a second
  * one of that name. Days are measured in their order: what was decided of a later day is not decided again of an earlier one.
  */
+
 import type pg from 'pg';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
 import { type Program, presentVersion, programNow } from '#src/earning/program.ts';
 import { momentOf } from '#src/earning/rules/calendar.ts';
+import { epochMsOf } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
 import type { Models, NoModels } from './fit.ts';
 import type { Cuts } from './scores.ts';
@@ -35,11 +37,9 @@ export interface Run {
   readonly inForceFrom: EpochMs | null;
 }
 
-const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::bigint`;
-
 export const runColumns = `r.run, r.program, r.through_day as "throughDay", r.version, r.status, r.member_through as "memberThrough",
   r.members_before as "membersBefore", r.members, r.models, r.cuts, r.tally, r.entered, r.gone, r.alerts,
-  ${ms('r.planned_at')} as "plannedAt", ${ms('r.ended_at')} as "endedAt", r.in_force_from as "inForceFrom"`;
+  ${epochMsOf('r.planned_at')} as "plannedAt", ${epochMsOf('r.ended_at')} as "endedAt", r.in_force_from as "inForceFrom"`;
 
 /** What a version says of segments; undefined where it says nothing or is not known here yet. */
 export function segmentsOfVersion(program: Program, version: number): Segments | undefined {

@@ -5,10 +5,11 @@
  *
  * What is summed is never less than what any review counts: nothing that came back is taken off, and days stand for months.
  */
-import { type CurrencyNumber, carriedSum } from '#src/diary/reading.ts';
+import type { CurrencyNumber, Measure } from '#src/diary/measures.ts';
+import { carriedSum } from '#src/diary/reading.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { asksOf } from './ladder/asks.ts';
-import { type Day, type Ladder, type LadderMember, type Measure, measureKey } from './ladder/types.ts';
+import { type Day, type Ladder, type LadderMember, measureKey } from './ladder/types.ts';
 import type { Db } from './store.ts';
 
 /** Somebody at the beginning of a ladder. */

@@ -1,6 +1,7 @@
 /** PURE. What ladders' rules speak of, as callers read it: currencies by their codes. */
+import type { Measure } from '#src/diary/measures.ts';
 import type { Program } from '#src/earning/program.ts';
-import type { GoalCount, Measure, Step } from './ladder/types.ts';
+import type { GoalCount, Step } from './ladder/types.ts';
 
 type Currencies = Pick<Program, 'currencyByNumber'>;
 

@@ -1,5 +1,7 @@
 /** Runs as people see them: how far each is, what it gave, and the pausing and resuming of them. */
+
 import type pg from 'pg';
+import { epochMsOf } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import type { Program } from '../program.ts';
 
@@ -23,11 +25,9 @@ interface RunRow {
   readonly last_error: string | null;
 }
 
-const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::bigint`;
-
 const runsQuery = `
   select r.run, r.promotion, r.occurrence::text, r.version, r.due_at, r.status, r.points, r.currency,
-    ${ms('r.planned_at')} as planned_at, ${ms('r.ended_at')} as ended_at, c.*,
+    ${epochMsOf('r.planned_at')} as planned_at, ${epochMsOf('r.ended_at')} as ended_at, c.*,
     (select json_object_agg(word, members) from (
       select word, sum(count::int)::int as members from give_chunk k, json_each_text(k.refused) as w(word, count)
       where k.run = r.run group by word order by word) words) as refused,

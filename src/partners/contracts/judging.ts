@@ -9,13 +9,14 @@
  *
  * An exchange that comes to nothing gives its use back, once.
  */
+
 import { createHash } from 'node:crypto';
 import { DateTime } from 'luxon';
 import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
+import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
 import { type ExchangeFacts, type Judgement, judge, ownPoints } from './limits.ts';
-import type { Queryable } from './store.ts';
 import type { AbuseLimits, Direction, ExchangeCap, LimitName, Used } from './types.ts';
 
 export interface ExchangeAsk {

@@ -3,10 +3,11 @@
  * goes back to the blocks it came from, the newest first. Whoever draws holds the partner's open blocks until the database
  * transaction ends, so movements of one prepaid partner follow one another.
  */
+
 import type pg from 'pg';
+import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
 import { type Block, type Draw, type Drawn, drawFrom } from './blocks.ts';
-import type { Queryable } from './store.ts';
 import type { Billing, Period } from './types.ts';
 
 export interface BlockDraft extends Period {

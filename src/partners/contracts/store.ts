@@ -1,10 +1,10 @@
 /** Reading and writing partners, their contracts and rates. `applying.ts` decides what is written. */
+
 import type pg from 'pg';
+import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
 import type { RateTerms } from './resolve.ts';
 import type { Contract, ContractTerms, Direction, Partner, Period, Rate } from './types.ts';
-
-export type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
 
 const epochMs = (column: string) => `(extract(epoch from ${column}) * 1000)::float8 as ${column}`;
 

@@ -4,13 +4,13 @@
  * A state is left by one statement that names the states it may be left from, and the step that led to it is written with it.
  * Whoever comes second changes nothing and is told so.
  */
-import type pg from 'pg';
+
 import type { Identity } from '#src/members/identity.ts';
 import type { Direction } from '#src/partners/contracts/types.ts';
+import { hexOf, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
 import type { Action, Asked, Exchange, HistoryStep, Quoted, Refusal, State, Terms } from './types.ts';
 
-export type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
 type Sealing = Pick<Identity, 'encrypt' | 'decrypt'>;
 
 interface ExchangeRow {
@@ -46,7 +46,6 @@ interface ExchangeRow {
   readonly created_at: EpochMs;
 }
 
-const hexOf = (column: string) => `replace(${column}::text, '-', '')`;
 const columns = `${hexOf('exchange')} as exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
   account_sealed, terms, quoted_at, quote_expires_at, day::text, occurred_at, client, ${hexOf('reference_key')} as reference_key, fingerprint, request,
   state, review_of, refusal, in_doubt, tries, ${hexOf('hold')} as hold, ${hexOf('moved')} as moved, partner_operation, sent_at is not null as was_sent, checks,

@@ -5,18 +5,18 @@
  * The link stands with the member who made it; merged members are found through their survivor, so that a link outlives a
  * merge as the member's cards do.
  */
-import type pg from 'pg';
+
 import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Identity } from '#src/members/identity.ts';
 import { resolveMember } from '#src/members/member-ref.ts';
 import { familyOf } from '#src/members/records.ts';
+import type { Queryable } from '#src/platform/postgres.ts';
 import { type MemberNumber, parseMemberId } from '#src/values.ts';
 import { type MemberFacts, survivorOf } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 
 type Context = { readonly operations: Operations; readonly identity: Identity };
-type Queryable = Pick<pg.Pool | pg.PoolClient, 'query'>;
 
 /** The member that an account names; the survivor where it was merged. */
 export async function memberOfAccount(

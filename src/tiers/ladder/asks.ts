@@ -6,6 +6,7 @@
  * before would begin, and where amounts roll over the chain of windows that they come from. The same windows of several states
  * are asked for once.
  */
+import type { Measure } from '#src/diary/measures.ts';
 import { carryWindowsMax, storedCarry } from './carry.ts';
 import { challengeWindow, metOnDay } from './challenges.ts';
 import type { Look } from './counting.ts';
@@ -20,7 +21,6 @@ import {
   type Ladder,
   type LadderAsk,
   type LadderMember,
-  type Measure,
   measureKey,
   type Window,
 } from './types.ts';

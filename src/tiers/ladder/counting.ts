@@ -1,4 +1,5 @@
 /** PURE. What was counted in a window, and whether it meets a condition. */
+import type { Measure } from '#src/diary/measures.ts';
 import {
   type Amounts,
   askKey,
@@ -7,7 +8,6 @@ import {
   type Goal,
   type GoalCount,
   type Ladder,
-  type Measure,
   measureKey,
   type Sums,
   type Window,

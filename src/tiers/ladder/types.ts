@@ -22,15 +22,9 @@
  * Not here: reading sums, storing states, telling anybody. `src/tiers/` does.
  */
 
+import type { Measure } from '#src/diary/measures.ts';
+
 export type Day = number;
-export type CurrencyNumber = number;
-export type Measure =
-  | 'spend'
-  | 'visits'
-  | 'flights'
-  | 'distance'
-  | 'active_months'
-  | { readonly points: CurrencyNumber };
 
 /** At least so much of a measure. Spend in minor units of the program's money, distance in miles. */
 export interface Goal {
