@@ -1,12 +1,12 @@
 /**
  * PURE. The figures as a chart for a page: one bar a contestant, solid up to its slowest round, pale up to its fastest, a
- * stroke at the median. Its colours are readable on white and on black alike, because a picture in a page is not told which
- * of the two it stands on; its letters are whatever sans-serif the reader has.
+ * stroke at the median.
  */
+import { escaped, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
 import type { Machine } from './machine.ts';
 import { type Entry, spread } from './marks.ts';
 
-export const colours = { text: '#6e7781', service: '#1f83d6', other: '#8c959f' } as const;
+export const colours = { text: svg.text, service: svg.first, other: svg.second } as const;
 
 const width = 860;
 const labelWidth = 190;
@@ -15,12 +15,6 @@ const barsWidth = width - labelWidth - figureWidth;
 const headHeight = 52;
 const rowHeight = 26;
 const barHeight = 14;
-
-const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => escapes[character]!);
-}
 
 function length(value: number, largest: number): string {
   return ((value / largest) * barsWidth).toFixed(1);
@@ -51,12 +45,6 @@ export function chartOf({ date, node, cores }: Machine, entries: readonly Entry[
   const height = headHeight + entries.length * rowHeight;
   const title = 'What was served a second, median and spread of the rounds';
   const place = `${date.slice(0, 10)}, Node ${node}, ${cores} cores with the load generator beside`;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12">`,
-    `<text x="0" y="16" font-size="14" font-weight="600" fill="${colours.text}">${escaped(title)}</text>`,
-    `<text x="0" y="34" fill="${colours.text}">${escaped(place)}</text>`,
-    ...entries.map((entry, index) => row(entry, index, largest)),
-    '</svg>',
-    '',
-  ].join('\n');
+  const rows = entries.map((entry, index) => row(entry, index, largest));
+  return pictureOf(title, width, height, [text(0, 34, place), ...rows]);
 }

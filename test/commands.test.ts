@@ -85,7 +85,11 @@ describe('npm run program -- create', () => {
     ['an unknown verb', ['destroy', 'x'], 'unknown command destroy'],
     ['a program that is not there', ['export', 'x'], 'there is no program x'],
     ['a version that is none', ['export', 'airline', '--version', 'two'], '--version needs a number'],
-    ['a file without a program', ['apply', 'x.yaml'], '--program needs'],
+    [
+      'a file for a program that is not there',
+      ['apply', 'x.yaml', '--program', 'x'],
+      'there is no program x',
+    ],
   ])('refuses %s with a hint', async (_, args, named) => {
     const ended = await program(...args);
     expect([ended.code, ended.complaint]).toEqual([2, expect.stringContaining(named)]);

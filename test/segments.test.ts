@@ -456,7 +456,7 @@ describe('the command', () => {
   test.each([
     [['run', '--program', 'nobody'], 'there is no program nobody'],
     [['measure', '--program', 'x'], 'there is no program x'],
-    [[], '--program needs the name'],
+    [[], '--program needs one of'],
   ])('refuses %j', async (args, complaint) => {
     const ended = await run(...args);
     expect(ended.code).toBe(2);

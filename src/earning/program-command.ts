@@ -20,6 +20,7 @@ import { type FailedExample, failedExamples } from './backtest/examples.ts';
 import { changesBetween, changesText } from './file/diff.ts';
 import { type FileFault, type Reading, readProgramFile } from './file/read.ts';
 import type { ProgramFile } from './file/schema.ts';
+import { programNamed } from './named.ts';
 import { type Program, presentVersion } from './program.ts';
 import { loadPrograms } from './registry.ts';
 import { applyVersion, createProgram, fileOfVersion, listVersions, readVersion } from './versions.ts';
@@ -45,6 +46,7 @@ const help = `Programs of the points engine, described by files. The folder src/
   export     prints the file of the newest version, or of version N, byte for byte
   list       the programs, or the versions of one
 
+  --program NAME     may be left out where there is one program only
   --mode MODE        live (default), or test: its clock can be moved forward
   --effective TIME   when it begins: a day such as 2026-12-01, or a time such as 2026-12-01T18:00, in the program's zone;
                      default: in a second
@@ -105,13 +107,6 @@ async function sourceAt(path: string): Promise<Source> {
   complain(path, warnings, 'warning: ');
   if (!file) throw new WrongFile();
   return { path, text, file, locate };
-}
-
-async function programNamed(pool: pg.Pool, name: string | undefined): Promise<Program> {
-  if (name === undefined) throw new UsageFault('--program needs the name of a program');
-  const program = (await loadPrograms(pool)).all().find((known) => known.name === name);
-  if (!program) throw new UsageFault(`there is no program ${name}`);
-  return program;
 }
 
 function versionNumber({ version }: Flags): number | undefined {

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
-import type { Program } from '#src/earning/program.ts';
+import { programNamed } from '#src/earning/named.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
 import { loadIdentityKey } from '#src/members/identity-key.ts';
 import { createSealing } from '#src/partners/sealing.ts';
@@ -82,16 +82,6 @@ function expiryOf(text: string | undefined): Date | undefined {
   return expiry;
 }
 
-async function programOf(pool: pg.Pool, name: string | undefined): Promise<Program> {
-  const all = (await loadPrograms(pool)).all();
-  const names = all.map((program) => program.name).join(', ');
-  const chosen =
-    name === undefined && all.length === 1 ? all[0] : all.find((program) => program.name === name);
-  if (chosen === undefined)
-    throw new UsageFault(`--program needs one of: ${names || '(there is no program yet)'}`);
-  return chosen;
-}
-
 function plain(key: StoredKey) {
   const { id, clientName: client, role, stores, createdAt, expiresAt, revokedAt } = key;
   const { pointsPerMovementMax, pointsPerDayMax, backdateDaysMax } = key;
@@ -134,7 +124,7 @@ async function create(pool: pg.Pool, flags: Flags): Promise<void> {
     actor: 'command',
   };
   if (draft.stores?.length === 0) throw new UsageFault('--stores needs at least one store');
-  const program = await programOf(pool, flags.program);
+  const program = await programNamed(pool, flags.program);
   if (draft.role === 'partner') {
     const { key, secret } = await createPartnerKey(pool, await sealing(), {
       ...draft,
@@ -158,7 +148,7 @@ async function create(pool: pg.Pool, flags: Flags): Promise<void> {
 const listedMax = 10_000;
 
 async function list(pool: pg.Pool, flags: Flags): Promise<void> {
-  const program = await programOf(pool, flags.program);
+  const program = await programNamed(pool, flags.program);
   const keys = await listKeys(pool, program.number, { after: undefined, limit: listedMax });
   if (flags.json) {
     print(JSON.stringify(keys.map(plain)));
@@ -174,7 +164,9 @@ async function list(pool: pg.Pool, flags: Flags): Promise<void> {
 async function revoke(pool: pg.Pool, flags: Flags, id: string | undefined): Promise<void> {
   if (id === undefined) throw new UsageFault('revoke needs the id of a key (see list)');
   const programs =
-    flags.program === undefined ? (await loadPrograms(pool)).all() : [await programOf(pool, flags.program)];
+    flags.program === undefined
+      ? (await loadPrograms(pool)).all()
+      : [await programNamed(pool, flags.program)];
   for (const program of programs) {
     const key = await revokeKey(pool, program.number, id, 'command');
     if (key === undefined) continue;
@@ -195,7 +187,7 @@ async function rotate(pool: pg.Pool, flags: Flags, keyId: string | undefined): P
   const overlapSeconds = hours * 3_600;
   if (overlapSeconds > overlapSecondsMax)
     throw new UsageFault(`--overlap-hours is at most ${overlapSecondsMax / 3_600}`);
-  const { number } = await programOf(pool, flags.program);
+  const { number } = await programNamed(pool, flags.program);
   const to = { program: number, keyId, overlapSeconds, actor: 'command' };
   const added = await addSecret(pool, await sealing(), to);
   if (!added) throw new UsageFault(`there is no key ${keyId} of role partner in force`);

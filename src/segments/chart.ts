@@ -1,10 +1,10 @@
 /**
- * PURE. A run as a picture: bars for each group, members beside what they spent, and recency against frequency as a field. Its
- * colours are readable on white and on black alike.
+ * PURE. A run as a picture: bars for each group, members beside what they spent, and recency against frequency as a field.
  */
+import { legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
 import { allOf, type Group, groups, percentText, rowsOf, type Tally } from './tally.ts';
 
-const colours = { text: '#6e7781', members: '#1f83d6', spend: '#8c959f' } as const;
+const colours = { members: svg.first, spend: svg.second } as const;
 const width = 860;
 const labelWidth = 190;
 const figureWidth = 170;
@@ -17,16 +17,6 @@ const gap = 34;
 const cellWidth = 76;
 const cellHeight = 30;
 const scores = ['5', '4', '3', '2', '1'] as const;
-
-const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escaped(words: string): string {
-  return words.replace(/[&<>"]/g, (character) => escapes[character]!);
-}
-
-function text(x: number, y: number, words: string, more = ''): string {
-  return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped(words)}</text>`;
-}
 
 function bar(y: number, share: number, colour: string): string {
   return `<rect x="${labelWidth}" y="${y}" width="${(share * barsWidth).toFixed(1)}" height="${barHeight}" fill="${colour}"/>`;
@@ -96,16 +86,6 @@ export function chartOf(tally: Tally, title: string): string {
   }
   const fieldTop = y + 12;
   const height = fieldTop + scores.length * cellHeight + 30;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12">`,
-    text(0, 16, title, ' font-size="14" font-weight="600"'),
-    `<rect x="0" y="28" width="12" height="9" fill="${colours.members}"/>`,
-    text(18, 37, 'of the members'),
-    `<rect x="130" y="28" width="12" height="9" fill="${colours.spend}"/>`,
-    text(148, 37, 'of what was spent'),
-    ...lines,
-    ...field(tally, all, fieldTop),
-    '</svg>',
-    '',
-  ].join('\n');
+  const meaning = legend('of the members', 'of what was spent', 130);
+  return pictureOf(title, width, height, [...meaning, ...lines, ...field(tally, all, fieldTop)]);
 }

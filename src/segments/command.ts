@@ -8,8 +8,8 @@ import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
+import { programNamed } from '#src/earning/named.ts';
 import type { Program } from '#src/earning/program.ts';
-import { loadPrograms } from '#src/earning/registry.ts';
 import { calendarDayOf } from '#src/earning/rules/calendar.ts';
 import { print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
@@ -48,16 +48,6 @@ const progressMs = 2_000;
 const waitMs = 500;
 /** Ten million members take an hour. */
 const waitMsMax = 6 * 3_600_000;
-
-async function programNamed(pool: pg.Pool, name: string | undefined): Promise<Program> {
-  const all = (await loadPrograms(pool)).all();
-  const [only, another] = all;
-  if (name === undefined && only && !another) return only;
-  if (name === undefined) throw new UsageFault('--program needs the name of a program');
-  const program = all.find((known) => known.name === name);
-  if (!program) throw new UsageFault(`there is no program ${name}`);
-  return program;
-}
 
 /** Says on the screen beside the report how far a run is. */
 function progressing(): (run: Run) => void {

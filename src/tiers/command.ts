@@ -5,8 +5,8 @@ import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import { draftOf } from '#src/earning/backtest/draft.ts';
 import { readProgramFile } from '#src/earning/file/read.ts';
+import { programNamed } from '#src/earning/named.ts';
 import type { Program, ProgramVersion } from '#src/earning/program.ts';
-import { loadPrograms } from '#src/earning/registry.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { memberId } from '#src/values.ts';
@@ -124,10 +124,7 @@ async function main(args: readonly string[]): Promise<void> {
     throw new UsageFault('say preview, recalculate or runs, and the name of a program');
   const pool = createPool(loadConfig().databaseUrl, 2);
   try {
-    const programs = await loadPrograms(pool);
-    const program = programs.all().find((each) => each.name === name);
-    if (!program) throw new UsageFault(`there is no program ${name}`);
-    await actions[action as keyof typeof actions](pool, program, values);
+    await actions[action as keyof typeof actions](pool, await programNamed(pool, name), values);
   } finally {
     await pool.end();
   }

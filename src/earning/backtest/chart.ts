@@ -1,11 +1,11 @@
 /**
- * PURE. A backtest as a picture: points by rule and by day, the draft's beside the ledger's. Its colours are readable on white
- * and on black alike, because a picture in a page is not told which of the two it stands on.
+ * PURE. A backtest as a picture: points by rule and by day, the draft's beside the ledger's.
  */
+import { legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
 import type { Report } from './report.ts';
 import type { DayFigures, RuleFigures } from './tally.ts';
 
-const colours = { text: '#6e7781', draft: '#1f83d6', actual: '#8c959f' } as const;
+const colours = { draft: svg.first, actual: svg.second } as const;
 const width = 860;
 const labelWidth = 190;
 const figureWidth = 190;
@@ -16,16 +16,6 @@ const barHeight = 9;
 const rulesShownMax = 25;
 const daysHeight = 160;
 const gap = 46;
-
-const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"]/g, (character) => escapes[character]!);
-}
-
-function text(x: number, y: number, words: string, more = ''): string {
-  return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped(words)}</text>`;
-}
 
 function bar(y: number, points: number, largest: number, colour: string): string {
   const length = ((Math.max(0, points) / largest) * barsWidth).toFixed(1);
@@ -76,16 +66,9 @@ export function chartOf(report: Report): string {
   const daysTop = headHeight + rules.length * rowHeight + gap;
   const height = daysTop + (report.days.length > 1 ? daysHeight + 30 : -gap);
   const title = `${report.receipts.toLocaleString('en')} receipts of ${report.program}: what a draft would have given`;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}" font-family="system-ui, sans-serif" font-size="12">`,
-    text(0, 16, title, ' font-size="14" font-weight="600"'),
-    `<rect x="0" y="28" width="12" height="9" fill="${colours.draft}"/>`,
-    text(18, 37, 'by the draft'),
-    `<rect x="110" y="28" width="12" height="9" fill="${colours.actual}"/>`,
-    text(128, 37, 'in the ledger'),
+  return pictureOf(title, width, height, [
+    ...legend('by the draft', 'in the ledger', 110),
     ...rules.map((row, index) => ruleRow(row, index, largest)),
     ...daysPanel(report, daysTop),
-    '</svg>',
-    '',
-  ].join('\n');
+  ]);
 }

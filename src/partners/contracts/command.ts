@@ -6,8 +6,8 @@ import { DateTime } from 'luxon';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
 import type { FileFault } from '#src/earning/file/read.ts';
-import { type Program, programNow } from '#src/earning/program.ts';
-import { loadPrograms } from '#src/earning/registry.ts';
+import { programNamed } from '#src/earning/named.ts';
+import { programNow } from '#src/earning/program.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { applyPartner } from './applying.ts';
@@ -66,14 +66,6 @@ async function fileAt(path: string, timeZone: string) {
   throw new WrongFile();
 }
 
-async function programOf(pool: pg.Pool, { program: name }: Flags): Promise<Program> {
-  const all = (await loadPrograms(pool)).all();
-  const chosen = name === undefined && all.length === 1 ? all[0] : all.find((each) => each.name === name);
-  if (chosen) return chosen;
-  const names = all.map((each) => each.name).join(', ');
-  throw new UsageFault(`--program needs one of: ${names || '(there is no program yet)'}`);
-}
-
 async function validate(path: string, { zone }: Flags): Promise<void> {
   if (!DateTime.local({ zone }).isValid)
     throw new UsageFault(`--zone needs a zone such as Europe/Berlin, not ${zone}`);
@@ -84,7 +76,7 @@ async function validate(path: string, { zone }: Flags): Promise<void> {
 }
 
 async function apply(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
-  const program = await programOf(pool, flags);
+  const program = await programNamed(pool, flags.program);
   const dryRun = flags['dry-run'];
   const { file, source, locate } = await fileAt(path, program.timeZone);
   const applied = await applyPartner(pool, program, { file, source, actor: 'command' }, { dryRun });
@@ -101,7 +93,7 @@ async function apply(pool: pg.Pool, path: string, flags: Flags): Promise<void> {
 }
 
 async function list(pool: pg.Pool, flags: Flags): Promise<void> {
-  const program = await programOf(pool, flags);
+  const program = await programNamed(pool, flags.program);
   const now = programNow(program);
   const partners = await partnersOfProgram(pool, program.number);
   if (flags.json) return print(JSON.stringify(partners));
