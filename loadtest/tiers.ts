@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
-import { hasUnread } from '#src/diary/unread.ts';
+import { unread } from '#src/diary/unread.ts';
 import { programFileSchema } from '#src/earning/file/schema.ts';
 import type { Program } from '#src/earning/program.ts';
 import { loadPrograms } from '#src/earning/registry.ts';
@@ -129,7 +129,7 @@ async function promoted({ port }: Scene, member: string): Promise<number> {
 async function allRead({ pool, lag, around }: Scene): Promise<void> {
   await drained(lag);
   const deadline = performance.now() + readMsMax;
-  while (await hasUnread(pool)) {
+  while (await unread.hasUnread(pool)) {
     around.abort.throwIfAborted();
     if (performance.now() > deadline) throw new Error('the diary does not come to the end of the books');
     await delay(50);

@@ -238,7 +238,7 @@ test('whatever is bought, given back and merged, in whatever order shards are re
 
 test('the same while two processes read all the time', async () => {
   const { log, metrics } = app.telemetry;
-  const following = followers.map((follower) => startFollowing(follower, log, metrics));
+  const following = followers.map((follower) => startFollowing(follower, log, metrics.diaryLagSeconds));
   try {
     const steps = fc.array(stepArbitrary, { minLength: 25, maxLength: 40 });
     await fc.assert(

@@ -155,6 +155,16 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/config.ts',
     ...calls,
   ],
+  /** It follows the books as the diary does. */
+  'partners/clearing': [
+    'src/partners/contracts/',
+    'src/diary/unread.ts',
+    'src/diary/programs.ts',
+    'src/earning/',
+    'src/platform/postgres.ts',
+    'src/platform/telemetry.ts',
+    ...calls,
+  ],
   /** The partners' language: it knows nobody, so that a simulator and another engine can speak it. */
   'partners/protocol': [],
   'partners/exchange': [

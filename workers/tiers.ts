@@ -14,7 +14,11 @@ await runWorker({
     const { pool, programs, telemetry } = app;
     const { log, metrics } = telemetry;
     const hook = reviewTouched(programs, log);
-    const following = startFollowing(createFollower({ pool, programs, log, metrics, hook }), log, metrics);
+    const following = startFollowing(
+      createFollower({ pool, programs, log, metrics, hook }),
+      log,
+      metrics.diaryLagSeconds,
+    );
     const tiers = startTiers(app);
     const segmenter = createSegmenter(app);
     return {

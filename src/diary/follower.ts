@@ -22,7 +22,7 @@ import { createProgramFor, type ProgramFor } from './programs.ts';
 import { applyReturns, noteWhole } from './returns.ts';
 import { type VisitChange, writeDays, writeOrders, writePoints } from './rows.ts';
 import { createTally, type DayChange, type Tally, underSurvivors } from './tally.ts';
-import { hasUnread, lockBookmarks, moveBookmarks, type Page, readPages } from './unread.ts';
+import { type Page, unread } from './unread.ts';
 
 /** A day of a member on which something changed. */
 export interface Touched {
@@ -156,16 +156,16 @@ export async function readTurn(
   onTouched?: (touched: readonly Touched[]) => Promise<void>,
   rowsMax = operationsPerTurnMax,
 ): Promise<Turn> {
-  const marks = await lockBookmarks(tx);
+  const marks = await unread.lockBookmarks(tx);
   if (marks.length === 0) return nothing;
-  const pages = await readPages(tx, marks, rowsMax);
+  const pages = await unread.readPages(tx, marks, rowsMax);
   const contents = await contentsOf(tx, programFor, pages);
   const tally = await tallyOf(tx, contents);
   const members = tally.programs.keys();
   const survivorOf = await survivors(tx, members, foreignIn(contents), contents.merges);
   const changed = await write(tx, tally, contents.merges, survivorOf);
   if (onTouched && changed.length > 0) await onTouched(await touchedOf(tx, tally, programFor, changed));
-  await moveBookmarks(tx, pages);
+  await unread.moveBookmarks(tx, pages);
   const rows = pages.flatMap((page) => page.rows);
   return {
     pages,
@@ -185,7 +185,7 @@ export function createFollower({ pool, programs, log, metrics, hook }: FollowerO
   const programFor = createProgramFor(programs);
   return {
     async turn() {
-      if (!(await hasUnread(pool))) {
+      if (!(await unread.hasUnread(pool))) {
         metrics.diaryLagRecords.set(0);
         metrics.diaryLagSeconds.set(0);
         return 0;

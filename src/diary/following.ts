@@ -1,7 +1,6 @@
-/** Keeps a follower going: turn after turn while there is something to read, a look every 100 ms while there is not. */
+/** Keeps a follower of the books going: turn after turn while there is something to read, a look every 100 ms while there is not. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Logger, Metrics } from '#src/platform/telemetry.ts';
-import type { Follower } from './follower.ts';
+import type { Logger } from '#src/platform/telemetry.ts';
 
 /** A tenth of the second in which a promotion is to be in effect. */
 const idleMs = 100;
@@ -12,10 +11,12 @@ export interface Following {
   stop(): Promise<void>;
 }
 
+/** `lagSeconds` says since when turns fail; `what` names the follower in the log. */
 export function startFollowing(
-  follower: Follower,
+  follower: { turn(): Promise<number> },
   log: Pick<Logger, 'error'>,
-  metrics: Pick<Metrics, 'diaryLagSeconds'>,
+  lagSeconds: { set(value: number): void },
+  what: 'diary' | 'clearing' = 'diary',
 ): Following {
   const stopping = new AbortController();
   let goneOnAt = performance.now();
@@ -28,8 +29,8 @@ export function startFollowing(
         goneOnAt = performance.now();
         if (operations === 0) await pause(idleMs);
       } catch (error) {
-        metrics.diaryLagSeconds.set((performance.now() - goneOnAt) / 1_000);
-        log.error({ err: error }, 'a turn of the diary failed; it is tried again');
+        lagSeconds.set((performance.now() - goneOnAt) / 1_000);
+        log.error({ err: error }, `a turn of the ${what} failed; it is tried again`);
         await pause(failedMs);
       }
     }

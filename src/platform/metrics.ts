@@ -1,5 +1,6 @@
 /** What processes count and measure, by what it is about: requests, points, the ledger, the audit, gifts, the diary. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { clearingMetrics } from './clearing-metrics.ts';
 import type { exchangeMetrics } from './exchange-metrics.ts';
 
 /**
@@ -342,4 +343,5 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof poolMetrics> &
   ReturnType<typeof tierMetrics> &
   ReturnType<typeof partnerMetrics> &
-  ReturnType<typeof exchangeMetrics>;
+  ReturnType<typeof exchangeMetrics> &
+  ReturnType<typeof clearingMetrics>;

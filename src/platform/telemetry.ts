@@ -8,6 +8,7 @@
 import { performance } from 'node:perf_hooks';
 import { type Logger, pino } from 'pino';
 import { type Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { clearingMetrics } from './clearing-metrics.ts';
 import { exchangeMetrics } from './exchange-metrics.ts';
 import {
   auditMetrics,
@@ -162,6 +163,7 @@ export function createTelemetry(options: {
     ...tierMetrics(registers),
     ...partnerMetrics(registers),
     ...exchangeMetrics(registers),
+    ...clearingMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

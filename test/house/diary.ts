@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { App } from '#src/app.ts';
 import { createFollower, type Follower, type Hook } from '#src/diary/follower.ts';
-import { hasUnread } from '#src/diary/unread.ts';
+import { unread } from '#src/diary/unread.ts';
 import { type MemberNumber, parseMemberId } from '#src/values.ts';
 import type { Answer } from './client.ts';
 import { waitFor } from './waiting.ts';
@@ -27,7 +27,7 @@ export async function readAll(app: App, follower: Follower): Promise<void> {
     'the diary has read the books',
     async () => {
       await follower.turn();
-      return !(await hasUnread(app.pool));
+      return !(await unread.hasUnread(app.pool));
     },
     30_000,
   );

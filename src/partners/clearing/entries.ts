@@ -1,0 +1,204 @@
+/**
+ * PURE. What an operation of the books means between the program and its partners: entries, each with the contract version that
+ * it is priced by.
+ *
+ * An entry has the points of the ledger, with their sign: in the account `partner` positive went to the partner and negative came
+ * from it, so what the partner owes is minus the points times the price, whatever the kind. Legs decide, never requests: the sum
+ * of a partner's entries is its account, to the point. The request only says by which contract, and under which names.
+ */
+import { momentOf } from '#src/earning/rules/calendar.ts';
+import type { Effect } from '#src/journal.ts';
+import { contractAt } from '#src/partners/contracts/arithmetic.ts';
+import type { Contract, Partner } from '#src/partners/contracts/types.ts';
+import type { EpochMs, MemberNumber } from '#src/values.ts';
+
+export const entryKinds = [
+  'accrual',
+  'redemption',
+  'exchange_in',
+  'exchange_out',
+  'reversal',
+  'correction',
+  'cost_share',
+  'cost_share_reversal',
+] as const;
+export type EntryKind = (typeof entryKinds)[number];
+
+/** Which price of the contract counts: of points given in the partner's name, or of points that went there. */
+export type PriceSide = 'issue' | 'redemption';
+
+/** All of it. */
+export const wholeShare = 10_000;
+
+/** What requests keep that clearing wants to know. */
+export interface KeptRequest {
+  readonly body?: {
+    readonly reference?: string;
+    readonly originalReference?: string;
+    readonly exchange?: string;
+  };
+  readonly contract?: number;
+  readonly awards?: readonly {
+    readonly currency: string;
+    readonly points: number;
+    readonly rule: string;
+    readonly funder: string;
+  }[];
+}
+
+/** An operation as clearing reads it. */
+export interface Booked {
+  readonly operation: string;
+  readonly shard: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly kind: string;
+  readonly program: number;
+  readonly member: MemberNumber;
+  readonly at: EpochMs;
+  readonly occurredAt: EpochMs;
+  readonly bookedAt: EpochMs;
+  readonly request: KeptRequest;
+  readonly effect: Pick<Effect, 'legs' | 'given'>;
+  /** What it follows from, where that is known. */
+  readonly original?: Pick<Booked, 'kind' | 'at' | 'request'> | undefined;
+}
+
+export interface Entry {
+  readonly operation: string;
+  readonly line: number;
+  readonly shard: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly program: number;
+  readonly partner: number;
+  /** Version; null where no contract was ever in force. */
+  readonly contract: number | null;
+  readonly kind: EntryKind;
+  readonly price: PriceSide;
+  /** Where it stands in the ledger; null where it stands in nobody's name. */
+  readonly account: 'partner' | 'issuance' | null;
+  readonly party: number;
+  readonly reference: string;
+  readonly originalReference: string | null;
+  readonly member: MemberNumber;
+  readonly currency: number;
+  readonly points: number;
+  /** Hundredths of a percent. */
+  readonly share: number;
+  readonly rule: string | null;
+  readonly at: EpochMs;
+  readonly occurredAt: EpochMs;
+  readonly bookedAt: EpochMs;
+  /** First day of the month in which it happened, in the program's zone. */
+  readonly ofPeriod: string;
+}
+
+const givesPoints: ReadonlySet<string> = new Set(['accrual', 'exchange_in']);
+const takesPoints: ReadonlySet<string> = new Set(['redemption', 'exchange_out']);
+
+/** The first day of the month of an instant, such as `2026-11-01`. */
+export function monthOf(at: EpochMs, timeZone: string): string {
+  return `${momentOf(at, timeZone).date.slice(0, 7)}-01`;
+}
+
+/** The contract in force at a time; after the last has ended, the last that began. */
+export function pricingContract(
+  partner: Pick<Partner, 'contracts'>,
+  at: EpochMs,
+  version?: number,
+): Contract | undefined {
+  const named = partner.contracts.find((each) => each.version === version);
+  const begun = partner.contracts
+    .filter(({ from, until }) => from <= at && (until === null || from < until))
+    .toSorted((a, b) => a.from - b.from);
+  return named ?? contractAt(partner, at) ?? begun.at(-1);
+}
+
+function kindOf(kind: string): EntryKind {
+  if (kind === 'correction') return 'correction';
+  return givesPoints.has(kind) || takesPoints.has(kind) ? (kind as EntryKind) : 'reversal';
+}
+
+function priceOf({ kind, original }: Booked, points: number): PriceSide {
+  for (const each of [kind, original?.kind ?? '']) {
+    if (givesPoints.has(each)) return 'issue';
+    if (takesPoints.has(each)) return 'redemption';
+  }
+  // A late booking has the sign of what it books; whatever else takes back has the opposite.
+  return points < 0 === (kind === 'correction') ? 'issue' : 'redemption';
+}
+
+/** What is taken back has the price that it was given at. */
+function pricedBy(booked: Booked): { readonly at: EpochMs; readonly version: number | undefined } {
+  const { original, kind } = booked;
+  const source =
+    original !== undefined && !givesPoints.has(kind) && !takesPoints.has(kind) ? original : booked;
+  return { at: source.at, version: source.request.contract };
+}
+
+function namesOf({ request, original, operation }: Booked): Pick<Entry, 'reference' | 'originalReference'> {
+  const { reference, exchange, originalReference } = request.body ?? {};
+  const before = original?.request.body;
+  return {
+    reference: reference ?? exchange ?? operation,
+    originalReference: originalReference ?? before?.reference ?? before?.exchange ?? null,
+  };
+}
+
+/** Sums of the legs in the accounts of partners, by party and currency, in the order of the legs. */
+function movedOf({ effect }: Booked): { party: number; currency: number; points: number }[] {
+  const sums = new Map<string, { party: number; currency: number; points: number }>();
+  for (const leg of effect.legs) {
+    if (leg[0] !== 'partner') continue;
+    const [, currency, points, party] = leg;
+    const sum = sums.get(`${party}.${currency}`);
+    if (sum) sum.points += points;
+    else sums.set(`${party}.${currency}`, { party, currency, points });
+  }
+  return [...sums.values()].filter(({ points }) => points !== 0);
+}
+
+/** The entries of an operation, without those whose party is no partner: these are counted. */
+export function entriesOf(
+  booked: Booked,
+  partners: ReadonlyMap<number, Partner>,
+  timeZone: string,
+): { readonly entries: readonly Entry[]; readonly unknown: number } {
+  const { operation, shard, epoch, seq, program, member, at, occurredAt, bookedAt } = booked;
+  const moved = movedOf(booked);
+  const priced = pricedBy(booked);
+  const entries = moved.flatMap(({ party, currency, points }, line): Entry[] => {
+    const partner = partners.get(party);
+    if (!partner) return [];
+    return [
+      {
+        ...{
+          operation,
+          line,
+          shard,
+          epoch,
+          seq,
+          program,
+          member,
+          at,
+          occurredAt,
+          bookedAt,
+          currency,
+          points,
+        },
+        ...namesOf(booked),
+        partner: party,
+        party,
+        account: 'partner',
+        contract: pricingContract(partner, priced.at, priced.version)?.version ?? null,
+        kind: kindOf(booked.kind),
+        price: priceOf(booked, points),
+        share: wholeShare,
+        rule: null,
+        ofPeriod: monthOf(at, timeZone),
+      },
+    ];
+  });
+  return { entries, unknown: moved.length - entries.length };
+}

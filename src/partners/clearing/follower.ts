@@ -1,0 +1,134 @@
+/**
+ * Reads what is booked into clearing entries, turn by turn, behind the ledger writer and never in its way.
+ *
+ * A turn is one database transaction, as of the diary: it locks the bookmarks of shards that have something new, reads the next
+ * operations of each, writes what concerns partners and moves the bookmarks. Data and bookmarks commit together, so a process that
+ * dies anywhere loses nothing and doubles nothing, and any number may run. An entry belongs to the month in which it was
+ * decided, by the program's clock and zone; where that month is closed for the partner already, to the first that is not.
+ *
+ * Invariant: the entries are a function of the books up to the bookmarks, but for the month of what was late. Reading everything
+ * again adds nothing that is there.
+ */
+import type pg from 'pg';
+import { createProgramFor } from '#src/diary/programs.ts';
+import type { Programs } from '#src/earning/program.ts';
+import { readPartners } from '#src/partners/contracts/store.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
+import type { Logger, Metrics } from '#src/platform/telemetry.ts';
+import { type Booked, type Entry, entriesOf } from './entries.ts';
+import { openMonth } from './months.ts';
+import { bookedIn, unread } from './reading.ts';
+import { holdClosings, insertEntries, type StoredEntry } from './store.ts';
+
+export interface ClearingOptions {
+  readonly pool: pg.Pool;
+  readonly programs: Programs;
+  readonly log: Pick<Logger, 'warn' | 'error'>;
+  readonly metrics: Pick<
+    Metrics,
+    'clearingLagRecords' | 'clearingLagSeconds' | 'clearingEntries' | 'clearingUnpriced'
+  >;
+}
+
+export interface ClearingFollower {
+  /** Reads what is new, at most a turn of it; answers how many operations it read. */
+  turn(): Promise<number>;
+}
+
+export const operationsPerTurnMax = 2_000;
+
+/** What a turn read and wrote. */
+interface Turn {
+  readonly operations: number;
+  readonly entries: readonly Entry[];
+  /** Legs whose party is no partner. */
+  readonly unknown: number;
+  readonly unread: number;
+  readonly oldestPostedAt: number | undefined;
+}
+
+const nothing: Turn = { operations: 0, entries: [], unknown: 0, unread: 0, oldestPostedAt: undefined };
+
+type ProgramFor = ReturnType<typeof createProgramFor>;
+
+async function clear(
+  tx: pg.PoolClient,
+  programFor: ProgramFor,
+  booked: readonly Booked[],
+): Promise<Pick<Turn, 'entries' | 'unknown'>> {
+  if (booked.length === 0) return nothing;
+  const partners = new Map((await readPartners(tx)).map((partner) => [partner.number, partner]));
+  const entries: Entry[] = [];
+  let unknown = 0;
+  for (const each of booked) {
+    const { timeZone } = await programFor(each.program, undefined);
+    const made = entriesOf(each, partners, timeZone);
+    entries.push(...made.entries);
+    unknown += made.unknown;
+  }
+  const closed = await holdClosings(
+    tx,
+    entries.map(({ partner }) => partner),
+  );
+  const stored = entries.map(
+    (entry): StoredEntry => ({
+      ...entry,
+      prepaid: 0,
+      period: openMonth(entry.ofPeriod, closed.get(entry.partner)!),
+    }),
+  );
+  await insertEntries(tx, stored);
+  return { entries, unknown };
+}
+
+/** One turn inside a database transaction. */
+export async function clearTurn(
+  tx: pg.PoolClient,
+  programFor: ProgramFor,
+  rowsMax = operationsPerTurnMax,
+): Promise<Turn> {
+  const marks = await unread.lockBookmarks(tx);
+  if (marks.length === 0) return nothing;
+  const pages = await unread.readPages(tx, marks, rowsMax);
+  const cleared = await clear(tx, programFor, await bookedIn(tx, pages));
+  await unread.moveBookmarks(tx, pages);
+  const rows = pages.flatMap((page) => page.rows);
+  return {
+    ...cleared,
+    operations: rows.length,
+    unread: marks.reduce(
+      (sum, { epoch, seq, written_epoch, written_seq }) =>
+        sum + (epoch === written_epoch ? written_seq - seq : written_seq),
+      0,
+    ),
+    oldestPostedAt: rows.length > 0 ? Math.min(...rows.map((row) => row.posted_at)) : undefined,
+  };
+}
+
+/** A follower of the books for clearing; several may run. */
+export function createClearingFollower(options: ClearingOptions): ClearingFollower {
+  const { pool, programs, log, metrics } = options;
+  const programFor = createProgramFor(programs);
+  return {
+    async turn() {
+      if (!(await unread.hasUnread(pool))) {
+        metrics.clearingLagRecords.set(0);
+        metrics.clearingLagSeconds.set(0);
+        return 0;
+      }
+      const turn = await inTransaction(pool, (tx) => clearTurn(tx, programFor));
+      for (const { kind, contract } of turn.entries) {
+        metrics.clearingEntries.inc({ kind });
+        if (contract === null) metrics.clearingUnpriced.inc();
+      }
+      metrics.clearingLagRecords.set(Math.max(0, turn.unread - turn.operations));
+      if (turn.oldestPostedAt !== undefined)
+        metrics.clearingLagSeconds.set(Math.max(0, (Date.now() - turn.oldestPostedAt) / 1_000));
+      if (turn.unknown > 0) {
+        metrics.clearingUnpriced.inc(turn.unknown);
+        log.warn({ legs: turn.unknown }, 'points in an account of a partner that does not exist');
+      }
+      return turn.operations;
+    },
+  };
+}

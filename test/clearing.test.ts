@@ -1,0 +1,102 @@
+/** Clearing: every posting that concerns a partner is an entry, whoever made it, and the entries are the partner's account. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { claimDue } from '#src/partners/exchange/rows.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { ally } from './house/alliance.ts';
+import { accountOf, allEntries, clearAll, clearingOf, sumByCurrency } from './house/clearing.ts';
+import { linked, openPartner } from './house/partner.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool } = engine;
+const shop = await engine.shop();
+const follower = clearingOf(app);
+const worker = createExchanging(app, { timeoutMs: 400, retryMs: 5, retryMsMax: 20 });
+const air = await ally(app, shop);
+afterAll(() => air.far.close());
+
+async function cleared(partner: number) {
+  await engine.drained();
+  await clearAll(pool, follower);
+  return allEntries(pool, partner);
+}
+
+async function exchanged(member: string, direction: 'in' | 'out', points: number): Promise<string> {
+  const body = { member, partner: air.name, direction, points, reference: reference() };
+  const made = await shop.checkout('POST', '/v1/exchanges', body, { headers: { prefer: 'wait=5' } });
+  await waitFor('the exchange is completed', async () => {
+    for (const each of await claimDue(pool, air.number, 10, 1))
+      await worker.saga.drive(each, Date.now() + 5_000);
+    return (await shop.checkout('GET', `/v1/exchanges/${made.id}`)).body.status === 'completed';
+  });
+  return made.id;
+}
+
+describe('entries', () => {
+  test('are made of what a partner gives, takes and takes back, under its own references', async () => {
+    const sky = await openPartner(engine, shop, {
+      name: reference('sky').replaceAll('/', '-').toLowerCase(),
+    });
+    const account = await linked(shop, sky, await shop.enrol('guest'), 'FF-1');
+    const occurredAt = shop.time();
+    await sky.accrue({ reference: 'flight-1', account, points: 500, occurredAt });
+    await sky.redeem({ reference: 'award-1', account, points: 120 });
+    await sky.reverse({
+      reference: 'back-1',
+      originalKind: 'accrual',
+      originalReference: 'flight-1',
+      points: 80,
+    });
+    await sky.reverse({ reference: 'back-2', originalKind: 'redemption', originalReference: 'award-1' });
+    const entries = await cleared(sky.number);
+    expect(
+      entries.map(({ kind, price, reference: name, originalReference, points, contract }) => [
+        ...[kind, price, name, originalReference, points, contract],
+      ]),
+    ).toEqual([
+      ['accrual', 'issue', 'flight-1', null, -500, 1],
+      ['redemption', 'redemption', 'award-1', null, 120, 1],
+      ['reversal', 'issue', 'back-1', 'flight-1', 80, 1],
+      ['reversal', 'redemption', 'back-2', 'award-1', -120, 1],
+    ]);
+    expect(entries[0]!.occurredAt).toBe(Date.parse(occurredAt));
+    expect(sumByCurrency(entries)).toEqual(await accountOf(pool, sky.number));
+  });
+
+  test('are made of exchanges out and in, under the name that the partner knows them by', async () => {
+    const member = await air.member(100);
+    const [out, into] = [await exchanged(member, 'out', 80), await exchanged(member, 'in', 10)];
+    const entries = await cleared(air.number);
+    expect(entries.map(({ kind, price, reference: name, points }) => [kind, price, name, points])).toEqual([
+      ['exchange_out', 'redemption', out, 80],
+      ['exchange_in', 'issue', into, -30],
+    ]);
+    expect(sumByCurrency(entries)).toEqual(await accountOf(pool, air.number));
+  });
+
+  test('are not made of what a voided reference, a purchase or a refused call moved: nothing', async () => {
+    const sky = await openPartner(engine, shop, {
+      name: reference('sky').replaceAll('/', '-').toLowerCase(),
+    });
+    const member = await shop.enrol('guest');
+    const account = await linked(shop, sky, member, 'FF-2');
+    await sky.redeem({ reference: 'too-much', account, points: 1_000 });
+    await sky.reverse({
+      reference: 'void-1',
+      originalKind: 'accrual',
+      originalReference: 'never-sent',
+      voidIfMissing: true,
+      account,
+    });
+    expect(await cleared(sky.number)).toEqual([]);
+  });
+
+  test('are never changed, and reading the books again adds none', async () => {
+    const before = await cleared(air.number);
+    await expect(pool.query('update clearing_entry set points = points + 1')).rejects.toThrow();
+    await expect(pool.query('delete from clearing_entry')).rejects.toThrow();
+    await pool.query('update clearing_position set epoch = 0, seq = 0, operation = null');
+    expect(await cleared(air.number)).toEqual(before);
+  });
+});
