@@ -14,6 +14,7 @@ import { chartOf } from './chart.ts';
 import { interruption, runToEnd } from './command.ts';
 import type { Stage, Surroundings } from './contestant.ts';
 import { measureDiary } from './diary.ts';
+import { measureExchanges } from './exchanges.ts';
 import { measureGives } from './gives.ts';
 import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
@@ -33,7 +34,7 @@ import { singleStatement } from './setup/single-sql.ts';
 import { measureTiers } from './tiers.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rounds N] [--json FILE]
+npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rate N] [--rounds N] [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -59,6 +60,8 @@ interface Options {
   readonly entries: number;
   /** In the diary of --segments. */
   readonly receipts: number;
+  /** Exchanges a second of --exchanges. */
+  readonly rate: number;
   readonly apiProcesses: number;
 }
 
@@ -110,6 +113,11 @@ const measures = {
     title: 'a worker gives points to all members: awards a second, and the p99 of accruals beside it',
     run: (around, { rounds }) => measureGives(around, rounds),
   },
+  exchanges: {
+    title: `exchanges a second against the partner simulator, open loop at --rate (default 500), and the p99 of accruals
+              beside them`,
+    run: (around, options) => measureExchanges(around, options),
+  },
   diary: {
     title:
       'the books read into the diary: operations a second, CPU an operation, and how far behind it is under load',
@@ -160,6 +168,7 @@ function optionsOf(args: readonly string[]): Options {
       ...apartOptions,
       entries: { type: 'string', default: '10000000' },
       receipts: { type: 'string', default: '20000000' },
+      rate: { type: 'string', default: '500' },
       members: { type: 'string' },
       'api-processes': { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
@@ -176,6 +185,7 @@ function optionsOf(args: readonly string[]): Options {
     members: whole('members', values.members ?? String(members), 10_000, membersMax),
     entries: whole('entries', values.entries, 200_000, 100_000_000),
     receipts: whole('receipts', values.receipts, 20_000, 200_000_000),
+    rate: whole('rate', values.rate, 1, 10_000),
     apiProcesses: whole('api-processes', values['api-processes'], 1, 64),
   };
 }

@@ -53,6 +53,12 @@ export const redemption = request(
   'demo-checkout',
   '{"member":"{{member}}","reference":"{{reference}}","order":"{{order}}","points":1}',
 );
+export const exchange = request(
+  'POST',
+  '/v1/exchanges',
+  'demo-checkout',
+  '{"member":"{{member}}","reference":"{{reference}}","partner":"air","direction":"out","points":220}',
+);
 export const balances = request('GET', '/v1/members/{{member}}/balances', 'demo-pos', '');
 /** Two steps: a hold, and the capture of what it holds. */
 export const holdAndCapture = [

@@ -23,6 +23,7 @@ export interface Installation {
   startUpkeep(): NodeProcess;
   startPromotions(): NodeProcess;
   startTiers(): NodeProcess;
+  startAlliance(): NodeProcess;
   stop(): Promise<void>;
 }
 
@@ -118,6 +119,7 @@ export async function openInstallation(around: Surroundings, dataDir: string): P
     startUpkeep: () => start('upkeep', 'workers/upkeep.ts'),
     startPromotions: () => start('promotions', 'workers/promotions.ts'),
     startTiers: () => start('tiers', 'workers/tiers.ts'),
+    startAlliance: () => start('alliance', 'workers/alliance.ts'),
     stop: () => standing.disposeAsync(),
   };
 }
