@@ -7,8 +7,9 @@ import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { leaseMs } from '#src/partners/exchange/policy.ts';
-import { claimDue, duePartners, forgetQuotes, measure } from '#src/partners/exchange/rows.ts';
-import { tellBreaks, tellExchanges } from '#src/partners/exchange/telling.ts';
+import { forgetQuotes } from '#src/partners/exchange/quote-rows.ts';
+import { claimDue, duePartners, measure } from '#src/partners/exchange/rows.ts';
+import { tellBreaks, tellExchanges, tellLimit } from '#src/partners/exchange/telling.ts';
 import type { OperationHex } from '#src/values.ts';
 
 export interface ExchangeWork {
@@ -22,6 +23,8 @@ export interface ExchangeWork {
 const tendedPerTick = 200;
 const quotesPerTick = 5_000;
 const claimedMax = 64;
+/** As many a tick as there are: those of the next would come on top. */
+const tellTurnsMax = 20;
 
 export function startExchanges(app: App): ExchangeWork {
   const exchanging: Exchanging = createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs });
@@ -64,7 +67,8 @@ export function startExchanges(app: App): ExchangeWork {
     },
     async tend() {
       await tellBreaks(pool);
-      await tellExchanges(pool, app.programs);
+      for (let turns = 0; turns < tellTurnsMax && !isStopping; turns += 1)
+        if ((await tellExchanges(pool, app.programs)) < tellLimit) break;
       await forgetQuotes(pool, quotesPerTick);
       const { open, stuck, inReview, breaks, inDoubt } = await measure(pool, patience.stuckMs);
       metrics.exchangesOpen.set(open);

@@ -102,17 +102,19 @@ export async function membersByNumber(
 
 const familyMax = 200;
 
-/** A member and all who were merged into it, the member first. */
-export async function familyOf(db: Queryable, member: MemberNumber): Promise<MemberNumber[]> {
-  const result = await db.query<{ number: MemberNumber }>(
-    `with recursive family as (
-       select $1::bigint as number, 0 as hop
+/** SQL of the numbers of a member, given as SQL, and of all who were merged into it, the member first. */
+export function familyQuery(member: string): string {
+  return `with recursive family as (
+       select ${member} as number, 0 as hop
        union all
        select m.number, f.hop + 1 from family f join member m on m.merged_into = f.number
        where m.status = 'merged' and f.hop < ${mergeHopsMax}
-     ) select number from family order by hop, number limit ${familyMax}`,
-    [member],
-  );
+     ) select number from family order by hop, number limit ${familyMax}`;
+}
+
+/** A member and all who were merged into it, the member first. */
+export async function familyOf(db: Queryable, member: MemberNumber): Promise<MemberNumber[]> {
+  const result = await db.query<{ number: MemberNumber }>(familyQuery('$1::bigint'), [member]);
   return result.rows.map((row) => row.number);
 }
 

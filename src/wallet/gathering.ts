@@ -7,6 +7,8 @@
 export interface GatheringBounds {
   readonly queriesMax: number;
   readonly questionsPerQueryMax: number;
+  /** Between the beginnings of two queries at least so long: whoever asks within it waits and goes together; an idle process asks at once. */
+  readonly apartMs?: number;
 }
 
 /** Of look-ups. A second query, so that a key on a cold page does not hold up everybody. */
@@ -21,10 +23,12 @@ interface Waiting<Question, Answer> {
 /** `ask` answers its questions in their order, at most `questionsPerQueryMax`; where it fails, all of them fail. */
 export function gathering<Question, Answer>(
   ask: (questions: readonly Question[]) => Promise<readonly Answer[]>,
-  { queriesMax, questionsPerQueryMax } = lookUpBounds,
+  { queriesMax, questionsPerQueryMax, apartMs = 0 }: GatheringBounds = lookUpBounds,
 ): (question: Question) => Promise<Answer> {
   let queue: Waiting<Question, Answer>[] = [];
   let underWay = 0;
+  let beganMs = Number.NEGATIVE_INFINITY;
+  let isTimed = false;
 
   async function answer(waiting: readonly Waiting<Question, Answer>[]): Promise<void> {
     underWay += 1;
@@ -38,8 +42,24 @@ export function gathering<Question, Answer>(
     drain();
   }
 
+  /** Whether it is too early for another query; then a timer drains. */
+  function isEarly(): boolean {
+    if (apartMs === 0) return false;
+    const leftMs = beganMs + apartMs - performance.now();
+    if (leftMs <= 0) return false;
+    if (!isTimed) {
+      isTimed = true;
+      setTimeout(() => {
+        isTimed = false;
+        drain();
+      }, leftMs);
+    }
+    return true;
+  }
+
   function drain(): void {
-    while (queue.length > 0 && underWay < queriesMax) {
+    while (queue.length > 0 && underWay < queriesMax && !isEarly()) {
+      beganMs = performance.now();
       const waiting = queue.slice(0, questionsPerQueryMax);
       queue = queue.slice(questionsPerQueryMax);
       void answer(waiting);

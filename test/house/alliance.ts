@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
+import type { Partner } from '#src/partners/contracts/types.ts';
 import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import { linkConfirmed } from '#src/partners/linking/links.ts';
 import { parseMemberId } from '#src/values.ts';
@@ -35,14 +36,30 @@ export const noLimits = Object.fromEntries(
   ]),
 );
 
-export async function ally(
+export interface Endpoint {
+  readonly url: string;
+  readonly keyId: string;
+  readonly secret: string;
+}
+
+export interface Terms {
+  readonly out: { readonly give: number; readonly receive: number };
+  readonly in: { readonly give: number; readonly receive: number };
+  /** Of points that go out. */
+  readonly step?: number;
+}
+
+/** Makes whoever listens at the endpoint a partner of the shop. */
+export async function allied(
   { pool, identity }: { readonly pool: pg.Pool; readonly identity: Identity },
   shop: Shop,
+  endpoint: Endpoint,
+  terms: Terms,
   options: AllyOptions = {},
-): Promise<Ally> {
-  const far = await farPartner();
+): Promise<{ readonly name: string; readonly partner: Partner }> {
   const name = reference('air').replaceAll('/', '-').toLowerCase();
   const common = { from: '2020-01-01', currency: 'points', partnerCurrency: 'miles' };
+  const step = terms.step === undefined ? {} : { step: terms.step };
   const file = {
     partner: name,
     title: 'The far side',
@@ -58,31 +75,51 @@ export async function ally(
       },
     ],
     rates: [
-      { ...common, direction: 'out', ratio: outRatio, step: 2, caps: options.caps ?? [] },
-      { ...common, direction: 'in', ratio: inRatio },
+      { ...common, direction: 'out', ratio: terms.out, ...step, caps: options.caps ?? [] },
+      { ...common, direction: 'in', ratio: terms.in },
     ],
   };
   const applied = await shop.admin('POST', '/v1/partners', { source: JSON.stringify(file) });
   if (applied.status > 201) throw new Error(`no partner: ${JSON.stringify(applied.body)}`);
   const partner = (await partnerNamed(pool, shop.program.number, name))!;
   const { callsAtOnce } = options;
+  const { url, keyId, secret } = endpoint;
   await setEndpoint(pool, identity, {
     ...{ partner: partner.number, program: shop.program.number },
-    ...{ url: far.url, keyId: far.keyId, secret: far.secret, callsAtOnce },
+    ...{ url, keyId, secret, callsAtOnce },
   });
+  return { name, partner };
+}
+
+/** Enrols a member with points who is linked with an account at the partner. */
+export async function flyer(
+  context: { readonly pool: pg.Pool; readonly identity: Identity },
+  shop: Shop,
+  partner: Partner,
+  points: number,
+  accountOf: (member: number) => string,
+): Promise<string> {
+  const { id } = await shop.pos('POST', '/v1/members', { member: reference('flyer') });
+  const member = parseMemberId(id)!;
+  const link = { member, account: accountOf(member), codeOf: 'partner' as const, actor: 'test' };
+  await linkConfirmed(context, shop.program, partner, link);
+  if (points > 0) await shop.accrue(id, points, { durability: 'ledger' });
+  return id;
+}
+
+export async function ally(
+  context: { readonly pool: pg.Pool; readonly identity: Identity },
+  shop: Shop,
+  options: AllyOptions = {},
+): Promise<Ally> {
+  const far = await farPartner();
+  const terms = { out: outRatio, in: inRatio, step: 2 };
+  const { name, partner } = await allied(context, shop, far, terms, options);
   return {
     name,
     number: partner.number,
     far,
-    async member(points) {
-      const enrolled = await shop.pos('POST', '/v1/members', { member: reference('flyer') });
-      const { id } = enrolled;
-      const member = parseMemberId(id)!;
-      const link = { member, account: `FAR-${member}`, codeOf: 'partner' as const, actor: 'test' };
-      await linkConfirmed({ pool, identity }, shop.program, partner, link);
-      if (points > 0) await shop.accrue(id, points, { durability: 'ledger' });
-      return id;
-    },
+    member: (points) => flyer(context, shop, partner, points, (member) => `FAR-${member}`),
   };
 }
 

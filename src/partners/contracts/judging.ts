@@ -16,7 +16,7 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
-import { type ExchangeFacts, type Judgement, judge, ownPoints } from './limits.ts';
+import { type Counted, type ExchangeFacts, type Judgement, judge, ownPoints } from './limits.ts';
 import type { AbuseLimits, Direction, ExchangeCap, LimitName, Used } from './types.ts';
 
 export interface ExchangeAsk {
@@ -55,13 +55,25 @@ function lockNumber(name: string): bigint {
   return createHash('sha256').update(`exchange ${name}`).digest().readBigInt64BE(0);
 }
 
-async function lock(tx: pg.PoolClient, { program, member, card, terminal }: ExchangeAsk): Promise<void> {
-  const names = [
+/** What an exchange counts for: two that share one of them are judged one after the other. */
+export function countedFor({
+  program,
+  member,
+  card,
+  terminal,
+}: Pick<ExchangeAsk, 'program' | 'member' | 'card' | 'terminal'>): string[] {
+  return [
     `member ${member}`,
     ...(card === undefined ? [] : [`card ${program.number} ${card}`]),
     ...(terminal === undefined ? [] : [`terminal ${program.number} ${terminal}`]),
   ];
-  const numbers = names.map(lockNumber).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+async function lock(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<void> {
+  const numbers = asks
+    .flatMap(countedFor)
+    .map(lockNumber)
+    .toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   // A row after the other, in the order of the array.
   await tx.query('select pg_advisory_xact_lock(number) from unnest($1::bigint[]) number', [
     numbers.map(String),
@@ -87,46 +99,53 @@ const sum = (column: string, since: string) =>
   `coalesce(sum(${column}) filter (where made_at >= ${since} and is_of_partner), 0)::bigint`;
 
 /**
- * What the member exchanged, also under numbers that were merged into it. Who was enrolled with a phone number has not changed
- * it: identifiers that came with the member have the member's own time.
+ * What members exchanged, also under numbers that were merged into them, an ask a row and in their order. Who was enrolled with a
+ * phone number has not changed it: identifiers that came with the member have the member's own time.
  */
 const usedText = `
-  with family as (select number from member where number = $1 or merged_into = $1),
-  mine as (
-    select u.*, u.partner = $2 and u.direction = $3 and u.currency = $4 as is_of_partner,
-      case u.direction when 'out' then give else receive end as own
-    from exchange_use u where u.member in (select number from family) and u.given_back_at is null
-      and u.made_at >= least($7::timestamptz, $8::timestamptz, $9::timestamptz)
-  )
-  select m.joined_at,
-    (select max(i.linked_at) from identifier i
-     where i.member = $1 and i.type in ('phone', 'email') and i.linked_at > m.created_at) as contact_at,
-    ${sum('give', '$5')} as day_give, ${sum('receive', '$5')} as day_receive,
-    ${sum('give', '$6')} as month_give, ${sum('receive', '$6')} as month_receive,
-    ${sum('give', '$7')} as year_give, ${sum('receive', '$7')} as year_receive,
-    count(*) filter (where made_at > $8) as recent,
-    coalesce(sum(own) filter (where made_at > $8), 0)::bigint as recent_points,
-    max(made_at) filter (where u.partner = $2 and u.currency = $4 and u.direction <> $3 and made_at > $9) as opposite_at
-  from member m left join mine u on true where m.number = $1 group by m.number`;
+  select x.* from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+      $8::timestamptz[], $9::timestamptz[])
+    with ordinality as a (member, partner, direction, currency, day, month, year, recently, opposite, place)
+  cross join lateral (
+    select m.joined_at,
+      (select max(i.linked_at) from identifier i
+       where i.member = a.member and i.type in ('phone', 'email') and i.linked_at > m.created_at) as contact_at,
+      ${sum('give', 'a.day')} as day_give, ${sum('receive', 'a.day')} as day_receive,
+      ${sum('give', 'a.month')} as month_give, ${sum('receive', 'a.month')} as month_receive,
+      ${sum('give', 'a.year')} as year_give, ${sum('receive', 'a.year')} as year_receive,
+      count(*) filter (where made_at > a.recently) as recent,
+      coalesce(sum(own) filter (where made_at > a.recently), 0)::bigint as recent_points,
+      max(made_at) filter (where u.partner = a.partner and u.currency = a.currency and u.direction <> a.direction and made_at > a.opposite) as opposite_at
+    from member m left join (
+      select u.*, u.partner = a.partner and u.direction = a.direction and u.currency = a.currency as is_of_partner,
+        case u.direction when 'out' then give else receive end as own
+      from exchange_use u
+      where u.member in (select number from member where number = a.member or merged_into = a.member) and u.given_back_at is null
+        and u.made_at >= least(a.year, a.recently, a.opposite)
+    ) u on true
+    where m.number = a.member group by m.number
+  ) x order by a.place`;
 
 const hourMs = 3_600_000;
 
-async function usedBy(tx: Queryable, ask: ExchangeAsk): Promise<UsedRow> {
-  const { member, partner, direction, currency, at, limits, program } = ask;
-  const starts = startsOf(at, program.timeZone);
+type UsedAsk = Pick<ExchangeAsk, 'program' | 'partner' | 'member' | 'direction' | 'currency' | 'at'> &
+  Partial<Pick<ExchangeAsk, 'limits'>>;
+
+async function usedBy(tx: Queryable, asks: readonly UsedAsk[]): Promise<UsedRow[]> {
+  const starts = asks.map(({ at, program }) => startsOf(at, program.timeZone));
   const { rows } = await tx.query<UsedRow>(usedText, [
-    member,
-    partner,
-    direction,
-    currency,
-    instant(starts.day),
-    instant(starts.month),
-    instant(starts.year),
-    instant(at - (limits.member?.hours ?? 0) * hourMs),
-    instant(at - (limits.roundTrip?.days ?? 0) * 24 * hourMs),
+    asks.map(({ member }) => member),
+    asks.map(({ partner }) => partner),
+    asks.map(({ direction }) => direction),
+    asks.map(({ currency }) => currency),
+    starts.map(({ day }) => instant(day)),
+    starts.map(({ month }) => instant(month)),
+    starts.map(({ year }) => instant(year)),
+    asks.map(({ at, limits }) => instant(at - (limits?.member?.hours ?? 0) * hourMs)),
+    asks.map(({ at, limits }) => instant(at - (limits?.roundTrip?.days ?? 0) * 24 * hourMs)),
   ]);
-  if (!rows[0]) throw new Error(`there is no member ${member}`);
-  return rows[0];
+  if (rows.length !== asks.length) throw new Error('an exchange is of a member that is not there');
+  return rows;
 }
 
 function usedOf(row: UsedRow): Used {
@@ -138,28 +157,32 @@ function usedOf(row: UsedRow): Used {
 }
 
 /** What a member has used of the caps at a time, for a quote. What is quoted is judged again when it is exchanged. */
-export async function usedForQuote(
-  db: Queryable,
-  ask: Pick<ExchangeAsk, 'program' | 'partner' | 'member' | 'direction' | 'currency' | 'at'>,
-): Promise<Used> {
-  return usedOf(await usedBy(db, { ...ask, limits: {} } as ExchangeAsk));
+export async function usedForQuote(db: Queryable, ask: UsedAsk): Promise<Used> {
+  return usedOf((await usedBy(db, [ask]))[0]!);
 }
 
+/** What was exchanged with the cards or at the tills of these asks, where their contracts count it. */
 async function countedBy(
   tx: pg.PoolClient,
-  { program, at }: ExchangeAsk,
+  asks: readonly ExchangeAsk[],
   column: 'card' | 'terminal',
-  name: string | undefined,
-  hours: number | undefined,
-): Promise<{ count: number; points: number } | undefined> {
-  if (name === undefined || hours === undefined) return undefined;
-  const { rows } = await tx.query<{ count: number; points: number }>(
-    `select count(*) as count,
-       coalesce(sum(case direction when 'out' then give else receive end), 0)::bigint as points
-     from exchange_use where program = $1 and ${column} = $2 and made_at > $3 and given_back_at is null`,
-    [program.number, name, instant(at - hours * hourMs)],
+): Promise<readonly (Counted | undefined)[]> {
+  const bounded = asks.filter(({ limits, [column]: name }) => name !== undefined && limits[column]);
+  if (bounded.length === 0) return asks.map(() => undefined);
+  const { rows } = await tx.query<Counted>(
+    `select x.* from unnest($1::integer[], $2::text[], $3::timestamptz[]) with ordinality as a (program, name, since, place)
+     cross join lateral (
+       select count(*) as count, coalesce(sum(case direction when 'out' then give else receive end), 0)::bigint as points
+       from exchange_use where program = a.program and ${column} = a.name and made_at > a.since and given_back_at is null
+     ) x order by a.place`,
+    [
+      bounded.map(({ program }) => program.number),
+      bounded.map((ask) => ask[column]),
+      bounded.map(({ at, limits }) => instant(at - limits[column]!.hours * hourMs)),
+    ],
   );
-  return rows[0]!;
+  const found = new Map(bounded.map((ask, i) => [ask, rows[i]!]));
+  return asks.map((ask) => found.get(ask));
 }
 
 /** Adds to the partner's day unless that passes its bound; answers what stands there, this exchange not included. */
@@ -183,83 +206,90 @@ async function takeOfDay(tx: pg.PoolClient, ask: ExchangeAsk, bound: number): Pr
   return rows[0]!.points;
 }
 
-async function factsOf(tx: pg.PoolClient, ask: ExchangeAsk): Promise<ExchangeFacts> {
-  const { limits, direction, give, receive, at } = ask;
-  const row = await usedBy(tx, ask);
-  return {
-    at,
-    direction,
-    give,
-    receive,
-    joinedAt: row.joined_at.getTime(),
-    contactChangedAt: row.contact_at?.getTime(),
-    member: { count: row.recent, points: row.recent_points },
-    card: await countedBy(tx, ask, 'card', ask.card, limits.card?.hours),
-    terminal: await countedBy(tx, ask, 'terminal', ask.terminal, limits.terminal?.hours),
-    oppositeAt: row.opposite_at?.getTime(),
-    used: usedOf(row),
-    partnerToday: 0,
-  };
+async function factsOf(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<ExchangeFacts[]> {
+  const used = await usedBy(tx, asks);
+  const cards = await countedBy(tx, asks, 'card');
+  const terminals = await countedBy(tx, asks, 'terminal');
+  return asks.map(({ at, direction, give, receive }, i) => {
+    const row = used[i]!;
+    return {
+      ...{ at, direction, give, receive },
+      joinedAt: row.joined_at.getTime(),
+      contactChangedAt: row.contact_at?.getTime(),
+      member: { count: row.recent, points: row.recent_points },
+      card: cards[i],
+      terminal: terminals[i],
+      oppositeAt: row.opposite_at?.getTime(),
+      used: usedOf(row),
+      partnerToday: 0,
+    };
+  });
 }
 
-/** Notes what was decided, and counts the exchange unless it is refused. */
-async function write(
-  tx: pg.PoolClient,
-  ask: ExchangeAsk,
-  { outcome, reasons }: Judgement,
-  isOfDay: boolean,
-): Promise<void> {
-  const { exchange, program, partner, member, direction, currency, give, receive, card, terminal, at } = ask;
-  await tx.query(
-    `with counted as (
-       insert into exchange_use
-         (exchange, program, partner, member, direction, currency, give, receive, card, terminal, made_at, day, of_day)
-       select $1::uuid, $2::int, $3::int, $4::bigint, $8::text, $9::text, $10::bigint, $11::bigint, $12::text, $13::text,
-         $7::timestamptz, $14::date, $15::boolean
-       where $5::text <> 'refused'
-     )
-     insert into exchange_judgement (exchange, program, partner, member, outcome, reasons, made_at)
-     values ($1::uuid, $2::int, $3::int, $4::bigint, $5::text, $6::json, $7::timestamptz)`,
-    [
-      exchange,
-      program.number,
-      partner,
-      member,
-      outcome,
-      JSON.stringify(reasons),
-      instant(at),
-      direction,
-      currency,
-      give,
-      receive,
-      card ?? null,
-      terminal ?? null,
-      startsOf(at, program.timeZone).dayName,
-      isOfDay,
-    ],
-  );
-}
+const dailyBoundOf = ({ limits, direction }: ExchangeAsk) => limits.partnerDaily?.[direction];
 
 /**
- * Decides about an exchange, notes why, and counts it unless it is refused. Run it as late as possible in the database transaction
- * that makes the exchange, and commit also where it is refused, so that the note stays.
+ * Decides about exchanges of which no two are counted for the same (`countedFor`). Run it as late as possible in the database
+ * transaction that makes them; `noteJudged` belongs to the same.
  */
-export async function judgeExchange(tx: pg.PoolClient, ask: ExchangeAsk): Promise<Judgement> {
-  await lock(tx, ask);
-  const facts = await factsOf(tx, ask);
-  let judgement = judge(ask.limits, ask.caps, facts);
-  const { partnerDaily } = ask.limits;
-  const bound = partnerDaily?.[ask.direction];
-  if (judgement.outcome !== 'refused' && bound !== undefined) {
+export async function judgeExchanges(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<Judgement[]> {
+  await lock(tx, asks);
+  const facts = await factsOf(tx, asks);
+  const judgements = asks.map(({ limits, caps }, i) => judge(limits, caps, facts[i]!));
+  const dayOf = ({ partner, direction }: ExchangeAsk) => `${partner} ${direction}`;
+  // Rows of partners' days in one order, so that nobody waits in a circle.
+  const places = [...asks.keys()].toSorted((a, b) => (dayOf(asks[a]!) < dayOf(asks[b]!) ? -1 : 1));
+  for (const place of places) {
+    const ask = asks[place]!;
+    const bound = dailyBoundOf(ask);
+    if (judgements[place]!.outcome === 'refused' || bound === undefined) continue;
     // What goes to a person although it is over the cap counts too.
-    const mayPass = partnerDaily?.action === 'review';
+    const mayPass = ask.limits.partnerDaily?.action === 'review';
     const partnerToday = await takeOfDay(tx, ask, mayPass ? Number.MAX_SAFE_INTEGER : bound);
-    judgement = judge(ask.limits, ask.caps, { ...facts, partnerToday });
+    judgements[place] = judge(ask.limits, ask.caps, { ...facts[place]!, partnerToday });
   }
-  await write(tx, ask, judgement, bound !== undefined);
-  ask.counted?.(judgement.outcome, 'none');
-  for (const { limit } of judgement.reasons) ask.counted?.(judgement.outcome, limit);
-  return judgement;
+  return judgements;
+}
+
+/** Notes what was decided, and counts the exchanges unless they are refused. */
+export async function noteJudged(
+  tx: pg.PoolClient,
+  judged: readonly { readonly ask: ExchangeAsk; readonly judgement: Judgement }[],
+): Promise<void> {
+  const rows = judged.map(({ ask, judgement }) => ({
+    ...{ exchange: ask.exchange, program: ask.program.number, partner: ask.partner, member: ask.member },
+    ...{ direction: ask.direction, currency: ask.currency, give: ask.give, receive: ask.receive },
+    ...{ card: ask.card ?? null, terminal: ask.terminal ?? null, made_at: instant(ask.at) },
+    day: startsOf(ask.at, ask.program.timeZone).dayName,
+    of_day: dailyBoundOf(ask) !== undefined,
+    ...{ outcome: judgement.outcome, reasons: judgement.reasons },
+  }));
+  await tx.query(
+    `with given as (
+       select * from json_to_recordset($1) as g (exchange uuid, program integer, partner integer, member bigint, direction text,
+         currency text, give bigint, receive bigint, card text, terminal text, made_at timestamptz, day date, of_day boolean,
+         outcome text, reasons json)
+     ), counted as (
+       insert into exchange_use
+         (exchange, program, partner, member, direction, currency, give, receive, card, terminal, made_at, day, of_day)
+       select exchange, program, partner, member, direction, currency, give, receive, card, terminal, made_at, day, of_day
+       from given where outcome <> 'refused'
+     )
+     insert into exchange_judgement (exchange, program, partner, member, outcome, reasons, made_at)
+     select exchange, program, partner, member, outcome, reasons, made_at from given`,
+    [JSON.stringify(rows)],
+  );
+  for (const { ask, judgement } of judged) {
+    ask.counted?.(judgement.outcome, 'none');
+    for (const { limit } of judgement.reasons) ask.counted?.(judgement.outcome, limit);
+  }
+}
+
+/** Decides about one exchange, notes why, and counts it unless it is refused; to be committed also where it is refused. */
+export async function judgeExchange(tx: pg.PoolClient, ask: ExchangeAsk): Promise<Judgement> {
+  const [judgement] = await judgeExchanges(tx, [ask]);
+  await noteJudged(tx, [{ ask, judgement: judgement! }]);
+  return judgement!;
 }
 
 /** Gives back what an exchange counts for, because it came to nothing; again changes nothing. */

@@ -3,6 +3,7 @@ import { createCalls } from './calling.ts';
 import type { ExchangeSurroundings } from './context.ts';
 import { createEndpoints } from './endpoints.ts';
 import type { Exchanging } from './exchanges.ts';
+import { createGathered } from './gathered.ts';
 import { type Patience, usualPatience } from './policy.ts';
 import { createSaga } from './saga.ts';
 
@@ -17,6 +18,7 @@ export function createExchanging(
     patience,
     endpoints: createEndpoints(pool, identity),
     calls: createCalls(patience, telemetry.metrics),
+    gathered: createGathered(pool, identity),
   };
   return { ...context, saga: createSaga(context) };
 }

@@ -9,7 +9,7 @@ import { createPool } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
 import { setEndpoint } from './endpoints.ts';
 import { resolveExchange, type Verdict, verdicts } from './resolving.ts';
-import { historyOf } from './rows.ts';
+import { historiesOf } from './rows.ts';
 import { exchangeId, parseExchangeId } from './types.ts';
 
 const help = `Exchanges of points with partners.
@@ -73,7 +73,8 @@ function named(id: string | undefined): OperationHex {
 }
 
 async function show(pool: pg.Pool, id: string | undefined): Promise<void> {
-  const steps = await historyOf(pool, named(id));
+  const exchange = named(id);
+  const steps = (await historiesOf(pool, [exchange])).get(exchange)!;
   if (steps.length === 0) throw new Error('there is no such exchange');
   print(
     inColumns(

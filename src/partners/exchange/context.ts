@@ -11,6 +11,7 @@ import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import type { Calls } from './calling.ts';
 import type { Endpoints } from './endpoints.ts';
+import type { Gathered } from './gathered.ts';
 import type { Patience } from './policy.ts';
 
 export interface ExchangeSurroundings {
@@ -28,4 +29,5 @@ export interface ExchangeContext extends ExchangeSurroundings {
   readonly patience: Patience;
   readonly endpoints: Endpoints;
   readonly calls: Calls;
+  readonly gathered: Gathered;
 }

@@ -8,12 +8,11 @@ import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { type CurrentMember, type MemberRef, memberNow } from '#src/members/member-ref.ts';
-import { contractAt, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
-import { giveBackUse, judgeExchange, usedForQuote } from '#src/partners/contracts/judging.ts';
+import { contractAt, nothingUsed, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
+import { giveBackUse, usedForQuote } from '#src/partners/contracts/judging.ts';
+import type { Judgement } from '#src/partners/contracts/limits.ts';
 import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
-import type { Partner } from '#src/partners/contracts/types.ts';
-import { linksOf } from '#src/partners/linking/links.ts';
-import { inTransaction } from '#src/platform/postgres.ts';
+import type { LimitName, Partner } from '#src/partners/contracts/types.ts';
 import { newOperation } from '#src/values.ts';
 import { checkPointsLimit, fault, referenceOf } from '#src/wallet/fields.ts';
 import { differingPointer } from '#src/wallet/operations.ts';
@@ -21,7 +20,8 @@ import { referenceKeyOf } from '#src/wallet/reference.ts';
 import { atMost } from './calling.ts';
 import type { ExchangeContext } from './context.ts';
 import { leaseMs } from './policy.ts';
-import { advance, beginQuoted, exchangeByKey, historyOf, insertQuoted, readExchange } from './rows.ts';
+import { begunOf, insertQuoted } from './quote-rows.ts';
+import { readExchange } from './rows.ts';
 import type { Saga } from './saga.ts';
 import type { CancelBody, ExchangeBody, ExchangeQuoteBody } from './schemas.ts';
 import { type Asked, type Exchange, exchangeId, parseExchangeId, type Quoted } from './types.ts';
@@ -82,7 +82,8 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
     });
   const { facts } = await memberOf(context, program, body.member);
   const { member } = facts;
-  const link = (await linksOf(context, program, member)).find(({ client }) => client === partner.client);
+  const links = await context.gathered.links({ program: program.number, member });
+  const link = links.find(({ client }) => client === partner.client);
   if (!link) throw new Problem('member_not_linked');
   const { tier } = await context.judgedMember(program, facts, { at });
   const { direction } = body;
@@ -90,7 +91,7 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
   const rate = rateFor(partner, ask, at);
   if (!rate) throw refused('no_rate', 'no rate with the partner is in force');
   const question = { program, partner: partner.number, member, direction, currency: currency.code, at };
-  const used = await usedForQuote(context.pool, question);
+  const used = rate.caps.length === 0 ? nothingUsed : await usedForQuote(context.pool, question);
   const quote = quoteOf(rate, { points: body.points, at, tier, used });
   if (quote.status === 'refused') throw problemOfQuote(quote);
   const { status: _, ...terms } = quote;
@@ -111,7 +112,7 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
 }
 
 async function viewOf(
-  { partners, pool }: Exchanging,
+  { partners, gathered }: Exchanging,
   program: Program,
   exchange: Exchange,
 ): Promise<Record<string, unknown>> {
@@ -120,7 +121,7 @@ async function viewOf(
     program,
     partner?.name ?? String(exchange.partner),
     exchange,
-    await historyOf(pool, exchange.exchange),
+    await gathered.history(exchange.exchange),
   );
 }
 
@@ -151,7 +152,7 @@ function askedOf(context: Exchanging, call: Call<ExchangeBody>): Asked {
 
 /** The exchange that the reference stands for. Throws where it stands for another request. */
 async function knownExchange(context: Exchanging, asked: Asked): Promise<Exchange | undefined> {
-  const known = await exchangeByKey(context.pool, context.identity, asked.referenceKey);
+  const known = await context.gathered.byKey(asked.referenceKey);
   if (!known || known.asked?.fingerprint === asked.fingerprint) return known;
   const { metadata: _, ...first } = known.asked?.request ?? {};
   const { metadata: __, ...now } = asked.request;
@@ -161,13 +162,9 @@ async function knownExchange(context: Exchanging, asked: Asked): Promise<Exchang
   });
 }
 
-/** The quote that is named, or one of now. */
+/** The quote that is named, or one of now, of which there is no row yet. */
 async function quoteFor(context: Exchanging, caller: Caller, body: ExchangeBody): Promise<Quoted> {
-  if (!('quote' in body)) {
-    const quote = await quoted(context, caller, body);
-    await insertQuoted(context.pool, context.identity, quote);
-    return quote;
-  }
+  if (!('quote' in body)) return quoted(context, caller, body);
   const id = parseExchangeId(body.quote);
   const quote = id && (await readExchange(context.pool, context.identity, id));
   if (!quote || quote.program !== caller.program.number)
@@ -181,51 +178,45 @@ async function quoteFor(context: Exchanging, caller: Caller, body: ExchangeBody)
   return quote;
 }
 
-/** Judges what was quoted and begins it, in one database transaction. False: it was begun before. */
+/** Judges what was quoted and begins it. Undefined: quote or reference were used before. Throws where it is refused. */
 async function begin(
   context: Exchanging,
   { program }: Caller,
   quote: Quoted,
   asked: Asked,
-): Promise<boolean> {
+): Promise<Exchange | undefined> {
   const at = programNow(program);
   const partner = await context.partners.numbered(quote.partner);
   if (!partner) throw refused('partner_unknown', 'the partner is gone');
   const { limits } = agreed(partner, at);
   const { caps = [] } = partner.rates.find(({ version }) => version === quote.terms.rate.version) ?? {};
   const { exchange, member, direction, terms } = quote;
-  const { terminal } = asked.request as { terminal?: string };
+  const { terminal, quote: named } = asked.request as { terminal?: string; quote?: string };
   const currency = program.currencyByNumber.get(quote.currency)!.code;
   const { metrics } = context.telemetry;
-  const judgement = await inTransaction(context.pool, async (tx) => {
-    const judged = await judgeExchange(tx, {
-      ...{
-        exchange,
-        program,
-        partner: partner.number,
-        limits,
-        caps,
-        member,
-        direction,
-        currency,
-        at,
-        terminal,
-      },
-      ...{ give: terms.give, receive: terms.receive },
-      counted: (outcome, limit) => metrics.exchangeJudgements.inc({ outcome, limit }),
-    });
-    if (judged.outcome === 'refused') return judged;
-    const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!;
-    const isReviewed = judged.outcome === 'review';
-    const start = { asked, day, occurredAt: Date.now(), leaseMs: leaseMs(context.patience), isReviewed };
-    return (await beginQuoted(tx, quote, start)) ? judged : undefined;
-  }).catch((error: unknown) => {
-    // The reference, or the quote, was used at the same moment.
-    if ((error as { code?: unknown }).code === '23505') return undefined;
-    throw error;
-  });
+  const ask = {
+    ...{
+      exchange,
+      program,
+      partner: partner.number,
+      limits,
+      caps,
+      member,
+      direction,
+      currency,
+      at,
+      terminal,
+    },
+    ...{ give: terms.give, receive: terms.receive },
+    counted: (outcome: Judgement['outcome'], limit: LimitName | 'none') =>
+      metrics.exchangeJudgements.inc({ outcome, limit }),
+  };
+  const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!;
+  const start = { day, occurredAt: Date.now(), leaseMs: leaseMs(context.patience) };
+  const beginning = { quoted: quote, isNew: named === undefined, asked, ...start };
+  const judgement = await context.gathered.begin({ ...beginning, ask });
   if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
-  return judgement !== undefined;
+  return judgement && begunOf({ ...beginning, isReviewed: judgement.outcome === 'review' });
 }
 
 /** What an exchange is to who asked for it. */
@@ -251,17 +242,19 @@ export async function exchangePoints(context: Exchanging, call: Call<ExchangeBod
   if (known) return replyOf(context, program, known, true);
   const quote = await quoteFor(context, caller, body);
   checkPointsLimit(caller, quote.terms.give);
-  if (!(await begin(context, caller, quote, asked))) {
+  const begun = await begin(context, caller, quote, asked);
+  if (!begun) {
     const first = await knownExchange(context, asked);
     if (!first) throw new Problem('quote_expired', 'the quote was used by another exchange');
     return replyOf(context, program, first, true);
   }
   const { log } = context.telemetry;
-  const driving = context.saga
-    .drive(quote.exchange, Date.now() + driveMs)
-    .catch((error: unknown) => void log.warn({ err: error }, 'an exchange is left to the worker'));
-  await atMost(Math.max(call.waitMs, waitMsMin), driving);
-  const present = (await readExchange(context.pool, context.identity, quote.exchange))!;
+  const driving = context.saga.drive(begun, Date.now() + driveMs).catch((error: unknown) => {
+    log.warn({ err: error }, 'an exchange is left to the worker');
+    return undefined;
+  });
+  const driven = await atMost(Math.max(call.waitMs, waitMsMin), driving);
+  const present = driven ?? (await readExchange(context.pool, context.identity, begun.exchange))!;
   // The worker does it too; here a member who tries again at once is not told of a limit that the refusal does not count for.
   if (present.state === 'refused' || present.state === 'reversed')
     await giveBackUse(context.pool, present.exchange, programNow(program));
@@ -293,7 +286,8 @@ export async function cancelExchange(context: Exchanging, call: Call<CancelBody>
     const detail = { actor: call.caller.keyId, ...(reason === undefined ? {} : { reason }) };
     const step = { action: 'cancel' as const, outcome: 'cancelled', detail };
     const change = { to, dueMs, from: ['holding', 'ready'] } as const;
-    if (!(await advance(context.pool, exchange, change, step))) throw new Problem('exchange_not_cancellable');
+    if (!(await context.gathered.advance({ exchange, change, step })))
+      throw new Problem('exchange_not_cancellable');
     await context.saga.drive(exchange, Date.now() + call.waitMs);
     await giveBackUse(context.pool, exchange, programNow(program));
   }

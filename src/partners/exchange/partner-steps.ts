@@ -7,22 +7,17 @@ import { recordBreak } from './breaks.ts';
 import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
 import type { ExchangeContext } from './context.ts';
 import { leaseMs, retryAfterMs } from './policy.ts';
-import { advance, beginCall, type Change, postpone, readExchange, type Step } from './rows.ts';
-import {
-  type Action,
-  type Exchange,
-  partnerKind,
-  partnerReference,
-  type Refusal,
-  type State,
-} from './types.ts';
+import { type Change, changedBy, postpone, readExchange, type Step } from './rows.ts';
+import { type Exchange, partnerKind, partnerReference, type Refusal, type State } from './types.ts';
 
-/** Each answers whether to go on at once; false: it has to wait. */
+/** What a step leads to: the exchange as it stands now, or true where that has to be read; false: it has to wait. */
+export type Onward = Exchange | boolean;
+
 export interface PartnerSteps {
   /** Sends it for the first time, or goes on with what was sent before. */
-  call(exchange: Exchange): Promise<boolean>;
+  call(exchange: Exchange): Promise<Onward>;
   /** Takes it back there. */
-  undo(exchange: Exchange): Promise<boolean>;
+  undo(exchange: Exchange): Promise<Onward>;
 }
 
 const open: readonly State[] = ['calling', 'waiting'];
@@ -70,7 +65,7 @@ export function partnerRefusal(reason: string): Refusal {
 }
 
 export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
-  const { pool, patience, calls, identity } = context;
+  const { pool, patience, calls, identity, gathered } = context;
 
   const waitMs = ({ tries }: Pick<Exchange, 'tries'>) => retryAfterMs(patience, tries, Math.random());
   const isOverdue = ({ createdAt }: Exchange, mostMs: number) => Date.now() - createdAt > mostMs;
@@ -88,17 +83,19 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   }
 
   async function settle(
-    { exchange }: Exchange,
+    present: Exchange,
     change: Omit<Change, 'from'>,
     step: Step,
     from: readonly State[] = open,
-  ): Promise<boolean> {
-    if (!(await advance(pool, exchange, { ...change, from }, step)))
-      await contradicted(exchange, change.to, step);
+  ): Promise<Onward> {
+    const { exchange } = present;
+    const made = { ...change, from };
+    if (await gathered.advance({ exchange, change: made, step })) return changedBy(present, made);
+    await contradicted(exchange, change.to, step);
     return true;
   }
 
-  function review(exchange: Exchange, step: Step, from: readonly State[] = open): Promise<boolean> {
+  function review(exchange: Exchange, step: Step, from: readonly State[] = open): Promise<Onward> {
     const change = { to: 'in_review', reviewOf: exchange.state, dueMs: null } as const;
     return settle(exchange, change, { ...step, detail: { ...step.detail, next: 'in_review' } }, from);
   }
@@ -110,7 +107,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     step: Step,
     from: readonly State[] = open,
     ifTries?: number,
-  ): Promise<boolean> {
+  ): Promise<Onward> {
     const isOut = exchange.direction === 'out';
     const [to, dueMs] = isOut ? (['releasing', leaseMs(patience)] as const) : (['refused', null] as const);
     const [refusal, checkMs] = [partnerRefusal(reason), exchange.wasSent ? patience.checksMs[0] : undefined];
@@ -130,7 +127,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
       reversed = 0,
     }: Extract<InquiryAnswer, { outcome: 'found' }>['reply'],
     step: Step,
-  ): Promise<boolean> {
+  ): Promise<Onward> {
     const fits =
       points === exchange.partnerPoints &&
       currency === exchange.partnerCurrency &&
@@ -147,7 +144,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return settle(exchange, { ...change, to }, step);
   }
 
-  async function pending(exchange: Exchange, step: Step): Promise<boolean> {
+  async function pending(exchange: Exchange, step: Step): Promise<Onward> {
     if (isOverdue(exchange, patience.pendingMsMax)) return review(exchange, step);
     const tries = Math.min(exchange.tries + 1, pendingTriesMax);
     await settle(exchange, { to: 'waiting', dueMs: waitMs({ tries }), tries, isInDoubt: false }, step);
@@ -155,14 +152,14 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   }
 
   /** Nobody knows what became of it. */
-  async function doubted(exchange: Exchange, step: Step): Promise<boolean> {
+  async function doubted(exchange: Exchange, step: Step): Promise<Onward> {
     if (exchange.tries >= patience.doubtsMax) return review(exchange, step);
     await settle(exchange, { to: 'calling', dueMs: waitMs(exchange), isInDoubt: true }, step);
     return false;
   }
 
   /** This send has certainly done nothing; whether an earlier one has, is as it was before. */
-  async function notDone(exchange: Exchange, step: Step): Promise<boolean> {
+  async function notDone(exchange: Exchange, step: Step): Promise<Onward> {
     if (exchange.isInDoubt) return doubted(exchange, step);
     const ifTries = exchange.tries;
     if (isOverdue(exchange, patience.giveUpMs))
@@ -186,8 +183,8 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   async function send(slot: Slot, exchange: Exchange, action: 'call' | 'undo', movement: Movement) {
     const [from, to]: [readonly State[], State] =
       action === 'undo' ? [['undoing'], 'undoing'] : [['ready', ...open], 'calling'];
-    const change = { from, to, leaseMs: leaseMs(patience), action: action as Action };
-    const begun = await beginCall(pool, exchange.exchange, change);
+    const call = { exchange: exchange.exchange, from, to, leaseMs: leaseMs(patience), action };
+    const begun = await gathered.beginCall(call);
     if (!begun) return undefined;
     const answer = await slot.move(movement);
     const { step, tries, wasInDoubt: isInDoubt } = begun;
@@ -196,7 +193,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return { answer, present, written };
   }
 
-  async function callAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+  async function callAt(slot: Slot, exchange: Exchange): Promise<Onward> {
     const sent = await send(slot, exchange, 'call', movementOf(exchange));
     // Somebody else has decided meanwhile: what is in the row now goes on.
     if (!sent) return true;
@@ -215,7 +212,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     }
   }
 
-  async function inquireAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+  async function inquireAt(slot: Slot, exchange: Exchange): Promise<Onward> {
     const answer = await slot.inquire(partnerKind(exchange), partnerReference(exchange.exchange));
     const step: Step = { action: 'inquire', outcome: answer.outcome, detail: traceOf(answer) };
     switch (answer.outcome) {
@@ -235,7 +232,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     }
   }
 
-  async function within(exchange: Exchange, work: (slot: Slot) => Promise<boolean>): Promise<boolean> {
+  async function within(exchange: Exchange, work: (slot: Slot) => Promise<Onward>): Promise<Onward> {
     const slot = await slotFor(exchange);
     if (!slot) return false;
     try {
@@ -245,7 +242,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     }
   }
 
-  async function undoAt(slot: Slot, exchange: Exchange): Promise<boolean> {
+  async function undoAt(slot: Slot, exchange: Exchange): Promise<Onward> {
     const sent = await send(slot, exchange, 'undo', undoingOf(exchange));
     if (!sent) return true;
     const { answer, present, written } = sent;

@@ -7,9 +7,9 @@
 
 import type { Identity } from '#src/members/identity.ts';
 import type { Direction } from '#src/partners/contracts/types.ts';
-import { hexOf, type Queryable } from '#src/platform/postgres.ts';
+import { epochMsOf, hexOf, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
-import type { Action, Asked, Exchange, HistoryStep, Quoted, Refusal, State, Terms } from './types.ts';
+import type { Action, Asked, Exchange, HistoryStep, Refusal, State, Terms } from './types.ts';
 
 type Sealing = Pick<Identity, 'encrypt' | 'decrypt'>;
 
@@ -49,7 +49,7 @@ interface ExchangeRow {
 const columns = `${hexOf('exchange')} as exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
   account_sealed, terms, quoted_at, quote_expires_at, day::text, occurred_at, client, ${hexOf('reference_key')} as reference_key, fingerprint, request,
   state, review_of, refusal, in_doubt, tries, ${hexOf('hold')} as hold, ${hexOf('moved')} as moved, partner_operation, sent_at is not null as was_sent, checks,
-  (extract(epoch from created_at) * 1000)::bigint as created_at`;
+  ${epochMsOf('created_at')} as created_at`;
 
 function askedOf(row: ExchangeRow): Asked | undefined {
   const { client, reference_key: referenceKey, fingerprint, request } = row;
@@ -103,65 +103,17 @@ export async function readExchange(
   return rows[0] && exchangeOf(sealing, rows[0]);
 }
 
-/** The exchange that a reference stands for. */
-export async function exchangeByKey(
+/** The exchanges that references stand for, by the key of the reference. */
+export async function exchangesByKey(
   db: Queryable,
   sealing: Sealing,
-  referenceKey: string,
-): Promise<Exchange | undefined> {
-  const { rows } = await db.query<ExchangeRow>({
-    name: 'exchange-by-key',
-    text: `select ${columns} from exchange where reference_key = $1`,
-    values: [referenceKey],
-  });
-  return rows[0] && exchangeOf(sealing, rows[0]);
-}
-
-export async function insertQuoted(db: Queryable, sealing: Sealing, quoted: Quoted): Promise<void> {
-  const { exchange, program, member, partner, direction, currency } = quoted;
-  await db.query(
-    `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
-       account_sealed, terms, quoted_at, quote_expires_at, day, state)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'quoted')`,
-    [
-      ...[exchange, program, member, partner, direction, currency],
-      ...[quoted.ownPoints, quoted.partnerCurrency, quoted.partnerPoints],
-      ...[sealing.encrypt(program, member, quoted.account), JSON.stringify(quoted.terms)],
-      ...[quoted.quotedAt, quoted.quoteExpiresAt, quoted.day],
-    ],
+  referenceKeys: readonly string[],
+): Promise<ReadonlyMap<string, Exchange>> {
+  const { rows } = await db.query<ExchangeRow>(
+    `select ${columns} from exchange where reference_key = any($1::uuid[])`,
+    [referenceKeys],
   );
-}
-
-export interface Begin {
-  readonly asked: Asked;
-  readonly day: string;
-  readonly occurredAt: EpochMs;
-  /** When somebody else goes on with it. */
-  readonly leaseMs: number;
-  /** A limit wants a person to look first. */
-  readonly isReviewed: boolean;
-}
-
-/** Begins what was quoted; false where it was begun before. */
-export async function beginQuoted(
-  tx: Queryable,
-  { exchange, direction }: Pick<Quoted, 'exchange' | 'direction'>,
-  { asked, day, occurredAt, leaseMs, isReviewed }: Begin,
-): Promise<boolean> {
-  const first: State = direction === 'out' ? 'holding' : 'ready';
-  const { rowCount } = await tx.query(
-    `with begun as (
-       update exchange set state = $2, review_of = $3, client = $4, reference_key = $5, fingerprint = $6, request = $7, day = $8, occurred_at = $9,
-         due_at = case when $3::text is null then now() + $10 * interval '1 millisecond' end, changed_at = now(), created_at = now()
-       where exchange = $1 and state = 'quoted' returning exchange)
-     insert into exchange_step (exchange, ended_at, action, outcome) select exchange, clock_timestamp(), 'begin', $11 from begun`,
-    [
-      ...[exchange, isReviewed ? 'in_review' : first, isReviewed ? first : null, asked.client],
-      ...[asked.referenceKey, asked.fingerprint, JSON.stringify(asked.request), day, occurredAt, leaseMs],
-      isReviewed ? 'in_review' : 'begun',
-    ],
-  );
-  return rowCount === 1;
+  return new Map(rows.map((row) => [row.reference_key!, exchangeOf(sealing, row)]));
 }
 
 /** What a step has led to. */
@@ -192,39 +144,75 @@ export interface Change {
   readonly checkMs?: number | undefined;
 }
 
+export interface Advance {
+  readonly exchange: OperationHex;
+  readonly change: Change;
+  readonly step: Step;
+}
+
+const advanceQuery = `
+  with given as (
+    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], review_of text, refusal json,
+      in_doubt boolean, tries integer, hold uuid, moved uuid, partner_operation text, due_ms float8, check_ms float8, if_tries integer,
+      action text, outcome text, detail json, step bigint)
+  ), changed as (
+    update exchange e set state = g."to", review_of = g.review_of, refusal = coalesce(g.refusal, e.refusal),
+      in_doubt = coalesce(g.in_doubt, e.in_doubt), tries = coalesce(g.tries, e.tries), hold = coalesce(g.hold, e.hold),
+      moved = coalesce(g.moved, e.moved), partner_operation = coalesce(g.partner_operation, e.partner_operation),
+      due_at = now() + g.due_ms * interval '1 millisecond',
+      check_at = coalesce(now() + g.check_ms * interval '1 millisecond', e.check_at),
+      changed_at = case when e.state = g."to" then e.changed_at else now() end
+    from given g
+    where e.exchange = g.exchange and e.state = any(g."from") and (g.if_tries is null or e.tries = g.if_tries)
+    returning e.exchange
+  ), ended as (
+    update exchange_step s set ended_at = clock_timestamp(), outcome = g.outcome, detail = g.detail
+    from given g where s.step = g.step
+  ), noted as (
+    insert into exchange_step (exchange, ended_at, action, outcome, detail)
+    select exchange, clock_timestamp(), action, outcome, detail from given where step is null
+  )
+  select ${hexOf('exchange')} as exchange from changed`;
+
+/**
+ * Changes states and writes the steps, of each exchange once; false for one that is in none of its states, of which only the step was
+ * written. Not prepared: a plan that was made while there were few exchanges would read all of them.
+ */
+export async function advanceAll(db: Queryable, advances: readonly Advance[]): Promise<boolean[]> {
+  const given = advances.map(({ exchange, change, step }) => ({
+    ...{ exchange, to: change.to, from: change.from, review_of: change.reviewOf, refusal: change.refusal },
+    ...{ in_doubt: change.isInDoubt, tries: change.tries, hold: change.hold, moved: change.moved },
+    ...{ partner_operation: change.partnerOperation, due_ms: change.dueMs, check_ms: change.checkMs },
+    ...{ if_tries: change.ifTries, ...step },
+  }));
+  const { rows } = await db.query<{ exchange: OperationHex }>(advanceQuery, [JSON.stringify(given)]);
+  const changed = new Set(rows.map(({ exchange }) => exchange));
+  return advances.map(({ exchange }) => changed.has(exchange));
+}
+
 /** Changes a state and writes the step; false where the exchange is in none of the states, and only the step was written. */
 export async function advance(
   db: Queryable,
   exchange: OperationHex,
   change: Change,
-  { action, outcome, detail, step }: Step,
+  step: Step,
 ): Promise<boolean> {
-  const { rows } = await db.query<{ changed: number }>({
-    name: 'exchange-advance',
-    text: `with changed as (
-        update exchange set state = $2, review_of = $4, refusal = coalesce($5::json, refusal), in_doubt = coalesce($6, in_doubt),
-          tries = coalesce($7, tries), hold = coalesce($8, hold), moved = coalesce($9, moved), partner_operation = coalesce($10, partner_operation),
-          due_at = now() + $11::float8 * interval '1 millisecond',
-          check_at = coalesce(now() + $12::float8 * interval '1 millisecond', check_at),
-          changed_at = case when state = $2 then changed_at else now() end
-        where exchange = $1 and state = any($3::text[]) and ($17::int is null or tries = $17) returning exchange),
-      ended as (update exchange_step set ended_at = clock_timestamp(), outcome = $14, detail = $15 where step = $16 returning step),
-      noted as (insert into exchange_step (exchange, ended_at, action, outcome, detail)
-        select $1, clock_timestamp(), $13, $14, $15 where $16::bigint is null)
-      select count(*)::int as changed from changed`,
-    values: [
-      ...[exchange, change.to, change.from, change.reviewOf ?? null],
-      ...[
-        change.refusal ? JSON.stringify(change.refusal) : null,
-        change.isInDoubt ?? null,
-        change.tries ?? null,
-      ],
-      ...[change.hold ?? null, change.moved ?? null, change.partnerOperation ?? null],
-      ...[change.dueMs, change.checkMs ?? null],
-      ...[action, outcome, detail ? JSON.stringify(detail) : null, step ?? null, change.ifTries ?? null],
-    ],
-  });
-  return rows[0]!.changed === 1;
+  return (await advanceAll(db, [{ exchange, change, step }]))[0]!;
+}
+
+/** What an exchange is after a change that was made. */
+export function changedBy(exchange: Exchange, change: Change): Exchange {
+  return {
+    ...exchange,
+    state: change.to,
+    reviewOf: change.reviewOf,
+    refusal: change.refusal ?? exchange.refusal,
+    isInDoubt: change.isInDoubt ?? exchange.isInDoubt,
+    tries: change.tries ?? exchange.tries,
+    hold: change.hold ?? exchange.hold,
+    moved: change.moved ?? exchange.moved,
+    partnerOperation: change.partnerOperation ?? exchange.partnerOperation,
+  };
 }
 
 export interface Begun {
@@ -235,31 +223,35 @@ export interface Begun {
   readonly tries: number;
 }
 
+export interface BeginCall {
+  readonly exchange: OperationHex;
+  readonly from: readonly State[];
+  readonly to: State;
+  readonly leaseMs: number;
+  readonly action: Action;
+}
+
+const beginCallQuery = `
+  with given as (
+    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text)
+  ), changed as (
+    update exchange e set state = g."to", was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(),
+      due_at = now() + g."leaseMs" * interval '1 millisecond', changed_at = case when e.state = g."to" then changed_at else now() end
+    from given g where e.exchange = g.exchange and e.state = any(g."from") returning e.exchange, was_in_doubt, tries, g.action
+  ), noted as (
+    insert into exchange_step (exchange, action, outcome) select exchange, action, 'sent' from changed returning step, exchange)
+  select ${hexOf('exchange')} as exchange, step, was_in_doubt as "wasInDoubt", tries from noted join changed using (exchange)`;
+
 /**
  * Writes down that something is about to be sent, before it is: from here on the exchange cannot be cancelled, and whoever
- * finds the step without an end knows that it may have happened. Undefined where the exchange is in another state by now.
+ * finds the step without an end knows that it may have happened. Of each exchange once; undefined where it is in another state by now.
  */
-export async function beginCall(
-  db: Queryable,
-  exchange: OperationHex,
-  change: {
-    readonly from: readonly State[];
-    readonly to: State;
-    readonly leaseMs: number;
-    readonly action: Action;
-  },
-): Promise<Begun | undefined> {
-  const { rows } = await db.query<Begun>({
-    name: 'exchange-begin-call',
-    text: `with changed as (
-        update exchange set state = $2, was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(), due_at = now() + $4 * interval '1 millisecond',
-          changed_at = case when state = $2 then changed_at else now() end
-        where exchange = $1 and state = any($3::text[]) returning exchange, was_in_doubt, tries),
-      noted as (insert into exchange_step (exchange, action, outcome) select exchange, $5, 'sent' from changed returning step)
-      select step, was_in_doubt as "wasInDoubt", tries from noted, changed`,
-    values: [exchange, change.to, change.from, change.leaseMs, change.action],
-  });
-  return rows[0];
+export async function beginCalls(db: Queryable, calls: readonly BeginCall[]): Promise<(Begun | undefined)[]> {
+  const { rows } = await db.query<Begun & { exchange: OperationHex }>(beginCallQuery, [
+    JSON.stringify(calls),
+  ]);
+  const begun = new Map(rows.map(({ exchange, ...row }) => [exchange, row]));
+  return calls.map(({ exchange }) => begun.get(exchange));
 }
 
 /** Leaves an exchange to whoever comes next, later: nothing was done. */
@@ -271,23 +263,30 @@ export async function postpone(db: Queryable, exchange: OperationHex, dueMs: num
   });
 }
 
-export async function historyOf(db: Queryable, exchange: OperationHex): Promise<HistoryStep[]> {
+const historyMax = 200;
+
+/** Steps of exchanges, oldest first, at most so many of each. */
+export async function historiesOf(
+  db: Queryable,
+  exchanges: readonly OperationHex[],
+): Promise<ReadonlyMap<OperationHex, HistoryStep[]>> {
   const { rows } = await db.query<{
+    exchange: OperationHex;
     at: EpochMs;
     ended_at: EpochMs | null;
     action: Action;
     outcome: string;
     detail: Record<string, unknown> | null;
   }>(
-    `select (extract(epoch from at) * 1000)::bigint as at, (extract(epoch from ended_at) * 1000)::bigint as ended_at, action, outcome, detail
-     from exchange_step where exchange = $1 order by step limit 200`,
-    [exchange],
+    `select ${hexOf('g.exchange')} as exchange, s.* from unnest($1::uuid[]) as g (exchange) cross join lateral (
+       select ${epochMsOf('at')} as at, ${epochMsOf('ended_at')} as ended_at, action, outcome, detail
+       from exchange_step s where s.exchange = g.exchange order by step limit ${historyMax}) s`,
+    [exchanges],
   );
-  return rows.map(({ ended_at: endedAt, detail, ...row }) => ({
-    ...row,
-    endedAt: endedAt ?? undefined,
-    detail: detail ?? undefined,
-  }));
+  const histories = new Map<OperationHex, HistoryStep[]>(exchanges.map((exchange) => [exchange, []]));
+  for (const { exchange, ended_at: endedAt, detail, ...row } of rows)
+    histories.get(exchange)!.push({ ...row, endedAt: endedAt ?? undefined, detail: detail ?? undefined });
+  return histories;
 }
 
 /** Takes up exchanges of a partner that somebody has to go on with now; nobody else does for as long as the lease. */
@@ -312,16 +311,6 @@ export async function duePartners(db: Queryable): Promise<number[]> {
     'select distinct partner from exchange where due_at <= now()',
   );
   return rows.map(({ partner }) => partner);
-}
-
-/** Quotes that ended a day ago and were never used. */
-export async function forgetQuotes(db: Queryable, limit: number): Promise<number> {
-  const { rowCount } = await db.query(
-    `delete from exchange where exchange in (
-       select exchange from exchange where state = 'quoted' and created_at < now() - interval '2 days' order by created_at limit $1)`,
-    [limit],
-  );
-  return rowCount ?? 0;
 }
 
 export interface Figures {

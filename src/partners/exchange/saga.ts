@@ -33,15 +33,15 @@ import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { OperationHex } from '#src/values.ts';
 import type { ExchangeContext } from './context.ts';
-import { createPartnerSteps, partnerRefusal } from './partner-steps.ts';
+import { createPartnerSteps, type Onward, partnerRefusal } from './partner-steps.ts';
 import { leaseMs } from './policy.ts';
-import { advance, type Change, postpone, readExchange } from './rows.ts';
+import { type Change, changedBy, postpone, readExchange, type Step } from './rows.ts';
 import { type Exchange, isEnded, type Refusal, type State } from './types.ts';
 import { createWalletSteps } from './wallet-steps.ts';
 
 export interface Saga {
   /** Drives an exchange to its end, or as far as it comes until the deadline; answers how it stands then. */
-  drive(exchange: OperationHex, deadlineMs: number): Promise<Exchange>;
+  drive(exchange: OperationHex | Exchange, deadlineMs: number): Promise<Exchange>;
 }
 
 /** More than any exchange takes whose partner answers. */
@@ -68,9 +68,14 @@ function walletRefusal(word: string): Refusal {
 }
 
 export function createSaga(context: ExchangeContext): Saga {
-  const { pool, patience, identity } = context;
+  const { pool, patience, identity, gathered } = context;
   const wallet = createWalletSteps(context.operations);
   const partner = createPartnerSteps(context);
+
+  async function advance(exchange: Exchange, change: Change, step: Step): Promise<Onward> {
+    const isMade = await gathered.advance({ exchange: exchange.exchange, change, step });
+    return isMade ? changedBy(exchange, change) : true;
+  }
 
   /** The wallet has done it, and the books do not have it yet. */
   async function unwritten({ exchange }: Exchange): Promise<boolean> {
@@ -78,29 +83,26 @@ export function createSaga(context: ExchangeContext): Saga {
     return false;
   }
 
-  async function hold(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+  async function hold(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.hold(program, exchange);
     const from: readonly State[] = ['holding'];
     if ('refused' in result) {
       const change: Change = { to: 'refused', from, dueMs: null, refusal: walletRefusal(result.refused) };
-      await advance(pool, exchange.exchange, change, { action: 'hold', outcome: result.refused });
-      return true;
+      return advance(exchange, change, { action: 'hold', outcome: result.refused });
     }
     if (!(await wallet.isWritten(result.held, deadlineMs))) return unwritten(exchange);
     const change: Change = { to: 'ready', from, dueMs: leaseMs(patience), hold: result.held.operation };
-    await advance(pool, exchange.exchange, change, { action: 'hold', outcome: 'held' });
-    return true;
+    return advance(exchange, change, { action: 'hold', outcome: 'held' });
   }
 
-  async function capture(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+  async function capture(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const captured = await wallet.capture(program, exchange, exchange.hold!);
     if (!(await wallet.isWritten(captured, deadlineMs))) return unwritten(exchange);
     const change: Change = { to: 'completed', from: ['capturing'], dueMs: null, moved: captured.operation };
-    await advance(pool, exchange.exchange, change, { action: 'capture', outcome: 'completed' });
-    return true;
+    return advance(exchange, change, { action: 'capture', outcome: 'completed' });
   }
 
-  async function release(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+  async function release(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const hold = exchange.hold ?? (await wallet.voided(program, exchange))?.operation;
     if (hold) {
       const released = await wallet.release(program, exchange, hold);
@@ -108,27 +110,24 @@ export function createSaga(context: ExchangeContext): Saga {
     }
     const to = exchange.refusal ? 'refused' : 'reversed';
     const change: Change = { to, from: ['releasing'], dueMs: null, hold };
-    await advance(pool, exchange.exchange, change, { action: 'release', outcome: to });
-    return true;
+    return advance(exchange, change, { action: 'release', outcome: to });
   }
 
-  async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<boolean> {
+  async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.credit(program, exchange);
     const from: readonly State[] = ['crediting'];
     if ('refused' in result) {
       const refusal = walletRefusal(result.refused);
       const change: Change = { to: 'undoing', from, dueMs: leaseMs(patience), refusal, tries: 0 };
-      await advance(pool, exchange.exchange, change, { action: 'credit', outcome: result.refused });
-      return true;
+      return advance(exchange, change, { action: 'credit', outcome: result.refused });
     }
     if (!(await wallet.isWritten(result.credited, deadlineMs))) return unwritten(exchange);
     const change: Change = { to: 'completed', from, dueMs: null, moved: result.credited.operation };
-    await advance(pool, exchange.exchange, change, { action: 'credit', outcome: 'completed' });
-    return true;
+    return advance(exchange, change, { action: 'credit', outcome: 'completed' });
   }
 
   /** One step of an exchange. False: it has to wait. */
-  function step(exchange: Exchange, deadlineMs: number): Promise<boolean> {
+  function step(exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const program = context.programs.get(exchange.program);
     if (!program) throw new Problem('not_ready', 'the program of the exchange is not loaded');
     switch (exchange.state) {
@@ -152,16 +151,18 @@ export function createSaga(context: ExchangeContext): Saga {
   }
 
   return {
-    async drive(id, deadlineMs) {
-      let exchange = await readExchange(pool, identity, id);
+    async drive(begun, deadlineMs) {
+      const id = typeof begun === 'string' ? begun : begun.exchange;
+      let exchange = typeof begun === 'string' ? await readExchange(pool, identity, id) : begun;
       let goesOn = true;
       for (let steps = 0; goesOn && exchange && isDriven(exchange) && steps < stepsMax; steps += 1) {
         if (Date.now() > deadlineMs) {
           await postpone(pool, id, 0);
           break;
         }
-        goesOn = await step(exchange, deadlineMs);
-        exchange = await readExchange(pool, identity, id);
+        const onward = await step(exchange, deadlineMs);
+        goesOn = onward !== false;
+        exchange = typeof onward === 'object' ? onward : await readExchange(pool, identity, id);
       }
       if (!exchange) throw new Problem('not_found');
       return exchange;

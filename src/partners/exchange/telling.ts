@@ -11,7 +11,8 @@ import { inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
 import { exchangeId, type Terms } from './types.ts';
 
-const tellLimit = 500;
+/** At most so many at once. */
+export const tellLimit = 500;
 
 type Told = 'completed' | 'refused' | 'reversed' | 'in_review';
 const typeOf = {

@@ -12,7 +12,7 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Identity } from '#src/members/identity.ts';
-import { familyOf, shortTransaction } from '#src/members/records.ts';
+import { familyOf, familyQuery, shortTransaction } from '#src/members/records.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import { type MemberNumber, memberId } from '#src/values.ts';
 
@@ -183,30 +183,42 @@ export interface Link {
   readonly account: string;
 }
 
-/** The links of a member that are open, also those of members who were merged into it. */
-export async function linksOf(
+/** The links of members that are open, also those of members who were merged into them. */
+export async function openLinksOf(
   { pool, identity }: Context,
-  program: Program,
-  member: MemberNumber,
-): Promise<Link[]> {
-  const found = await pool.query<{
+  asked: readonly { readonly program: number; readonly member: MemberNumber }[],
+): Promise<ReadonlyMap<MemberNumber, Link[]>> {
+  const { rows } = await pool.query<{
+    place: number;
     client: number;
     member: MemberNumber;
     linked_at: Date;
     code_of: Link['codeOf'];
     account_sealed: Buffer;
   }>(
-    `select client, member, linked_at, code_of, account_sealed from partner_link
-     where member = any($1::bigint[]) and unlinked_at is null order by linked_at, link`,
-    [await familyOf(pool, member)],
+    `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place) cross join lateral (
+       select client, member, linked_at, code_of, account_sealed from partner_link
+       where member in (${familyQuery('a.member')}) and unlinked_at is null order by linked_at, link) l`,
+    [asked.map(({ member }) => member)],
   );
-  return found.rows.map((row) => ({
-    client: row.client,
-    member: row.member,
-    linkedAt: row.linked_at,
-    codeOf: row.code_of,
-    account: identity.decrypt(program.number, row.member, row.account_sealed),
-  }));
+  const links = new Map<MemberNumber, Link[]>(asked.map(({ member }) => [member, []]));
+  for (const row of rows) {
+    const { program, member } = asked[row.place - 1]!;
+    links.get(member)!.push({
+      ...{ client: row.client, member: row.member, linkedAt: row.linked_at, codeOf: row.code_of },
+      account: identity.decrypt(program, row.member, row.account_sealed),
+    });
+  }
+  return links;
+}
+
+/** The links of a member that are open, also those of members who were merged into it. */
+export async function linksOf(
+  context: Context,
+  { number }: Pick<Program, 'number'>,
+  member: MemberNumber,
+): Promise<Link[]> {
+  return (await openLinksOf(context, [{ program: number, member }])).get(member)!;
 }
 
 /** Ends a member's link with a partner; false where there is none. */
