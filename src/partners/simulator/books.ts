@@ -113,7 +113,8 @@ function committing(db: DatabaseSync) {
       db.exec('commit');
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error));
-      if (db.isTransaction) db.exec('rollback');
+      // Whoever was kept waiting may come when the books are closed.
+      if (db.isOpen && db.isTransaction) db.exec('rollback');
     }
     for (const each of batch) each.settle(failure);
   }
