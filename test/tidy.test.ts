@@ -195,6 +195,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...calls,
   ],
   members: [
+    'src/earning/rules/calendar.ts',
     'src/wallet/',
     'src/tiers/',
     'src/earning/rules/types.ts',

@@ -15,6 +15,7 @@ import { ledgerBegins } from '#src/wallet/archived.ts';
 import { balancesView } from '#src/wallet/balances.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import { auditOf } from './audit-note.ts';
+import { codesHeld } from './codes.ts';
 import { waitUntil } from './engine.ts';
 import type { Identity } from './identity.ts';
 import type { MemberRef } from './member-ref.ts';
@@ -187,6 +188,7 @@ export function createExports(operations: Operations, pool: pg.Pool, identity: I
         value: identity.decrypt(program.number, identifier.member, identifier.value_encrypted),
         linkedAt: identifier.linked_at.toISOString(),
       })),
+      codes: await codesHeld(pool, member),
       balances: reading ? balancesView(program, reading, member).balances : {},
       audit: await auditOf(pool, identity, program, member),
       ...(await tiersHeld(pool, { identity, program, member, isPersonal: true }, row.joined_at)),

@@ -3,8 +3,8 @@
  * attribute or a tier raises that, and the scripts refuse what was decided on an older one. Members that come in the same
  * moment are read together.
  *
- * Of tiers the history is remembered, and the tier is that of the time which is asked for. Programs without ladders have
- * none, and nobody looks for it.
+ * Of tiers the history is remembered, and the tier is that of the time which is asked for; so it is with activated codes. Programs
+ * without ladders, or without promotions by code, have none, and nobody looks for them.
  */
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
@@ -17,6 +17,7 @@ import { type KnownChange, tiersAt } from '#src/tiers/spans.ts';
 import type { EpochMs, MemberNumber, Position, Soon } from '#src/values.ts';
 import { gathering } from '#src/wallet/gathering.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
+import { type ActivatedCode, codesAt, codesOf, hasCodes } from './codes.ts';
 import type { Identity } from './identity.ts';
 import { membersByNumber, profileOfRow } from './records.ts';
 
@@ -48,13 +49,20 @@ interface Question {
 interface Remembered {
   readonly judged: JudgedMember;
   readonly changes: readonly KnownChange[];
+  readonly codes: readonly ActivatedCode[];
 }
 
 const noChanges: readonly KnownChange[] = [];
+const noCodes: readonly ActivatedCode[] = [];
 
 /** A member as it stands at a time. */
-function standingAt(program: Program, { judged, changes }: Remembered, { at, decided }: AsOf): JudgedMember {
+function standingAt(program: Program, remembered: Remembered, { at, decided }: AsOf): JudgedMember {
+  const { changes, codes } = remembered;
   const { ladders } = versionAt(program, at).definition;
+  const judged =
+    codes.length === 0
+      ? remembered.judged
+      : { ...remembered.judged, codes: codesAt(program, codes, at, decided?.at) };
   if (ladders.length === 0) return judged;
   const tiers = tiersAt(ladders, changes, at, decided?.position);
   return { ...judged, tier: tiers[0], tiers };
@@ -93,9 +101,12 @@ export function createJudgedMembers(pool: pg.Pool, identity: Identity, isSnapsho
             climbing.map(({ climber, factsVersion }) => ({ member: climber, factsVersion })),
           );
     const changes = new Map(climbing.map((question, i) => [question, histories[i]!]));
+    const activating = questions.filter(({ program }) => hasCodes(program)).map(({ member }) => member);
+    const codes = activating.length === 0 ? undefined : await codesOf(pool, activating);
     return questions.map((question) => ({
       judged: people.get(question.member) ?? { ...nobody, isKnown: true },
       changes: changes.get(question) ?? noChanges,
+      codes: codes?.get(question.member) ?? noCodes,
     }));
   });
 

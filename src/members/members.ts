@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import { type Changes, createChanges } from './change.ts';
+import { type Codes, createCodes } from './codes.ts';
 import type { Enrolment } from './enrolment.ts';
 import { createErasure, type Erasure } from './erasure.ts';
 import { createExports, type Exports } from './export.ts';
@@ -25,6 +26,7 @@ export interface MembersContext {
 export interface Members {
   readonly readings: Readings;
   readonly changes: Changes;
+  readonly codes: Codes;
   readonly life: Life;
   /** Upkeep: `resume` finishes merges and moves on what reached merged members. */
   readonly merges: Merges;
@@ -42,6 +44,7 @@ export function createMembers(context: MembersContext): Members {
   return {
     readings: createReadings(operations, pool, identity, enrolment),
     changes: createChanges(operations, pool, identity),
+    codes: createCodes(operations, pool, identity),
     life,
     merges: createMerges(operations, pool, programs, identity, relay),
     transfers: createTransfers(operations, identity, relay),

@@ -1,8 +1,9 @@
-/** Last step of a merge: the source's identifiers name the survivor from now on. */
+/** Last step of a merge: the source's identifiers name the survivor from now on, and its codes are the survivor's. */
 import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import type { MemberNumber } from '#src/values.ts';
 import type { Lookup } from '#src/wallet/lookup.ts';
+import { moveCodes } from './codes.ts';
 import type { Identity } from './identity.ts';
 import { type IdentifierRow, shortTransaction } from './records.ts';
 import { wipeMember } from './wipe.ts';
@@ -54,6 +55,7 @@ export async function moveIdentifiers(
     const row = survivor.rows[0];
     if (!row) throw new Error(`survivor ${into} of a merge is not in program ${program.number}`);
     if (row.erased_at !== null) return undefined;
+    await moveCodes(tx, source, into);
     return moveRows(tx, identity, program, source, into);
   });
   if (!moved) return wipeMember(pool, lookup, program, source);

@@ -9,12 +9,15 @@ import {
   bulkEnrolmentSchema,
   bulkMembersSchema,
   changedMemberSchema,
+  codeActivationSchema,
   completedTransferSchema,
   enrolmentSchema,
   erasureSchema,
   exportQuerySchema,
   foundMemberSchema,
   lifeChangeSchema,
+  memberCodeSchema,
+  memberCodesSchema,
   memberExportSchema,
   memberPatchSchema,
   memberSchema,
@@ -118,6 +121,35 @@ function recordRoutes({ readings, changes }: Members): Route[] {
         'shard_recovering',
       ],
       handle: (call) => changes.change(call.caller, memberOf(call), call.body, call.waitMs),
+    }),
+  ];
+}
+
+function codeRoutes({ codes }: Members): Route[] {
+  const path = '/v1/members/:member/codes';
+  return [
+    route({
+      method: 'POST',
+      path,
+      operationId: 'activateCode',
+      summary: 'Activate a promotion by its code for a member; the same again answers 200',
+      tag: 'members',
+      roles: looking,
+      body: codeActivationSchema,
+      replies: { 200: memberCodeSchema, 201: memberCodeSchema },
+      errors: ['member_not_found', 'member_not_active', 'member_merging', 'shard_recovering', 'journal_full'],
+      handle: (call) => codes.activate(call.caller, memberOf(call), call.body.code, call.waitMs),
+    }),
+    route({
+      method: 'GET',
+      path,
+      operationId: 'listCodes',
+      summary: 'The codes that a member has activated',
+      tag: 'members',
+      roles: looking,
+      replies: { 200: memberCodesSchema },
+      errors: ['member_not_found'],
+      handle: (call) => codes.list(call.caller, memberOf(call)),
     }),
   ];
 }
@@ -233,6 +265,7 @@ export function memberRoutes(context: MembersContext): Route[] {
   return [
     ...enrolmentRoutes(members),
     ...recordRoutes(members),
+    ...codeRoutes(members),
     ...lifeRoutes(members),
     ...transferRoutes(members),
   ];

@@ -72,6 +72,11 @@ export const memberPatchSchema = z
   })
   .meta({ id: 'MemberPatch', description: 'Null removes a birthday or an attribute; what is absent stays.' });
 
+export const codeActivationSchema = z.strictObject({ code: z.string().min(1).max(64) }).meta({
+  id: 'CodeActivation',
+  description: 'As the promotion has it in the program file.',
+});
+
 export const lifeChangeSchema = z.strictObject({ reference, reason, durability }).meta({ id: 'LifeChange' });
 export const mergeSchema = z
   .strictObject({ reference, reason, into: memberRefSchema })
@@ -119,6 +124,18 @@ export const memberSchema = z.looseObject(memberFields).meta({
 export const changedMemberSchema = z
   .looseObject({ ...memberFields, ledger: ledgerSchema })
   .meta({ id: 'ChangedMember' });
+const activatedCode = {
+  object: z.literal('memberCode'),
+  code: z.string(),
+  activatedAt: z.string(),
+  promotions: z.array(z.string()).meta({ description: 'Those in force, or to come, that it activates.' }),
+};
+export const memberCodeSchema = z
+  .looseObject({ ...activatedCode, mode: z.enum(['live', 'test']), member: z.string() })
+  .meta({ id: 'MemberCode' });
+export const memberCodesSchema = z
+  .looseObject({ object: z.literal('list'), data: z.array(z.looseObject(activatedCode)) })
+  .meta({ id: 'MemberCodes' });
 export const foundMemberSchema = z
   .looseObject({
     ...memberFields,

@@ -33,6 +33,7 @@ export async function wipeMember(
        unlinked_by = coalesce(unlinked_by, 'erasure') where member = $1`,
     [member],
   );
+  await pool.query('delete from member_code where member = $1', [member]);
   await forgetReasons(pool, program, member);
   await forgetPersonal(pool, member);
   await forgetAccounts(pool, member);

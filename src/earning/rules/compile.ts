@@ -180,6 +180,7 @@ function endsByMember(expiry: Expiry | undefined): boolean {
 
 function looksAtMember({ rules, promotions, currencies }: Definition): boolean {
   if (currencies.some(({ expiry }) => endsByMember(expiry))) return true;
+  if (promotions.some(({ code }) => code !== undefined)) return true;
   return [...rules, ...promotions].some(
     (rule) =>
       rule.tiers !== undefined ||
