@@ -8,7 +8,7 @@ import { type AccrualSubject, type Asked, askedAwards, judgeAloud, looksAtMember
 import type { Program, ProgramVersion } from './program.ts';
 import type { GivenByScript } from './rules/explain.ts';
 import { type JudgedMember, nobody } from './rules/types.ts';
-import { countersAssumed, versionOfAccrual } from './undoing.ts';
+import { countersThen, versionOfAccrual } from './undoing.ts';
 
 /** What rules looked at of the member, without anything personal. */
 function factsView(member: JudgedMember): Record<string, unknown> {
@@ -56,7 +56,7 @@ export function explainAccrual(
   const asked = {
     subject,
     member: member ?? nobody,
-    counters: countersAssumed(recorded),
+    counters: countersThen(recorded),
     occurredAt: recorded.occurredAt,
     postedAt: recorded.at,
   };

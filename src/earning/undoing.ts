@@ -29,7 +29,18 @@ import {
   returnedAfter,
 } from './returned.ts';
 import { mulDiv } from './rules/amounts.ts';
-import type { Assumption, Award, CounterValues, JudgedMember, Judgement, Purchase } from './rules/types.ts';
+import { momentOf } from './rules/calendar.ts';
+import { rulesOf } from './rules/compile.ts';
+import { limitsOf } from './rules/judging.ts';
+import type {
+  Assumption,
+  Award,
+  CounterValues,
+  JudgedMember,
+  Judgement,
+  Limit,
+  Purchase,
+} from './rules/types.ts';
 
 /** State of an original as the wallet knows it: which version the caller decides on, and the note kept with it. */
 export interface OriginalState {
@@ -84,11 +95,19 @@ export function versionOfAccrual(program: Program, accrual: Recorded): ProgramVe
   return versionNumbered(program, accrual.request.programVersion, accrual.occurredAt);
 }
 
-/** The counters as the judgement assumed them: any value of a range gives the same judgement. */
-export function countersAssumed(accrual: Recorded): CounterValues {
-  const ranges = (accrual.request.assumptions as Assumption[] | undefined) ?? [];
-  return ({ counter, period }) =>
-    ranges.find((range) => range.counter === counter && range.period === period)?.from;
+/**
+ * The counters as they stood before the operation, which its record says of each that it changed: whoever spent 80.00 before
+ * and keeps 30.00 of 40.00 has still reached 100.00. Of others the highest that all assumptions allow.
+ */
+export function countersThen(accrual: Recorded): CounterValues {
+  const assumptions = (accrual.request.assumptions as Assumption[] | undefined) ?? [];
+  const changed = accrual.effect.counters ?? [];
+  return ({ counter, period }) => {
+    const row = changed.find((each) => each[0] === counter && each[1] === period);
+    if (row) return row[3] - row[2];
+    const ranges = assumptions.filter((range) => range.counter === counter && range.period === period);
+    return ranges.length > 0 ? Math.max(...ranges.map(({ from }) => from)) : undefined;
+  };
 }
 
 /** Judges what was bought, flown or done again with what is left of it. */
@@ -104,7 +123,7 @@ function rejudgeOf(
   const asked = {
     subject,
     member,
-    counters: countersAssumed(accrual),
+    counters: countersThen(accrual),
     occurredAt: accrual.occurredAt,
     postedAt: accrual.at,
   };
@@ -158,18 +177,27 @@ function takenOf(
   return awards.map((award, i) => Math.max(before[i] ?? 0, award.points - keeps(award, asked[i]!.points)));
 }
 
+/** The caps that an award counted in, whoever its member is by now. */
+function capsOfAward({ definition }: ProgramVersion, accrual: Recorded, { rule }: KeptAward): Limit[] {
+  const { purchase, flight, grant } = (accrual.request.body as AccrualSubject | undefined) ?? {};
+  const { givers, timeZone } = rulesOf(definition);
+  const giver = grant ? undefined : givers.get(rule);
+  const moment = momentOf(accrual.occurredAt, timeZone);
+  return giver ? limitsOf(giver, { subject: { purchase, flight }, moment }) : [];
+}
+
 /** What counters go down by: caps by the points that are taken, purchases and spending by what comes back. */
 function uncounted(
+  version: ProgramVersion,
+  accrual: Recorded,
   rejudge: Rejudge,
-  before: ReturnedSoFar,
-  after: ReturnedSoFar,
+  [before, after]: readonly [ReturnedSoFar, ReturnedSoFar],
   awards: readonly KeptAward[],
 ): Uncounted[] {
   const had = rejudge(before);
   const has = after.all ? undefined : rejudge(after);
-  const whole = rejudge(nothingReturned);
   const caps = awards.flatMap((award) =>
-    (sameAward(whole, award)?.limits ?? []).map(
+    capsOfAward(version, accrual, award).map(
       ({ counter, period }): Uncounted => [counter, period, -award.points],
     ),
   );
@@ -234,7 +262,7 @@ export function takeBackTo(
     .map((award, i) => ({ ...award, points: taken[i]! - (takenBefore[i] ?? 0) }))
     .filter(({ points }) => points > 0);
   const note = JSON.stringify({ ...after, taken });
-  const counters = uncounted(rejudge, before, after, awards);
+  const counters = uncounted(version, accrual, rejudge, [before, after], awards);
   const budgets = accrual.effect.budgets ? backToBudgets(program, version, awards) : [];
   const parts = sumByCurrency(program, awards);
   return {

@@ -8,6 +8,7 @@
  * it did in the ledger.
  */
 import { Problem } from '#src/errors.ts';
+import type { CounterRow } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Points } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { type AccrualSubject, judge, type KeptAward, keptAward } from '../judge.ts';
@@ -64,6 +65,18 @@ interface Returnable {
 interface Count {
   readonly name: string;
   count: number;
+}
+
+/** A receipt with what its judgement rested on. */
+interface Judged {
+  readonly row: LedgerRow;
+  readonly member: JudgedMember;
+  readonly stood: CounterRow[];
+}
+
+/** What the counters stood at that a judgement asked for, as an operation's effect says it. */
+function countersOf({ assumptions }: Judgement, counters: MemberCounters): CounterRow[] {
+  return assumptions.map((place) => [place.counter, place.period, 0, counters.value(place)]);
 }
 
 const noJudgement: Judgement = { awards: [], counts: [], assumptions: [], failures: [] };
@@ -189,6 +202,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     const withinBudget = hasBudgets
       ? budgets.on(place.date, { definition: actual, asked, given: theirs })
       : undefined;
+    const stood = row.isUndone ? countersOf(judgement, state.counters) : [];
     const given = weigh(judgement, state.counters, withinBudget);
     if (hasBudgets) budgets.inLedger(actual, theirs, 1);
     const ours = withPoints(judgement.awards, given);
@@ -198,13 +212,13 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
       otherwise += 1;
       if (otherwiseFirst.length < namedMax) otherwiseFirst.push(row.operation);
     }
-    if (row.isUndone) keep({ row, member }, subject, judgement, given, programVersion);
+    if (row.isUndone) keep({ row, member, stood }, subject, judgement, given, programVersion);
   }
 
   function keep(
-    { row, member: judged }: { readonly row: LedgerRow; readonly member: JudgedMember },
+    { row, member: judged, stood }: Judged,
     body: AccrualSubject,
-    { awards, assumptions }: Judgement,
+    { awards }: Judgement,
     given: readonly Points[] | undefined,
     actualVersion: number | undefined,
   ): void {
@@ -212,8 +226,8 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     const accrual: Recorded = {
       ...{ operation, kind, member, at, occurredAt, program: program.number, order: '', fingerprint: '' },
       position: { shard, epoch, seq },
-      request: { body, awards: awards.map(keptAward), programVersion: version.version, assumptions },
-      effect: { legs: [], balances: [], ...(given ? { given: [...given] } : {}) },
+      request: { body, awards: awards.map(keptAward), programVersion: version.version },
+      effect: { legs: [], balances: [], counters: stood, ...(given ? { given: [...given] } : {}) },
     };
     returnables.set(operation, { accrual, actualVersion, member: judged, note: '' });
   }

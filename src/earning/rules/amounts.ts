@@ -75,7 +75,13 @@ export function millionthsOf(quantity: string | undefined): number {
   return Number(whole) * millionthsPerUnit + Number(fraction.padEnd(6, '0').slice(0, 6));
 }
 
-/** A line of which some has come back counts with what remains of it. */
+/** Decimal text of millionths, such as "32.15". */
+function quantityText(millionths: number): string {
+  const fraction = String(millionths % millionthsPerUnit).padStart(6, '0');
+  return `${Math.floor(millionths / millionthsPerUnit)}.${fraction}`;
+}
+
+/** A line of which some has come back is one of what remains of it, also for conditions. */
 export interface CountedLine extends PurchaseLine {
   readonly remainingAmount: number;
   readonly remainingMillionths: number;
@@ -99,23 +105,37 @@ function sumOfAmounts(parts: readonly { readonly amount: number }[]): number {
   return sum;
 }
 
-/** What a receipt counts; `remaining` says what is left of a line after returns, by its name. */
+type Rest = { readonly amount: number; readonly millionths: number };
+
+/** What is left of a line; none of it where all has come back. */
+function remainingLine(line: PurchaseLine, { amount, millionths }: Rest): CountedLine[] {
+  const bought = millionthsOf(line.quantity);
+  const counted = { remainingAmount: amount, remainingMillionths: millionths };
+  if (amount === line.amount && millionths === bought) return [{ ...line, ...counted }];
+  return amount === 0 && millionths === 0
+    ? []
+    : [{ ...line, amount, quantity: quantityText(millionths), ...counted }];
+}
+
+/**
+ * What a receipt counts; `remaining` says what is left of a line after returns, by its name. Total and paid stay those of the
+ * purchase: what points and gift cards paid comes off what came back as off what was kept.
+ */
 export function countedOf(
   lines: readonly PurchaseLine[],
   payments: readonly Payment[] = [],
-  remaining?: (line: PurchaseLine) => { readonly amount: number; readonly millionths: number },
+  remaining?: (line: PurchaseLine) => Rest,
 ): Counted {
   const total = sumOfAmounts(lines);
   const excluded = sumOfAmounts(payments.filter(({ means }) => excludedMeans.has(means)));
   return {
-    lines: lines.map((line) => {
-      const rest = remaining?.(line);
-      return {
-        ...line,
-        remainingAmount: rest?.amount ?? line.amount,
-        remainingMillionths: rest?.millionths ?? millionthsOf(line.quantity),
-      };
-    }),
+    lines: remaining
+      ? lines.flatMap((line) => remainingLine(line, remaining(line)))
+      : lines.map((line) => ({
+          ...line,
+          remainingAmount: line.amount,
+          remainingMillionths: millionthsOf(line.quantity),
+        })),
     total,
     paid: Math.max(0, total - excluded),
     payments,

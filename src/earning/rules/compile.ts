@@ -73,6 +73,8 @@ export interface CompiledRules {
   readonly rules: readonly CompiledRule[];
   /** Promotions without a group stand in one of their own, all of which add up. */
   readonly groups: readonly CompiledGroup[];
+  /** Rules and judged promotions by name. */
+  readonly givers: ReadonlyMap<string, CompiledGiver>;
   readonly pointsMax: number | undefined;
   /** The counter of purchases; undefined where no promotion asks for it. */
   readonly purchases: number | undefined;
@@ -196,14 +198,18 @@ function looksAtMember({ rules, promotions, currencies }: Definition): boolean {
 export function compileRules(definition: Definition): CompiledRules {
   const index = createLineIndex();
   const periods = new Set(definition.promotions.flatMap(({ spendReached }) => spendReached?.period ?? []));
+  const rules = definition.rules.map((rule) => ({
+    ...compileGiver(definition, rule, index),
+    earn: compileEarn(rule.earn, rule.rounding, index),
+  }));
+  const groups = compileGroups(definition, index);
+  const givers: readonly CompiledGiver[] = [...rules, ...groups.flatMap(({ promotions }) => promotions)];
   return {
     timeZone: definition.timeZone,
     definition,
-    rules: definition.rules.map((rule) => ({
-      ...compileGiver(definition, rule, index),
-      earn: compileEarn(rule.earn, rule.rounding, index),
-    })),
-    groups: compileGroups(definition, index),
+    rules,
+    groups,
+    givers: new Map(givers.map((giver) => [giver.name, giver])),
     index,
     pointsMax: definition.promotionsPointsMax,
     purchases: definition.promotions.some(({ purchaseNumber }) => purchaseNumber !== undefined)

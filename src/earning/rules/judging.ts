@@ -1,7 +1,7 @@
 /** PURE. One judgement while it is made: what both rules and promotions read of it and add to it. */
 import { Problem } from '#src/errors.ts';
 import type { EpochMs, Points } from '#src/values.ts';
-import { type CountedLine, countedOf } from './amounts.ts';
+import { type Counted, type CountedLine, countedOf, shareOf } from './amounts.ts';
 import { momentOf } from './calendar.ts';
 import type { CompiledCap, CompiledGiver, CompiledRule, CompiledRules } from './compile.ts';
 import { viewOf } from './condition-views.ts';
@@ -65,10 +65,19 @@ function kindOf({ purchase, flight }: Subject): CompiledGiver['on'] {
   return flight ? 'flight' : 'activity';
 }
 
+/** The receipt as conditions see it: of what came back they see nothing. */
+function seenOf({ subject, remaining }: Question, { lines, paid, total }: Counted) {
+  if (!remaining || !subject.purchase) return { subject, paid };
+  const left = lines.reduce((sum, { remainingAmount }) => sum + remainingAmount, 0);
+  return { subject: { purchase: { ...subject.purchase, lines } }, paid: shareOf(left, paid, total) };
+}
+
 export function beginJudging(rules: CompiledRules, question: Question, trace: Trace | undefined): Judging {
-  const { subject, member, occurredAt, postedAt, remaining } = question;
+  const { member, occurredAt, postedAt, remaining } = question;
+  const { purchase } = question.subject;
   const moment = momentOf(occurredAt, rules.timeZone);
-  const counted = countedOf(subject.purchase?.lines ?? [], subject.purchase?.payments, remaining);
+  const counted = countedOf(purchase?.lines ?? [], purchase?.payments, remaining);
+  const { subject, paid } = seenOf(question, counted);
   return {
     rules,
     question,
@@ -79,7 +88,7 @@ export function beginJudging(rules: CompiledRules, question: Question, trace: Tr
       indexed: rules.index.of(counted.lines),
       member,
       moment,
-      view: viewOf(subject, member, moment, counted.paid),
+      view: viewOf(subject, member, moment, paid),
     },
     kind: kindOf(subject),
     posted: postedAt === occurredAt ? moment.date : momentOf(postedAt, rules.timeZone).date,

@@ -1,0 +1,150 @@
+/** What a return leaves is what the rest of the receipt would have earned, whatever rules look at and whoever the member is by now. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { amountRule, reference, startEngine } from './harness.ts';
+import type { Answer } from './house/client.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+
+type Line = readonly [amount: number, category?: string];
+type Shop = Awaited<ReturnType<typeof engine.shop>>;
+type Promotions = NonNullable<NonNullable<Parameters<typeof engine.shop>[0]>['definition']>['promotions'];
+
+function shopWith(promotions: Promotions): Promise<Shop> {
+  return engine.shop({ definition: { rules: [amountRule('base', 'points', [1, 100])], promotions } });
+}
+
+function buy(shop: Shop, member: string, lines: readonly Line[]): Promise<Answer> {
+  const purchase = {
+    currency: 'EUR',
+    lines: lines.map(([amount, category], i) => ({ line: i + 1, amount, ...(category ? { category } : {}) })),
+  };
+  return shop.pos('POST', '/v1/accruals', {
+    member,
+    reference: reference(),
+    occurredAt: shop.time(),
+    purchase,
+  });
+}
+
+function giveBack(shop: Shop, accrual: Answer, lines?: readonly object[]): Promise<Answer> {
+  const body = { reference: reference(), occurredAt: shop.time(), ...(lines ? { lines } : {}) };
+  return shop.pos('POST', `/v1/accruals/${accrual.id}/reversals`, body);
+}
+
+function awardsOf(answer: Answer): Record<string, number> {
+  const awards = (answer.body.awards ?? []) as { rule: string; points: number }[];
+  return Object.fromEntries(awards.map(({ rule, points }) => [rule, points]));
+}
+
+describe('of what remains', () => {
+  test('conditions see no line that came back, baskets count none, and the total is what is left', async () => {
+    const shop = await shopWith([
+      { name: 'big', currency: 'points', when: 'receipt.total >= 5000', earn: { by: 'fixed', points: 100 } },
+      {
+        name: 'fish',
+        currency: 'points',
+        when: 'receipt.lines.exists(l, l.category == "fish" && l.amount >= 1000)',
+        earn: { by: 'fixed', points: 20 },
+      },
+      {
+        name: 'any-fish',
+        currency: 'points',
+        basket: [{ lines: { categories: ['fish'] } }],
+        earn: { by: 'fixed', points: 21 },
+      },
+    ]);
+    const member = await shop.enrol();
+    const bought = await buy(shop, member, [[4_900], [1_200, 'fish']]);
+    expect(awardsOf(bought)).toEqual({ base: 61, big: 100, fish: 20, 'any-fish': 21 });
+    // 3.00 of the fish first: the piece that is left is too small for the counter, and still fish.
+    expect(awardsOf(await giveBack(shop, bought, [{ line: 2, amount: 300 }]))).toEqual({ base: 3, fish: 20 });
+    expect(awardsOf(await giveBack(shop, bought, [{ line: 2 }]))).toEqual({
+      base: 9,
+      big: 100,
+      'any-fish': 21,
+    });
+    expect(awardsOf(await giveBack(shop, bought))).toEqual({ base: 49 });
+    expect(await shop.balances(member)).toMatchObject({ available: 0, debt: 0 });
+  });
+});
+
+describe('of what depends on the past', () => {
+  const promotions: Promotions = [
+    { name: 'first', currency: 'points', purchaseNumber: 1, earn: { by: 'fixed', points: 7 } },
+    { name: 'third', currency: 'points', purchaseNumber: 3, earn: { by: 'fixed', points: 300 } },
+    {
+      name: 'fifty',
+      currency: 'points',
+      spendReached: { minorUnits: 5_000, period: 'month' },
+      earn: { by: 'fixed', points: 40 },
+    },
+    {
+      name: 'hundred',
+      currency: 'points',
+      spendReached: { minorUnits: 10_000, period: 'month' },
+      earn: { by: 'fixed', points: 90 },
+    },
+  ];
+
+  async function explained(shop: Shop, { id }: Answer): Promise<Record<string, unknown>> {
+    await engine.drained();
+    return (await shop.care('GET', `/v1/operations/${id}`)).body.explanation as Record<string, unknown>;
+  }
+
+  test('an amount that the rest still reaches keeps its bonus, one that it does not reach loses it, and it can be reached again', async () => {
+    const shop = await shopWith(promotions);
+    const member = await shop.enrol();
+    await buy(shop, member, [[8_000]]);
+    const lines: Line[] = [[2_500], [1_000], [500]];
+    const bought = await buy(shop, member, lines);
+    expect(awardsOf(bought)).toEqual({ base: 40, hundred: 90 });
+    const { rules, missing } = await explained(shop, bought);
+    expect(missing).toBeUndefined();
+    expect(rules).toContainEqual(
+      expect.objectContaining({ rule: 'hundred', outcome: 'applied', points: 90 }),
+    );
+    expect(awardsOf(await giveBack(shop, bought, [{ line: 2 }]))).toEqual({ base: 10 });
+    expect(awardsOf(await giveBack(shop, bought, [{ line: 1, amount: 1_600 }]))).toEqual({
+      base: 16,
+      hundred: 90,
+    });
+    expect(awardsOf(await giveBack(shop, bought))).toEqual({ base: 14 });
+    expect(awardsOf(await buy(shop, member, lines))).toEqual({ base: 40, hundred: 90 });
+  });
+
+  test('the third purchase is explained as such, and what comes back can be the third again', async () => {
+    const shop = await shopWith(promotions);
+    const member = await shop.enrol();
+    for (let purchase = 0; purchase < 2; purchase += 1) await buy(shop, member, [[100]]);
+    const third = await buy(shop, member, [[100]]);
+    expect(awardsOf(third)).toEqual({ base: 1, third: 300 });
+    const { rules, missing } = await explained(shop, third);
+    expect(missing).toBeUndefined();
+    expect(rules).toContainEqual(expect.objectContaining({ rule: 'third', outcome: 'applied', points: 300 }));
+    expect(awardsOf(await giveBack(shop, third))).toEqual({ base: 1, third: 300 });
+    expect(awardsOf(await buy(shop, member, [[100]]))).toEqual({ base: 1, third: 300 });
+  });
+
+  test('a cap comes back also where the member would not get the points any more', async () => {
+    const shop = await shopWith([
+      {
+        name: 'guest',
+        currency: 'points',
+        when: 'has(member.attributes.guest)',
+        earn: { by: 'amount', points: 1, perMinorUnits: 10 },
+        caps: [{ points: 500, period: 'month' }],
+      },
+    ]);
+    const member = await shop.enrol();
+    const change = (guest: true | null) =>
+      shop.admin('PATCH', `/v1/members/${member}`, { attributes: { guest } });
+    await change(true);
+    const bought = await buy(shop, member, [[5_000]]);
+    expect(awardsOf(bought)).toEqual({ base: 50, guest: 500 });
+    await change(null);
+    expect(awardsOf(await giveBack(shop, bought))).toEqual({ base: 50, guest: 500 });
+    await change(true);
+    expect(awardsOf(await buy(shop, member, [[5_000]]))).toEqual({ base: 50, guest: 500 });
+  });
+});
