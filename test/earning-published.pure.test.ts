@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
+import { compileExpiry, compilePending } from '#src/earning/rules/expiry.ts';
 import { judge, pointsBy, rulesFrom } from './house/judge.ts';
 
 type Rule = NonNullable<ProgramFileInput['rules']>[number];
@@ -197,5 +198,27 @@ describe('expiry as published', () => {
     } as const;
     const member = tier === undefined ? {} : { tier };
     expect(expires(byTier, 'Asia/Dubai', '2015-01-15T12:00:00+04:00', { member })).toBe(expected);
+  });
+});
+
+describe('points of a day that has no midnight', () => {
+  const local = (at: number, timeZone: string) =>
+    new Date(at).toLocaleString('sv', { timeZone }).replace(/:00$/, '');
+
+  test.each([
+    ['Asia/Beirut', '2026-03-29', '2026-04-29', '2026-03-31'],
+    ['Africa/Cairo', '2026-04-24', '2026-05-25', '2026-04-26'],
+    ['America/Santiago', '2026-09-06', '2026-10-07', '2026-09-08'],
+    ['America/Havana', '2026-03-08', '2026-04-08', '2026-03-10'],
+  ])('%s: end and begin at midnight of later days all the same', (timeZone, day, ends, begins) => {
+    const end = compileExpiry({ kind: 'days', days: 30, from: 'occurrence' }, timeZone);
+    expect(local(end({ occurred: day, posted: day }, {}), timeZone)).toBe(`${ends} 00:00`);
+    const pending = compilePending({ kind: 'days', days: 2 }, timeZone);
+    expect(local(pending(day), timeZone)).toBe(`${begins} 00:00`);
+    // What begins or ends on such a day does so with its first instant.
+    const dayBefore = new Date(Date.parse(day) - 86_400_000).toISOString().slice(0, 10);
+    expect(local(compilePending({ kind: 'days', days: 1 }, timeZone)(dayBefore), timeZone)).toBe(
+      `${day} 01:00`,
+    );
   });
 });

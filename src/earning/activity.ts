@@ -1,7 +1,7 @@
 /** PURE. When points end after something that a member did: by inactivity, and where redeemed points come back. */
-import { DateTime } from 'luxon';
 import type { EpochMs, OperationKind } from '#src/values.ts';
 import { type Program, presentVersion, programNow } from './program.ts';
+import { momentOf, startOfDay } from './rules/calendar.ts';
 import { compileExpiry } from './rules/expiry.ts';
 
 interface EndingTogether {
@@ -54,7 +54,7 @@ const none: Ends = { ends: [], unchanged: [] };
 export function endsAfter(program: Program, kind: OperationKind, at: EpochMs): Ends {
   const together = endingTogether(program);
   if (together.length === 0) return none;
-  const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate() ?? '';
+  const day = momentOf(at, program.timeZone).date;
   const counting = together.filter((each) => each.counting.has(kind));
   return {
     ends: counting.map(({ currency, endAfter }) => [currency, endAfter(day)]),
@@ -66,7 +66,8 @@ export function endsAfter(program: Program, kind: OperationKind, at: EpochMs): E
 export function leastEnds(program: Program, now: EpochMs = programNow(program)): End[] {
   return presentVersion(program).definition.currencies.flatMap(({ code, reinstatedDaysMin: days }): End[] => {
     if (days === undefined) return [];
-    const today = DateTime.fromMillis(now, { zone: program.timeZone }).startOf('day');
-    return [[program.currencyByCode.get(code)!.number, today.plus({ days: days + 1 }).toMillis()]];
+    const { dayNumber } = momentOf(now, program.timeZone);
+    const end = startOfDay(dayNumber + days + 1, program.timeZone);
+    return [[program.currencyByCode.get(code)!.number, end]];
   });
 }

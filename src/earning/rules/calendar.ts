@@ -144,6 +144,18 @@ export function spansOf(
   return spans;
 }
 
+/** The first instant of a day, which is midnight nearly everywhere; of the next one where a zone left the day out. */
+export function startOfDay(dayNumber: number, timeZone: string): EpochMs {
+  const [first = spansOf(dayNumber + 1, 0, dayMinutes, timeZone)[0]] = spansOf(
+    dayNumber,
+    0,
+    dayMinutes,
+    timeZone,
+  );
+  if (!first) throw new RangeError(`there is no day ${dayNumber} in ${timeZone}`);
+  return first.start;
+}
+
 function zoneDayOf(utcDay: number, timeZone: string): ZoneDay {
   let days = zones.get(timeZone);
   if (!days) {

@@ -5,6 +5,7 @@
 import { DateTime } from 'luxon';
 import type { EpochMs } from '#src/values.ts';
 import type { Expiry, FixedExpiry, Pending } from '../file/basics-schema.ts';
+import { dayMs, startOfDay } from './calendar.ts';
 import { byTierOf, type JudgedMember } from './types.ts';
 
 /** Two days of one program: when it happened and when it was booked, "2026-11-22" in its zone. */
@@ -32,35 +33,40 @@ function monthOf(birthday: string | undefined): number | undefined {
   return Number(birthday.startsWith('--') ? birthday.slice(2, 4) : birthday.slice(5, 7));
 }
 
-/** The first instant after the last day: points count through its end. */
-function endOf(expiry: FixedExpiry, day: DateTime, birthMonth: number | undefined): EpochMs {
+type Ending = Exclude<FixedExpiry, { kind: 'never' }>;
+
+/** The day after the last one: points count through its end. */
+function dayAfter(expiry: Ending, day: DateTime, birthMonth: number | undefined): DateTime {
   switch (expiry.kind) {
-    case 'never':
-      return 0;
     case 'days':
-      return day.plus({ days: expiry.days + 1 }).toMillis();
+      return day.plus({ days: expiry.days + 1 });
     case 'month_end':
-      return day
-        .startOf('month')
-        .plus({ months: expiry.months + 1 })
-        .toMillis();
+      return day.startOf('month').plus({ months: expiry.months + 1 });
     case 'year_end':
-      return day
-        .startOf('year')
-        .plus({ years: expiry.years + 1 })
-        .toMillis();
+      return day.startOf('year').plus({ years: expiry.years + 1 });
     case 'birthday_month':
       return day
         .startOf('month')
         .plus({ years: expiry.years })
         .set({ month: birthMonth ?? day.month })
-        .plus({ months: 1 })
-        .toMillis();
+        .plus({ months: 1 });
     case 'inactivity':
-      return day.plus({ months: expiry.months }).plus({ days: 1 }).startOf('day').toMillis();
+      return day.plus({ months: expiry.months }).plus({ days: 1 });
     default:
       return expiry satisfies never;
   }
+}
+
+/**
+ * A date apart from any zone: counted in one where a day has no midnight, luxon goes on from 01:00 and keeps that hour on
+ * every later day.
+ */
+function dateOf(date: string): DateTime {
+  return DateTime.fromISO(date, { zone: 'utc' });
+}
+
+function beginningOf(date: DateTime, timeZone: string): EpochMs {
+  return startOfDay(date.toMillis() / dayMs, timeZone);
 }
 
 function compileFixed(
@@ -71,8 +77,8 @@ function compileFixed(
   const isPosted = 'from' in expiry && expiry.from === 'posting';
   const ofDay = remembering((key) => {
     const [date = '', month = ''] = key.split(' ');
-    const day = DateTime.fromISO(date, { zone: timeZone });
-    return endOf(expiry, day, month === '' ? undefined : Number(month));
+    const end = dayAfter(expiry, dateOf(date), month === '' ? undefined : Number(month));
+    return beginningOf(end, timeZone);
   });
   return (days, birthday) => {
     const date = isPosted ? days.posted : days.occurred;
@@ -102,19 +108,20 @@ export function compilePending(
   timeZone: string,
 ): (occurred: string) => EpochMs {
   if (!pending) return () => 0;
-  return remembering((date) => {
-    const day = DateTime.fromISO(date, { zone: timeZone });
-    switch (pending.kind) {
-      case 'days':
-        return day.plus({ days: pending.days }).toMillis();
-      case 'day_of_month': {
-        const thisMonth = day.set({ day: pending.day });
-        return (thisMonth > day ? thisMonth : thisMonth.plus({ months: 1 })).toMillis();
-      }
-      case 'event':
-        return day.plus({ days: pending.daysMax + 1 }).toMillis();
-      default:
-        return pending satisfies never;
+  return remembering((date) => beginningOf(firstDayOf(pending, dateOf(date)), timeZone));
+}
+
+function firstDayOf(pending: Pending, day: DateTime): DateTime {
+  switch (pending.kind) {
+    case 'days':
+      return day.plus({ days: pending.days });
+    case 'day_of_month': {
+      const thisMonth = day.set({ day: pending.day });
+      return thisMonth > day ? thisMonth : thisMonth.plus({ months: 1 });
     }
-  });
+    case 'event':
+      return day.plus({ days: pending.daysMax + 1 });
+    default:
+      return pending satisfies never;
+  }
 }
