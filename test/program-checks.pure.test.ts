@@ -301,6 +301,31 @@ describe('what is left of limits is seen', () => {
   ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
 });
 
+describe('what never comes to anything is seen', () => {
+  test.each<Row>([
+    [
+      'a budget of money below a single award',
+      withRule(
+        `  - { name: more, currency: points, ${fixed}, budget: §small }\nbudgets: [{ name: small, minorUnits: 20, costPerPoint: "0.5" }]`,
+      ),
+      '/rules/1/budget small has 40 points, less than a single award of 50',
+    ],
+    [
+      'points that end with the year of their currency before they count',
+      withRule(`  - { name: more, currency: points, ${fixed}, pending: { kind: days, days: §400 } }`).replace(
+        '{ code: points }',
+        '{ code: points, expiry: { kind: year_end, years: 0 } }',
+      ),
+      '/rules/1/pending/days the points end before they begin to count',
+    ],
+    [
+      'once for an order, of what is counted by lines',
+      withPromotion('  - { name: more, currency: points, multiply: { by: 2 }, oncePerOrder: §true }'),
+      'warning /promotions/0/oncePerOrder is about fixed points alone: whatever else it gives is for the lines of each shipment, which come once',
+    ],
+  ])('%s', (_, marked, ...messages) => expectFound(marked, messages));
+});
+
 describe('what can never be paid is seen', () => {
   const pay = (name: string, rest = '') =>
     `{ name: ${name}, currency: points, exchange: { points: 100, minorUnits: 100, money: EUR }${rest} }`;
@@ -406,6 +431,19 @@ describe('exclusive promotions of one priority', () => {
     expect(pair(monthly(8), 'during: { repeat: FREQ=WEEKLY;BYDAY=FR }')).toEqual([
       expect.stringMatching(/^7:5 \/promotions\/1\/priority two and one of the exclusive group days can fit/),
     ]);
+  });
+
+  test('of tiers on two ladders can meet, because a member has one of each', () => {
+    const ladder = (name: string, tier: string) =>
+      `  - { name: ${name}, period: { kind: calendar_year }, validity: { kind: end_of_period }, down: earned, tiers: [{ name: ${name}-base }, { name: ${tier}, reach: { all: [{ measure: spend, atLeast: 1 }] } }] }\n`;
+    const meeting = (a: string, b: string) =>
+      said(
+        `${withPromotion(promotion('one', `tiers: [${a}]`) + promotion('two', `tiers: [${b}]`))}groups: [{ name: days, combine: exclusive }]\nladders:\n${ladder('club', 'gold')}${ladder('air', 'jet')}`,
+      );
+    expect(meeting('gold', 'jet')).toEqual([
+      expect.stringMatching(/two and one of the exclusive group days can fit/),
+    ]);
+    expect(meeting('gold', 'club-base')).toEqual([]);
   });
 
   test.each([

@@ -1,5 +1,6 @@
 /** PURE. What rules and promotions count and give: whether it fits what they are on, and whether it can come to anything. */
-import type { LineFilter } from './basics-schema.ts';
+import { pointsOfBudget } from '../budgets.ts';
+import type { Expiry, LineFilter } from './basics-schema.ts';
 import type { Path, Report } from './check.ts';
 import type { Earn, Promotion, Rule } from './earning-schema.ts';
 import type { ProgramFile } from './schema.ts';
@@ -128,10 +129,27 @@ function checkCaps(item: Awarding, path: Path, { fault, warn }: Report): void {
   }
 }
 
-function checkPending({ pending, expiry }: Awarding, path: Path, { fault }: Report): void {
+/** The longest that points can be valid; undefined where the calendar does not say. */
+function validDaysOf(expiry: Expiry): number | undefined {
+  switch (expiry.kind) {
+    case 'days':
+      return expiry.days;
+    case 'month_end':
+      return (expiry.months + 1) * 31;
+    case 'year_end':
+      return (expiry.years + 1) * 366;
+    case 'birthday_month':
+      return (expiry.years + 1) * 366;
+    default:
+      return undefined;
+  }
+}
+
+function checkPending(item: Awarding, file: ProgramFile, path: Path, { fault }: Report): void {
+  const { pending, currency } = item;
+  const expiry = item.expiry ?? file.currencies.find(({ code }) => code === currency)?.expiry;
   if (pending?.kind !== 'days' || !expiry) return;
-  const validDays =
-    expiry.kind === 'days' ? expiry.days : expiry.kind === 'month_end' ? (expiry.months + 1) * 31 : undefined;
+  const validDays = validDaysOf(expiry);
   if (validDays !== undefined && pending.days > validDays)
     fault([...path, 'pending', 'days'], 'the points end before they begin to count');
 }
@@ -139,11 +157,11 @@ function checkPending({ pending, expiry }: Awarding, path: Path, { fault }: Repo
 function checkBudgetOf(item: Awarding, file: ProgramFile, path: Path, { fault }: Report): void {
   const budget = file.budgets.find(({ name }) => name === item.budget);
   const least = leastPoints(item.earn);
-  if (budget?.points !== undefined && budget.points < least)
-    fault(
-      [...path, 'budget'],
-      `${budget.name} has ${budget.points} points, less than a single award of ${least}`,
-    );
+  // A budget that does not say what it has is found by itself.
+  const isSaid = budget && (budget.points !== undefined || (budget.costPerPoint?.[0] ?? 0) > 0);
+  const points = isSaid ? pointsOfBudget(budget) : undefined;
+  if (points !== undefined && points < least)
+    fault([...path, 'budget'], `${budget!.name} has ${points} points, less than a single award of ${least}`);
 }
 
 function checkBudgets(file: ProgramFile, { fault, warn }: Report): void {
@@ -175,7 +193,7 @@ export function checkEarning(file: ProgramFile, report: Report): void {
       for (const [j, { lines }] of (item.basket ?? []).entries())
         checkLines(lines, [...path, 'basket', j, 'lines'], report);
       checkCaps(item, path, report);
-      checkPending(item, path, report);
+      checkPending(item, file, path, report);
       checkBudgetOf(item, file, path, report);
     }
   }

@@ -100,14 +100,22 @@ function areApart(a: readonly string[] | undefined, b: readonly string[] | undef
   return a !== undefined && b !== undefined && !a.some((each) => b.includes(each));
 }
 
+/** A member has one tier of each ladder. Without ladders all tiers are taken to be of one. */
+function haveOtherTiers(a: Promotion, b: Promotion, { ladders }: ProgramFile): boolean {
+  const ladderOf = (tier: string) =>
+    ladders.findIndex(({ tiers }) => tiers.some(({ name }) => name === tier));
+  const named = new Set([...(a.tiers ?? []), ...(b.tiers ?? [])].map(ladderOf));
+  return named.size === 1 && areApart(a.tiers, b.tiers);
+}
+
 /** Whether one receipt can be both's; where that cannot be seen, it can. */
-function canCoincide(a: Promotion, b: Promotion, timeZone: string): boolean {
+function canCoincide(a: Promotion, b: Promotion, file: ProgramFile): boolean {
   if (a.on !== b.on) return false;
-  const lists = ['stores', 'channels', 'tiers', 'activities', 'carriers'] as const;
-  if (lists.some((list) => areApart(a[list], b[list]))) return false;
+  const lists = ['stores', 'channels', 'activities', 'carriers'] as const;
+  if (lists.some((list) => areApart(a[list], b[list])) || haveOtherTiers(a, b, file)) return false;
   const [first, second] = [a.purchaseNumber, b.purchaseNumber];
   if (first !== undefined && second !== undefined && first !== second) return false;
-  return canMeet(a.during ?? {}, b.during ?? {}, timeZone);
+  return canMeet(a.during ?? {}, b.during ?? {}, file.timeZone);
 }
 
 /** Two windows are compared day by day; more pairs than these would take seconds. */
@@ -116,7 +124,7 @@ const pairsMax = 500;
 function checkExclusive(
   group: Group,
   members: readonly { readonly promotion: Promotion; readonly index: number }[],
-  timeZone: string,
+  file: ProgramFile,
   { fault }: Report,
 ): void {
   if (group.combine !== 'exclusive') return;
@@ -133,7 +141,7 @@ function checkExclusive(
         );
         return;
       }
-      if (canCoincide(other.promotion, promotion, timeZone)) {
+      if (canCoincide(other.promotion, promotion, file)) {
         const detail = `${promotion.name} and ${other.promotion.name} of the exclusive group ${group.name} can fit the same ${promotion.on} with the same priority ${promotion.priority}; give one a higher priority`;
         fault(path, detail);
         break;
@@ -148,7 +156,7 @@ export function checkMeetings(file: ProgramFile, report: Report): void {
     const members = file.promotions
       .map((promotion, index) => ({ promotion, index }))
       .filter(({ promotion }) => promotion.group === group.name);
-    checkExclusive(group, members, file.timeZone, report);
+    checkExclusive(group, members, file, report);
   }
 }
 
@@ -156,6 +164,11 @@ export function checkPromotions(file: ProgramFile, report: Report): void {
   for (const [i, promotion] of file.promotions.entries()) {
     const path = ['promotions', i];
     checkKind(promotion, path, report);
+    if (promotion.oncePerOrder && promotion.earn?.by !== 'fixed')
+      report.warn(
+        [...path, 'oncePerOrder'],
+        'is about fixed points alone: whatever else it gives is for the lines of each shipment, which come once',
+      );
     if (promotion.give) checkGift(promotion, path, report);
     checkMultiplier(promotion, file, path, report);
     if (file.promotionsPointsMax !== undefined && file.promotionsPointsMax < fixedPoints(promotion)) {

@@ -17,7 +17,7 @@ export const exampleSchema = z.strictObject({
   name: z.string().min(1).max(200),
   occurredAt: z.iso.datetime({ offset: true }),
   member: exampleMemberSchema.optional(),
-  /** What the member had done before: number of purchases, and by counter what it stood at. */
+  /** How many purchases the member had made before; nothing else was counted. */
   purchasesBefore: z.int().min(0).optional(),
   purchase: purchaseSchema.optional(),
   flight: flightSchema.optional(),
