@@ -70,6 +70,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/wallet/',
     'src/earning/rules/',
     'src/earning/file/',
+    'src/earning/backtest/counters.ts',
     'src/platform/command.ts',
     'src/platform/postgres.ts',
     ...calls,

@@ -6,7 +6,7 @@ import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import type { JudgedMembers } from '#src/members/judged-member.ts';
 import type { MemberRef } from '#src/members/member-ref.ts';
-import { isSoon, memberId, operationId, type Soon } from '#src/values.ts';
+import { type EpochMs, isSoon, memberId, operationId, type Soon } from '#src/values.ts';
 import { availableDay, balancesAfter, lastValidDay } from '#src/wallet/balances.ts';
 import {
   checkOccurredAt,
@@ -19,6 +19,7 @@ import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Durability, Operations, Recorded } from '#src/wallet/operations.ts';
 import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
 import {
+  type AccrualSubject,
   type Asked,
   accrueInput,
   judge,
@@ -57,9 +58,9 @@ export function awardView(
 }
 
 /** Refuses what the key or the program never allows. */
-function check(caller: Caller, body: AccrualBody): void {
+export function checkSubject(caller: Caller, body: AccrualSubject, at: EpochMs): void {
   checkStore(caller, body.purchase?.store);
-  const { moneyCurrencies } = versionAt(caller.program, body.occurredAt).definition;
+  const { moneyCurrencies } = versionAt(caller.program, at).definition;
   if (body.purchase && moneyCurrencies && !moneyCurrencies.includes(body.purchase.currency)) {
     throw new Problem('money_currency_not_accepted', undefined, {
       errors: [{ pointer: '/purchase/currency', detail: 'the program does not accept receipts in it' }],
@@ -111,7 +112,7 @@ export function accrue(
   const { caller } = call;
   const { program } = caller;
   const { member, durability: _, metadata, enrol, ...subject } = body;
-  check(caller, body);
+  checkSubject(caller, body, body.occurredAt);
   const reference = referenceOf(call, body);
   const canonical = { ...subject, reference };
   return perform(context.operations, {

@@ -3,12 +3,14 @@ import type pg from 'pg';
 import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import type { Caller } from '#src/http/route.ts';
+import { newcomer } from '#src/members/judged-member.ts';
 import { memberNow } from '#src/members/member-ref.ts';
 import type { EpochMs, MemberNumber, Points } from '#src/values.ts';
 import { budgetStandings } from '#src/wallet/grants.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { survivorOf } from '#src/wallet/lookup.ts';
-import type { EarningContext } from './accruals.ts';
+import { checkSubject, type EarningContext } from './accruals.ts';
+import { createMemberCounters, weigh } from './backtest/counters.ts';
 import { type WithinBudgets, withinBudgets } from './budgets.ts';
 import { explanationOf } from './explanation.ts';
 import { type Asked, accrueInput, isCounted, judge, looksAtMember } from './judge.ts';
@@ -25,7 +27,7 @@ type QuoteBody = z.output<typeof quoteSchema>;
 async function memberOf(
   context: EarningContext,
   { program }: Caller,
-  { member }: QuoteBody,
+  { member, enrol }: QuoteBody,
   isAsked: boolean,
 ): Promise<MemberFacts | undefined> {
   if (member === undefined) return undefined;
@@ -33,7 +35,8 @@ async function memberOf(
   const facts = isAsked
     ? (await memberNow(context.operations, resolve, programNow(program)))?.facts
     : await survivorOf(context.operations.lookup, await resolve());
-  if (!facts) throw new Problem('member_not_found');
+  // Whoever is unknown would join with the receipt.
+  if (!facts && !enrol) throw new Problem('member_not_found');
   return facts;
 }
 
@@ -82,9 +85,20 @@ export interface QuoteContext extends EarningContext {
   readonly pool: pg.Pool;
 }
 
+/** Who would join with the receipt has done nothing before; of whom nothing is said at all, nothing is known. */
+function strangerTo(
+  program: Program,
+  { member }: QuoteBody,
+  at: EpochMs,
+): Pick<Asked, 'member' | 'counters'> {
+  return member === undefined
+    ? { member: nobody, counters: () => undefined }
+    : { member: newcomer(program, at), counters: () => 0 };
+}
+
 /**
  * The awards of a quote and its explanation: what the accrual would give, were it sent now. Without a member nothing is known
- * of one, and no caps of a member count. Of budgets it says what the books have: what a second of receipts on their way there
+ * of one, and caps are those of somebody who was given nothing yet. Of budgets it says what the books have: what a second of receipts on their way there
  * takes may be missing.
  */
 export async function quoteAccrual(
@@ -94,18 +108,25 @@ export async function quoteAccrual(
   at: EpochMs,
 ): Promise<Pick<ReturnType<typeof explanationOf>, 'awards' | 'explanation'>> {
   const { program } = caller;
+  checkSubject(caller, body, at);
   const version = versionAt(program, at);
   const isAsked = version.definition.ladders.length > 0 && looksAtMember(version);
   const facts = await memberOf(context, caller, body, isAsked);
   const { purchase, flight, activity, grant } = body;
   const asked: Asked = {
     subject: { purchase, flight, activity, grant },
-    member: facts ? await context.judgedMember(program, facts, { at }) : nobody,
-    counters: facts ? context.operations.counters.of(facts.member) : () => undefined,
+    ...(facts
+      ? {
+          member: await context.judgedMember(program, facts, { at }),
+          counters: context.operations.counters.of(facts.member),
+        }
+      : strangerTo(program, body, at)),
     occurredAt: at,
     postedAt: programNow(program),
   };
-  const weighedPoints = facts && (await weighed(context, program, version, facts.member, asked));
+  const weighedPoints = facts
+    ? await weighed(context, program, version, facts.member, asked)
+    : weigh(judge(program, version, asked), createMemberCounters());
   const within = await budgeted(context, program, version, asked, weighedPoints);
   const given = within?.given ?? weighedPoints;
   const { awards, explanation } = explanationOf(program, version, asked, { given, full: within?.full });

@@ -1,7 +1,7 @@
 import { programNow } from '#src/earning/program.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
-import { checkOccurredAt, checkStore } from '#src/wallet/fields.ts';
+import { checkOccurredAt } from '#src/wallet/fields.ts';
 import { accrualReplyOf, accrue, awardView, durabilityOfAccrual, type EarningContext } from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
 import { type QuoteContext, quoteAccrual } from './quotes.ts';
@@ -105,12 +105,19 @@ export function earningRoutes(context: QuoteContext): Route[] {
       roles: [...tills, 'care'],
       body: quoteSchema,
       replies: { 200: quoteReply },
-      errors: ['occurred_at_in_future', 'occurred_at_too_old', 'store_not_allowed'],
+      errors: [
+        'member_not_found',
+        'occurred_at_in_future',
+        'occurred_at_too_old',
+        'store_not_allowed',
+        'currency_unknown',
+        'money_currency_not_accepted',
+        'balance_limit',
+      ],
       async handle({ caller, body }) {
         const { program } = caller;
         const at = body.occurredAt ?? programNow(program);
         checkOccurredAt(caller, at);
-        checkStore(caller, body.purchase?.store);
         const { awards, explanation } = await quoteAccrual(context, caller, body, at);
         return {
           status: 200,

@@ -8,7 +8,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type pg from 'pg';
-import { type Program, versionAt } from '#src/earning/program.ts';
+import { type Program, programNow, versionAt } from '#src/earning/program.ts';
 import { type JudgedMember, nobody } from '#src/earning/rules/types.ts';
 import { Problem } from '#src/errors.ts';
 import { allFacts, historyOf } from '#src/tiers/history.ts';
@@ -66,6 +66,12 @@ function standingAt(program: Program, remembered: Remembered, { at, decided }: A
   if (ladders.length === 0) return judged;
   const tiers = tiersAt(ladders, changes, at, decided?.position);
   return { ...judged, tier: tiers[0], tiers };
+}
+
+/** Somebody who joins now: known, and nothing else is said of them yet. */
+export function newcomer(program: Program, at: EpochMs): JudgedMember {
+  const judged = { ...nobody, isKnown: true, joinedAt: programNow(program) };
+  return standingAt(program, { judged, changes: noChanges, codes: noCodes }, { at });
 }
 
 /**
