@@ -96,7 +96,7 @@ describe('an example', () => {
     [
       'another purchase',
       '{ rule: base, points: 10 }, { rule: third, points: 5 }',
-      ['third 5 points did not come', 'third: it is not purchase number 3'],
+      ['third 5 points did not come', 'third: it is purchase number 1, not 3'],
     ],
     [
       'another day',

@@ -198,6 +198,7 @@ describe('numbers', () => {
       'cap:much:order',
       'cap:much:year',
       'purchases',
+      'purchases:order',
       'spend:year',
     ]);
   });

@@ -133,6 +133,33 @@ describe('what depends on what the member did before', () => {
     expect(awardsOf(other).parcel).toBe(15);
   });
 
+  test('the shipments of an order are one purchase, and what came back makes room for the next', async () => {
+    const number = (name: string, purchaseNumber: number, points: number) =>
+      ({ name, currency: 'points', purchaseNumber, earn: { by: 'fixed', points } }) as const;
+    const own = await engine.shop({
+      definition: { promotions: [number('first', 1, 100), number('third', 3, 300)] },
+    });
+    const member = await own.enrol();
+    const buy = async (order?: string) => {
+      const subject = bought([[100]], order === undefined ? {} : { order });
+      const body = { member, reference: reference(), occurredAt: own.time(), ...subject };
+      return own.pos('POST', '/v1/accruals', body);
+    };
+    const bonuses = async (...orders: (string | undefined)[]) => {
+      const given = [];
+      for (const order of orders) {
+        const { first = 0, third = 0 } = awardsOf(await buy(order));
+        given.push(first + third);
+      }
+      return given;
+    };
+    expect(await bonuses('o1', 'o1', 'o1')).toEqual([100, 0, 0]);
+    const second = await buy('o2');
+    const body = { reference: reference(), occurredAt: own.time() };
+    expect((await own.pos('POST', `/v1/accruals/${second.id}/reversals`, body)).status).toBe(201);
+    expect(await bonuses('o2', 'o2', 'o3', 'o3', 'o4', undefined)).toEqual([0, 0, 300, 0, 0, 0]);
+  });
+
   test('a birthday that becomes known counts from the next receipt on', async () => {
     const member = await regular();
     expect(awardsOf(await send(member, bought([[1_000]]))).birthday).toBeUndefined();
@@ -220,7 +247,7 @@ describe('a quote', () => {
     });
     expect(rules.find(({ rule }) => rule === 'first')).toMatchObject({
       outcome: 'not_matched',
-      detail: 'it is not purchase number 1',
+      detail: 'it is purchase number 2, not 1',
     });
   });
 });

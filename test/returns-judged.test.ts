@@ -126,6 +126,30 @@ describe('of what depends on the past', () => {
     expect(awardsOf(await buy(shop, member, [[100]]))).toEqual({ base: 1, third: 300 });
   });
 
+  test('a multiplier that is given once does not come twice, although what came back lets it be reached again', async () => {
+    const multiply = { by: 2, rules: ['base'] };
+    const shop = await shopWith([
+      {
+        name: 'hundred',
+        currency: 'points',
+        spendReached: { minorUnits: 10_000, period: 'month' },
+        multiply,
+      },
+      { name: 'third', currency: 'points', purchaseNumber: 3, multiply: { by: 3, rules: ['base'] } },
+    ]);
+    const member = await shop.enrol();
+    const before = await buy(shop, member, [[6_000]]);
+    const reached = await buy(shop, member, [[6_000]]);
+    expect(awardsOf(reached)).toEqual({ base: 60, hundred: 60 });
+    await giveBack(shop, before);
+    expect(awardsOf(await buy(shop, member, [[6_000]]))).toEqual({ base: 60 });
+    // What was given itself came back, so it can be given again.
+    expect(awardsOf(await giveBack(shop, reached))).toEqual({ base: 60, hundred: 60 });
+    expect(awardsOf(await buy(shop, member, [[6_000]]))).toEqual({ base: 60, hundred: 60 });
+    const third = await buy(shop, member, [[100]]);
+    expect(awardsOf(third)).toEqual({ base: 1, third: 2 });
+  });
+
   test('a cap comes back also where the member would not get the points any more', async () => {
     const shop = await shopWith([
       {

@@ -108,7 +108,7 @@ export const promotionSchema = z.strictObject({
   name: nameField,
   on: z.enum(['purchase', 'flight', 'activity']).default('purchase'),
   ...selectionFields,
-  /** The member must have activated it by this code. */
+  /** It counts for receipts that were sent with this code (`purchase.codes`). */
   code: z.string().min(1).max(64).optional(),
   /** Which purchase of the member's life: 1 is the first. */
   purchaseNumber: z.int().min(1).max(1_000_000).optional(),
@@ -137,7 +137,7 @@ export const promotionSchema = z.strictObject({
   group: nameField.optional(),
   /** Within a group: the higher goes first. */
   priority: z.int().min(0).max(1_000).default(0),
-  /** One order counts once, in however many shipments it comes. */
+  /** Of fixed points, unless it is false: one order counts once, in however many shipments it comes. */
   oncePerOrder: z.boolean().optional(),
   ...givenFields,
 });

@@ -38,10 +38,27 @@ function roundedBigInt(numerator: bigint, denominator: bigint, rounding: Roundin
 export function mulDiv(a: number, b: number, c: number, rounding: Rounding): number {
   const product = a * b;
   if (product <= Number.MAX_SAFE_INTEGER && rounding === 'floor') return Math.floor(product / c);
-  const result = Number(roundedBigInt(BigInt(a) * BigInt(b), BigInt(c), rounding));
+  return countable(roundedBigInt(BigInt(a) * BigInt(b), BigInt(c), rounding));
+}
+
+function countable(points: bigint): number {
+  const result = Number(points);
   if (!Number.isSafeInteger(result))
     throw new Problem('balance_limit', 'the receipt would earn more points than can be counted');
   return result;
+}
+
+/** So many times a fraction. */
+export type Share = readonly [count: number, of: Fraction];
+
+/** The sum of shares, exactly and rounded once. */
+export function roundedSum(shares: readonly Share[], rounding: Rounding): number {
+  let [numerator, denominator] = [0n, 1n];
+  for (const [count, [a, b]] of shares) {
+    numerator = numerator * BigInt(b) + BigInt(count) * BigInt(a) * denominator;
+    denominator *= BigInt(b);
+  }
+  return countable(roundedBigInt(numerator, denominator, rounding));
 }
 
 /** The product of two fractions, reduced. */
@@ -52,6 +69,11 @@ export function product([a, b]: Fraction, [c, d]: Fraction): Fraction {
 /** The fraction plus (other − 1): how factors of a group add. */
 export function added([a, b]: Fraction, [c, d]: Fraction): Fraction {
   return reduced([a * d + (c - d) * b, b * d]);
+}
+
+/** How much more one fraction is than another; nothing where it is not. */
+export function minus([a, b]: Fraction, [c, d]: Fraction): Fraction {
+  return reduced([Math.max(0, a * d - c * b), b * d]);
 }
 
 function divisor(a: number, b: number): number {

@@ -6,6 +6,8 @@ import type { Cap, Period } from '../file/basics-schema.ts';
 import type { Promotion, Rule } from '../file/earning-schema.ts';
 
 export const purchasesCounter = 'purchases';
+/** Of an order: whether one of its shipments was counted as a purchase. */
+export const orderCounter = 'purchases:order';
 
 export function spendCounter(period: Period): string {
   return `spend:${period}`;
@@ -32,6 +34,15 @@ export function isPromotion(rule: Rule | Promotion): rule is Promotion {
   return 'priority' in rule;
 }
 
+/**
+ * How often a promotion was given that is given once and whose points are not always the same, so that no cap can say it; the
+ * others have a cap (`ownCaps`).
+ */
+export function timesCounter({ name, earn, purchaseNumber, spendReached }: Promotion): string | undefined {
+  if (earn?.by === 'fixed' || (purchaseNumber === undefined && !spendReached)) return undefined;
+  return `times:${name}:${spendReached?.period ?? 'lifetime'}`;
+}
+
 /** All caps of a rule or promotion, one for a period: the tighter. */
 export function capsOf(rule: Rule | Promotion): Cap[] {
   const byPeriod = new Map<Period, Cap>();
@@ -47,7 +58,8 @@ export function capsOf(rule: Rule | Promotion): Cap[] {
  * remembered.
  *
  * - `cap:RULE:PERIOD`: points that a rule or promotion gave the member in the period
- * - `purchases`: how many the member has made
+ * - `purchases`: how many the member has made; `purchases:order`: whether an order is among them
+ * - `times:PROMOTION:PERIOD`: how often it was given what is given once
  * - `spend:PERIOD`: minor units that the member has spent in the period
  */
 export function counterNames(file: {
@@ -58,9 +70,12 @@ export function counterNames(file: {
   for (const rule of [...file.rules, ...file.promotions]) {
     for (const { period } of capsOf(rule)) if (period !== 'receipt') names.add(capCounter(rule.name, period));
   }
-  for (const { purchaseNumber, spendReached } of file.promotions) {
-    if (purchaseNumber !== undefined) names.add(purchasesCounter);
+  for (const promotion of file.promotions) {
+    const { purchaseNumber, spendReached } = promotion;
+    if (purchaseNumber !== undefined) names.add(purchasesCounter).add(orderCounter);
     if (spendReached) names.add(spendCounter(spendReached.period));
+    const times = timesCounter(promotion);
+    if (times !== undefined) names.add(times);
   }
   return [...names];
 }

@@ -6,7 +6,7 @@
 import type { Expiry, Fraction, Period, Rounding } from '../file/basics-schema.ts';
 import type { Definition } from '../file/definition.ts';
 import type { Group, Promotion, Rule } from '../file/earning-schema.ts';
-import { capCounter, capsOf, purchasesCounter, spendCounter } from './caps.ts';
+import { capCounter, capsOf, orderCounter, purchasesCounter, spendCounter, timesCounter } from './caps.ts';
 import { compileEarn, type Earner } from './earners.ts';
 import { compileExpiry, compilePending, type ExpiryOf } from './expiry.ts';
 import { createLineIndex, type LineIndex } from './line-index.ts';
@@ -39,6 +39,8 @@ export interface CompiledGiver {
 
 export interface CompiledRule extends CompiledGiver {
   readonly earn: Earner;
+  /** It counts lines, so that some of its points are for some of them. */
+  readonly isOfLines: boolean;
 }
 
 export interface CompiledMultiply {
@@ -58,6 +60,17 @@ export interface CompiledPromotion extends CompiledGiver {
   readonly spendReached:
     | { readonly minorUnits: number; readonly period: Period; readonly counter: number }
     | undefined;
+  /** The counter of how often it was given; absent where nothing asks, and in versions from before it was counted. */
+  readonly times: number | undefined;
+}
+
+/** How purchases are counted. */
+export interface CompiledPurchases {
+  readonly counter: number;
+  /** Of orders that are among them; absent in versions from before shipments were told apart. */
+  readonly ofOrder: number | undefined;
+  /** The highest that a promotion asks for. */
+  readonly numberMax: number;
 }
 
 export interface CompiledGroup extends Pick<Group, 'name' | 'combine'> {
@@ -76,8 +89,8 @@ export interface CompiledRules {
   /** Rules and judged promotions by name. */
   readonly givers: ReadonlyMap<string, CompiledGiver>;
   readonly pointsMax: number | undefined;
-  /** The counter of purchases; undefined where no promotion asks for it. */
-  readonly purchases: number | undefined;
+  /** Undefined where no promotion asks for it. */
+  readonly purchases: CompiledPurchases | undefined;
   readonly spends: readonly { readonly counter: number; readonly period: Period }[];
   /** Whether any rule looks at the member: then what it looked at is kept with the operation. */
   readonly looksAtMember: boolean;
@@ -115,6 +128,7 @@ function compileGiver(definition: Definition, rule: Rule | Promotion, index: Lin
 
 function compilePromotion(definition: Definition, promotion: Promotion, index: LineIndex): CompiledPromotion {
   const { multiply, spendReached } = promotion;
+  const times = timesCounter(promotion);
   return {
     ...compileGiver(definition, promotion, index),
     priority: promotion.priority,
@@ -130,6 +144,7 @@ function compilePromotion(definition: Definition, promotion: Promotion, index: L
       ...spendReached,
       counter: counterNumber(definition, spendCounter(spendReached.period)),
     },
+    times: times === undefined ? undefined : definition.numbers.counters[times],
   };
 }
 
@@ -160,7 +175,12 @@ function compileGroups(definition: Definition, index: LineIndex): CompiledGroup[
     pointsMax: undefined,
     promotions: [promotion],
   }));
-  return [...groups, ...ungrouped].filter(({ promotions }) => promotions.length > 0);
+  return [...groups, ...ungrouped].filter(({ promotions }) => promotions.length > 0).sort(byFirst);
+}
+
+/** What all promotions together may give is given in this order: by what goes first in each group, not by the file. */
+function byFirst({ promotions: [a] }: CompiledGroup, { promotions: [b] }: CompiledGroup): number {
+  return byPriority(a!, b!);
 }
 
 /** Words by which a condition looks at the member. */
@@ -178,6 +198,16 @@ function conditionsOf({ when, basket = [], earn, ...rest }: Rule | Promotion): s
 
 function endsByMember(expiry: Expiry | undefined): boolean {
   return expiry?.kind === 'tier' || expiry?.kind === 'birthday_month';
+}
+
+function compilePurchases(definition: Definition): CompiledPurchases | undefined {
+  const numbers = definition.promotions.flatMap(({ purchaseNumber }) => purchaseNumber ?? []);
+  if (numbers.length === 0) return undefined;
+  return {
+    counter: counterNumber(definition, purchasesCounter),
+    ofOrder: definition.numbers.counters[orderCounter],
+    numberMax: Math.max(...numbers),
+  };
 }
 
 function looksAtMember({ rules, promotions, currencies }: Definition): boolean {
@@ -201,6 +231,7 @@ export function compileRules(definition: Definition): CompiledRules {
   const rules = definition.rules.map((rule) => ({
     ...compileGiver(definition, rule, index),
     earn: compileEarn(rule.earn, rule.rounding, index),
+    isOfLines: rule.earn.by === 'amount' || rule.earn.by === 'quantity',
   }));
   const groups = compileGroups(definition, index);
   const givers: readonly CompiledGiver[] = [...rules, ...groups.flatMap(({ promotions }) => promotions)];
@@ -212,9 +243,7 @@ export function compileRules(definition: Definition): CompiledRules {
     givers: new Map(givers.map((giver) => [giver.name, giver])),
     index,
     pointsMax: definition.promotionsPointsMax,
-    purchases: definition.promotions.some(({ purchaseNumber }) => purchaseNumber !== undefined)
-      ? counterNumber(definition, purchasesCounter)
-      : undefined,
+    purchases: compilePurchases(definition),
     spends: [...periods].map((period) => ({
       period,
       counter: counterNumber(definition, spendCounter(period)),

@@ -5,7 +5,7 @@
 import type { Points } from '#src/values.ts';
 import type { Rounding } from '../file/basics-schema.ts';
 import type { Earn } from '../file/earning-schema.ts';
-import { millionthsPerUnit, mulDiv, paidBy, shareOf } from './amounts.ts';
+import { type CountedLine, millionthsPerUnit, mulDiv, paidBy, shareOf } from './amounts.ts';
 import type { LineIndex } from './line-index.ts';
 import { amountOf, type Case, compilePicker, quantityOf } from './selection.ts';
 import { byTierOf } from './types.ts';
@@ -55,10 +55,17 @@ function earnByAmount(earn: By<'amount'>, rounding: Rounding, index: LineIndex):
   };
 }
 
+/** Of pieces too only those count that points and gift cards did not pay. What costs nothing was paid by nobody, and counts. */
+function paidQuantityOf({ counted: { paid, total } }: Case, lines: readonly CountedLine[]): number {
+  if (paid === total) return quantityOf(lines);
+  const free = quantityOf(lines.filter(({ amount }) => amount === 0));
+  return free + shareOf(quantityOf(lines) - free, paid, total);
+}
+
 function earnByQuantity(earn: By<'quantity'>, rounding: Rounding, index: LineIndex): Earner {
   const pick = compilePicker(earn.lines, index);
   return (each) => {
-    const base = quantityOf(pick(each));
+    const base = paidQuantityOf(each, pick(each));
     return { base, points: mulDiv(base, earn.points, millionthsPerUnit, rounding) };
   };
 }
@@ -98,7 +105,9 @@ export function compileEarn(earn: Earn, rounding: Rounding, index: LineIndex): E
     case 'quantity':
       return earnByQuantity(earn, rounding, index);
     case 'fixed':
-      return () => ({ base: 1, points: earn.points });
+      // A receipt that points and gift cards paid wholly earns nothing, also not as such.
+      return ({ counted: { paid, total } }) =>
+        paid === 0 && total > 0 ? nothing : { base: 1, points: earn.points };
     case 'distance':
       return earnByDistance(earn, rounding);
     case 'fare':

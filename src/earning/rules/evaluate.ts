@@ -37,13 +37,16 @@ function judgeRule(judging: Judging, rule: CompiledRule): void {
 
 /** What the purchase adds to counters that promotions ask for. */
 function countsOf(judging: Judging): Count[] {
+  const { kind, counts, shipment, each } = judging;
   const { purchases, spends } = judging.rules;
-  if (judging.kind !== 'purchase') return [];
-  const counts: Count[] = purchases === undefined ? [] : [{ counter: purchases, period: 0, by: 1 }];
+  if (kind !== 'purchase') return counts;
+  if (purchases && shipment !== 'further') counts.push({ counter: purchases.counter, period: 0, by: 1 });
+  if (purchases && shipment === 'first')
+    counts.push({ counter: purchases.ofOrder!, period: capPeriod('order', each)!, by: 1 });
   const spent = spends.length > 0 ? spentOf(judging) : 0;
   if (spent === 0) return counts;
   for (const { counter, period } of spends)
-    counts.push({ counter, period: capPeriod(period, judging.each)!, by: spent });
+    counts.push({ counter, period: capPeriod(period, each)!, by: spent });
   return counts;
 }
 

@@ -7,13 +7,21 @@ import type { CompiledGiver, CompiledRules } from './compile.ts';
 import { evaluate } from './evaluate.ts';
 import type { Question, Trace } from './judging.ts';
 import type { Case } from './selection.ts';
-import type { ConditionView, Judgement, RuleView } from './types.ts';
+import { shortageOf } from './shortage.ts';
+import type { ConditionView, CounterValues, Judgement, Limit, RuleView } from './types.ts';
 
 /** The conditions of a giver, with what would have to differ where one does not hold. */
 function conditionsOf({ checks }: CompiledGiver, each: Case): ConditionView[] {
   return checks.map((check) => {
-    const holds = check.holds(each);
-    return { condition: check.condition, holds, ...(holds ? {} : { detail: check.detail(each) }) };
+    const { condition } = check;
+    try {
+      const holds = check.holds(each);
+      return { condition, holds, ...(holds ? {} : { detail: check.detail(each) }) };
+    } catch (error) {
+      // Behind one that does not hold the judgement did not look, so the rule has not failed by it.
+      const reason = error instanceof Error ? error.message : String(error);
+      return { condition, holds: false, detail: `cannot be judged: ${reason}` };
+    }
   });
 }
 
@@ -25,16 +33,43 @@ export interface GivenByScript {
   readonly full?: readonly (readonly [award: number, cut: Points])[] | undefined;
 }
 
-function withLimits(view: RuleView, giver: CompiledGiver, judgement: Judgement, by: GivenByScript): RuleView {
-  const index = judgement.awards.findIndex(({ rule }) => rule === giver.name);
-  const asked = judgement.awards[index]?.points ?? 0;
-  const points = by.given?.[index] ?? asked;
-  if (index < 0 || points === asked) return view;
-  const ofBudget = by.full?.find(([award]) => award === index + 1)?.[1] ?? 0;
-  const cut = asked - points - ofBudget;
-  const caps = giver.caps
-    .filter(({ period }) => cut > 0 && period !== 'receipt')
-    .map(({ period, pointsMax }) => ({ period, pointsMax, cut }));
+/** The caps that cut an award: those that had less room. Where nobody knows what stood there, each could have been it. */
+function cutBy(
+  giver: CompiledGiver,
+  asked: Points,
+  cut: Points,
+  limits: readonly Limit[],
+  counters: CounterValues,
+) {
+  const limited = giver.caps
+    .filter(({ period }) => period !== 'receipt')
+    .map((cap) => ({ cap, limit: limits.find(({ counter }) => counter === cap.counter) }));
+  const views = limited.map(({ cap: { period, pointsMax }, limit }) => {
+    const stood = limit && counters(limit);
+    return {
+      period,
+      pointsMax,
+      cut: stood === undefined ? cut : Math.max(0, asked - Math.max(0, pointsMax - stood)),
+    };
+  });
+  const full = views.filter((each) => each.cut > 0);
+  return full.length > 0 ? full : views.map((each) => ({ ...each, cut }));
+}
+
+function withLimits(
+  view: RuleView,
+  giver: CompiledGiver,
+  { awards }: Judgement,
+  counters: CounterValues,
+  by: GivenByScript,
+): RuleView {
+  const index = awards.findIndex(({ rule }) => rule === giver.name);
+  const award = awards[index];
+  const points = by.given?.[index] ?? award?.points;
+  if (!award || points === undefined || points === award.points) return view;
+  const ofBudget = by.full?.find(([number]) => number === index + 1)?.[1] ?? 0;
+  const cut = award.points - points - ofBudget;
+  const caps = cut > 0 ? cutBy(giver, award.points, cut, award.limits ?? [], counters) : [];
   if (ofBudget === 0) return { ...view, outcome: 'capped', points, caps };
   const detail = `the budget ${giver.budget} is used up: ${ofBudget} points are left out`;
   return { ...view, outcome: points > 0 ? 'capped' : 'excluded', points, caps, detail };
@@ -69,12 +104,13 @@ export function explain(rules: CompiledRules, question: Question, given: GivenBy
     judged(giver, each, base, points, detail) {
       const outcome = points > 0 ? 'applied' : detail === undefined ? 'not_matched' : 'excluded';
       const cut = detail === 'the cap of a receipt';
+      const why = points === 0 && detail === undefined ? shortageOf(rules, giver.name, each) : detail;
       view(giver, {
         outcome: cut ? 'capped' : outcome,
         conditions: conditionsOf(giver, each),
         base,
         points,
-        ...(detail === undefined ? {} : { detail }),
+        ...(why === undefined ? {} : { detail: why }),
       });
     },
     failed: (giver, reason) => view(giver, { outcome: 'failed', detail: reason }),
@@ -82,6 +118,6 @@ export function explain(rules: CompiledRules, question: Question, given: GivenBy
   const judgement = evaluate(rules, question, trace);
   return {
     judgement,
-    rules: [...views].map(([giver, each]) => withLimits(each, giver, judgement, given)),
+    rules: [...views].map(([giver, each]) => withLimits(each, giver, judgement, question.counters, given)),
   };
 }

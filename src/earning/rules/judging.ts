@@ -10,6 +10,7 @@ import { allHold, amountOf, type Case } from './selection.ts';
 import type {
   Assumption,
   Award,
+  Count,
   CounterValues,
   JudgedMember,
   Limit,
@@ -57,7 +58,40 @@ export interface Judging {
   readonly ofLines: Map<readonly CountedLine[], OfLines>;
   readonly awards: Award[];
   readonly assumptions: Assumption[];
+  /** What promotions that were given add to counters. */
+  readonly counts: Count[];
+  readonly shipment: Shipment;
   readonly failures: { readonly rule: string; readonly reason: string }[];
+}
+
+/** Which shipment of its order a receipt is; `alone`: nobody tells. */
+export type Shipment = 'alone' | 'first' | 'further';
+
+export const counterMax = Number.MAX_SAFE_INTEGER;
+
+/**
+ * A further shipment is no purchase of its own. Orders are told apart as long as the member is below the highest number that a
+ * promotion asks for: beyond it nobody asks, and looking an order up among many costs a query.
+ */
+function shipmentOf(
+  { purchases }: CompiledRules,
+  { subject, counters }: Question,
+  assumptions: Assumption[],
+): Shipment {
+  const order = subject.purchase?.order;
+  if (purchases?.ofOrder === undefined || order === undefined) return 'alone';
+  const { counter, ofOrder, numberMax } = purchases;
+  const made = counters({ counter, period: 0 }) ?? counterMax;
+  if (made >= numberMax) {
+    assumptions.push({ counter, period: 0, from: numberMax, to: counterMax });
+    return 'alone';
+  }
+  assumptions.push({ counter, period: 0, from: 0, to: numberMax - 1 });
+  const place = { counter: ofOrder, period: namedPeriodOf(order) };
+  // Of an order that was never heard of it is the first: that is true of nearly all.
+  const isFirst = (counters(place) ?? 0) === 0;
+  assumptions.push({ ...place, from: isFirst ? 0 : 1, to: isFirst ? 0 : counterMax });
+  return isFirst ? 'first' : 'further';
 }
 
 function kindOf({ purchase, flight }: Subject): CompiledGiver['on'] {
@@ -78,6 +112,7 @@ export function beginJudging(rules: CompiledRules, question: Question, trace: Tr
   const moment = momentOf(occurredAt, rules.timeZone);
   const counted = countedOf(purchase?.lines ?? [], purchase?.payments, remaining);
   const { subject, paid } = seenOf(question, counted);
+  const assumptions: Assumption[] = [];
   return {
     rules,
     question,
@@ -95,7 +130,9 @@ export function beginJudging(rules: CompiledRules, question: Question, trace: Tr
     given: [],
     ofLines: new Map(),
     awards: [],
-    assumptions: [],
+    assumptions,
+    counts: [],
+    shipment: shipmentOf(rules, question, assumptions),
     failures: [],
   };
 }

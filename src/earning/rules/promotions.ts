@@ -2,11 +2,14 @@
  * PURE. Promotions: they multiply what rules gave, or give more. Whether one fits may depend on the member's counters: that is
  * decided on the last known value, and the range of values for which the decision is the same goes along with it.
  */
+import type { Points } from '#src/values.ts';
 import { type CountedLine, restrictedTo } from './amounts.ts';
 import type { CompiledPromotion } from './compile.ts';
+import { type Divisible, type Given, isMultiplied } from './factors.ts';
 import {
   award,
   capPeriod,
+  counterMax,
   fits,
   guarded,
   type Judging,
@@ -14,10 +17,9 @@ import {
   spentOf,
   withinReceipt,
 } from './judging.ts';
+import { moneyText } from './money.ts';
 import { aloneOf, type Candidate, type Stacked, stack, trimmed } from './stacking.ts';
 import type { CounterPlace } from './types.ts';
-
-const counterMax = Number.MAX_SAFE_INTEGER;
 
 type Range = readonly [from: number, to: number];
 
@@ -37,28 +39,49 @@ function assumedRange(
   return index;
 }
 
-function isThatPurchase(judging: Judging, purchaseNumber: number): boolean {
+/** Why it does not fit, worked out where somebody listens. */
+type Misfit = () => string;
+
+function ofPurchaseNumber(judging: Judging, purchaseNumber: number): Misfit | undefined {
   const before = purchaseNumber - 1;
   const ranges: readonly Range[] = [
     [before, before],
     [0, before - 1],
     [purchaseNumber, counterMax],
   ];
-  return assumedRange(judging, { counter: judging.rules.purchases!, period: 0 }, ranges) === 0;
+  if (judging.shipment === 'further') return () => 'its order counted as a purchase with an earlier shipment';
+  const place = { counter: judging.rules.purchases!.counter, period: 0 };
+  if (assumedRange(judging, place, ranges) === 0) return undefined;
+  return () => {
+    const made = judging.question.counters(place);
+    return made === undefined
+      ? `it is not purchase number ${purchaseNumber}`
+      : `it is purchase number ${made + 1}, not ${purchaseNumber}`;
+  };
 }
 
-function reachesSpend(
+function ofSpending(
   judging: Judging,
   { minorUnits, counter, period }: NonNullable<CompiledPromotion['spendReached']>,
-): boolean {
+): Misfit | undefined {
   const spent = spentOf(judging);
-  if (spent === 0) return false;
+  if (spent === 0) return () => 'nothing of it counts as spending';
   const ranges: readonly Range[] = [
     [Math.max(0, minorUnits - spent), minorUnits - 1],
     [0, minorUnits - spent - 1],
     [minorUnits, counterMax],
   ];
-  return assumedRange(judging, { counter, period: capPeriod(period, judging.each)! }, ranges) === 0;
+  const place = { counter, period: capPeriod(period, judging.each)! };
+  if (assumedRange(judging, place, ranges) === 0) return undefined;
+  return () => {
+    const money = (amount: number) =>
+      moneyText({ amount, currency: judging.each.subject.purchase!.currency });
+    const stood = judging.question.counters(place);
+    if (stood === undefined) return `it does not bring the spending of the ${period} to ${money(minorUnits)}`;
+    return stood < minorUnits
+      ? `${money(minorUnits - stood - spent)} more in the ${period}`
+      : `the spending of the ${period} had reached ${money(minorUnits)} before`;
+  };
 }
 
 /** A code that was shown with the receipt, or that the member has activated before. */
@@ -67,14 +90,26 @@ function hasCode({ each }: Judging, code: string): boolean {
 }
 
 /** What beside the checks does not fit; undefined where all does. */
-function misfit(judging: Judging, promotion: CompiledPromotion): string | undefined {
+function misfit(judging: Judging, promotion: CompiledPromotion): Misfit | undefined {
   const { code, purchaseNumber, spendReached } = promotion;
-  if (code !== undefined && !hasCode(judging, code)) return 'it was not activated by its code';
-  if (purchaseNumber !== undefined && !isThatPurchase(judging, purchaseNumber))
-    return `it is not purchase number ${purchaseNumber}`;
-  if (spendReached && !reachesSpend(judging, spendReached))
-    return `the spending of the ${spendReached.period} does not reach ${spendReached.minorUnits} minor units by it`;
-  return undefined;
+  if (code !== undefined && !hasCode(judging, code)) return () => 'its code was not shown';
+  const ofNumber = purchaseNumber === undefined ? undefined : ofPurchaseNumber(judging, purchaseNumber);
+  return ofNumber ?? (spendReached && ofSpending(judging, spendReached)) ?? ofTimes(judging, promotion);
+}
+
+/** Where it is counted how often a promotion was given that is given once. */
+function timesPlace({ each }: Judging, { times, spendReached }: CompiledPromotion): CounterPlace | undefined {
+  if (times === undefined) return undefined;
+  return { counter: times, period: capPeriod(spendReached?.period ?? 'lifetime', each)! };
+}
+
+/** What came back may make room to reach an amount or a number again; the promotion is given once all the same. */
+function ofTimes(judging: Judging, promotion: CompiledPromotion): Misfit | undefined {
+  const place = timesPlace(judging, promotion);
+  if (!place) return undefined;
+  const isFirst = (judging.question.counters(place) ?? 0) === 0;
+  judging.assumptions.push({ ...place, from: isFirst ? 0 : 1, to: isFirst ? 0 : counterMax });
+  return isFirst ? undefined : () => 'it was given before';
 }
 
 /**
@@ -91,22 +126,30 @@ function ofLines(judging: Judging, picked: readonly CountedLine[]): OfLines {
   return made;
 }
 
+/** What a rule gave for some lines of the receipt; its cap of a receipt holds for them too. */
+function pointsOfLines(judging: Judging, { rule, points }: Given, lines: readonly CountedLine[]): Points {
+  if (lines.length === judging.each.counted.lines.length) return points;
+  return rule.isOfLines ? Math.min(points, rule.earn(ofLines(judging, lines).each).points) : 0;
+}
+
 /** The points that a multiplier multiplies: of its rules, for its lines. */
-function multiplied(judging: Judging, promotion: CompiledPromotion): number {
-  const { given, each } = judging;
+function multiplied(
+  judging: Judging,
+  promotion: CompiledPromotion,
+  picked: readonly CountedLine[] | undefined,
+): number {
   const { currency } = promotion;
-  const { rules, lines } = promotion.multiply!;
-  const picked = lines?.(each);
+  const { rules } = promotion.multiply!;
   if (picked?.length === 0) return 0;
-  const part = picked && ofLines(judging, picked);
-  const known = rules ? undefined : part?.sums.get(currency);
+  const sums = picked && !rules ? ofLines(judging, picked).sums : undefined;
+  const known = sums?.get(currency);
   if (known !== undefined) return known;
   let base = 0;
-  for (const { rule, points } of given) {
-    if (rule.currency !== currency || (rules && !rules.has(rule.name))) continue;
-    base += part ? Math.min(points, rule.earn(part.each).points) : points;
+  for (const given of judging.given) {
+    if (!isMultiplied(promotion, given.rule)) continue;
+    base += picked ? pointsOfLines(judging, given, picked) : given.points;
   }
-  if (!rules) part?.sums.set(currency, base);
+  sums?.set(currency, base);
   return base;
 }
 
@@ -115,12 +158,13 @@ function candidateOf(judging: Judging, promotion: CompiledPromotion): Candidate 
   if (!fits(judging, promotion)) return undefined;
   const reason = misfit(judging, promotion);
   if (reason !== undefined) {
-    trace?.notMatched(promotion, each, reason);
+    trace?.notMatched(promotion, each, reason());
     return undefined;
   }
   const earned = promotion.earn?.(each);
-  const base = earned?.base ?? multiplied(judging, promotion);
-  const candidate = { promotion, base, points: earned?.points ?? 0 };
+  const lines = promotion.multiply?.lines?.(each);
+  const base = earned?.base ?? multiplied(judging, promotion, lines);
+  const candidate = { promotion, base, lines, points: earned?.points ?? 0 };
   if (aloneOf(candidate) > 0) return candidate;
   trace?.judged(promotion, each, base, 0);
   return undefined;
@@ -130,13 +174,18 @@ function candidateOf(judging: Judging, promotion: CompiledPromotion): Candidate 
 export function judgePromotions(judging: Judging): void {
   const { groups, pointsMax } = judging.rules;
   const all: Stacked[] = [];
+  const divisible: Divisible = {
+    given: judging.given,
+    lines: judging.each.counted.lines,
+    pointsOf: (given, lines) => pointsOfLines(judging, given, lines),
+  };
   for (const group of groups) {
     const candidates: Candidate[] = [];
     for (const promotion of group.promotions) {
       const candidate = guarded(judging, promotion, () => candidateOf(judging, promotion));
       if (candidate) candidates.push(candidate);
     }
-    if (candidates.length > 0) all.push(...stack(group, candidates));
+    if (candidates.length > 0) all.push(...stack(group, candidates, divisible));
   }
   const given = trimmed(all, pointsMax, 'promotions together are at their maximum');
   for (const { candidate, points, detail } of given) {
@@ -150,5 +199,7 @@ export function judgePromotions(judging: Judging): void {
       rest < points ? 'the cap of a receipt' : detail,
     );
     award(judging, promotion, rest);
+    const place = rest > 0 ? timesPlace(judging, promotion) : undefined;
+    if (place) judging.counts.push({ ...place, by: 1 });
   }
 }

@@ -3,17 +3,21 @@
  * file means nothing; a group's rule says which of them count and how their factors go together.
  *
  * A multiplier of 3 means that the promotion gives 2 of 3 points: the first is the rule's. `additive`: factors add, x2 and x3
- * give x4. `multiplicative`: each multiplies what the ones before it have made, x2 and x3 give x6.
+ * give x4. `multiplicative`: each multiplies what the ones before it have made, x2 and x3 give x6. Both are about the same
+ * points: promotions of different lines or rules meet only where they mean the same ones (`factors.ts`).
  */
 import type { Points } from '#src/values.ts';
 import type { Fraction } from '../file/basics-schema.ts';
-import { added, isMore, mulDiv, product } from './amounts.ts';
+import { added, type CountedLine, isMore, mulDiv, product } from './amounts.ts';
 import type { CompiledGroup, CompiledPromotion } from './compile.ts';
+import { createFactors, type Divisible, type Step } from './factors.ts';
 
 /** A promotion that fits. A multiplier's base are the points that it multiplies. */
 export interface Candidate {
   readonly promotion: CompiledPromotion;
   readonly base: number;
+  /** The lines that a multiplier means; absent: all. Promotions that mean the same have the same list. */
+  readonly lines?: readonly CountedLine[] | undefined;
   /** Of a promotion that earns by itself. */
   readonly points: Points;
 }
@@ -48,22 +52,54 @@ function onlyOne(candidates: readonly Candidate[], winner: Candidate, why: strin
   );
 }
 
-/** Factors one after the other up to the group's maximum; each promotion gives what its step adds. */
-function together({ combine, factorMax }: CompiledGroup, candidates: readonly Candidate[]): Stacked[] {
+/** What a group makes of a factor and the next one, up to its maximum. */
+function stepOf({ combine, factorMax }: CompiledGroup, from: Fraction, by: Fraction): Step {
+  const wanted = combine === 'multiplicative' ? product(from, by) : added(from, by);
+  const isOver = factorMax !== undefined && isMore(wanted, factorMax);
+  return { reached: isOver ? factorMax : wanted, isOver };
+}
+
+function stepped(candidate: Candidate, points: Points, isOver: boolean): Stacked {
+  return isOver
+    ? { candidate, points, detail: 'the factor of its group is at its maximum' }
+    : { candidate, points };
+}
+
+/** Factors one after the other; each promotion gives what its step adds. */
+function together(group: CompiledGroup, candidates: readonly Candidate[]): Stacked[] {
   let factor = one;
   return candidates.map((candidate) => {
     const { promotion, base, points } = candidate;
     if (!promotion.multiply) return { candidate, points };
-    const { by } = promotion.multiply;
-    const wanted = combine === 'multiplicative' ? product(factor, by) : added(factor, by);
-    const isOver = factorMax !== undefined && isMore(wanted, factorMax);
-    const reached = isOver ? factorMax : wanted;
+    const { reached, isOver } = stepOf(group, factor, promotion.multiply.by);
     const given = between(base, factor, reached, promotion);
     factor = reached;
-    return isOver
-      ? { candidate, points: given, detail: 'the factor of its group is at its maximum' }
-      : { candidate, points: given };
+    return stepped(candidate, given, isOver);
   });
+}
+
+/** The same for promotions that mean different lines or rules: each part of the points has a factor of its own. */
+function apart(group: CompiledGroup, candidates: readonly Candidate[], divisible: Divisible): Stacked[] {
+  const factors = createFactors(divisible, (from, by) => stepOf(group, from, by));
+  return candidates.map((candidate) => {
+    const { promotion, lines, points } = candidate;
+    if (!promotion.multiply) return { candidate, points };
+    const raised = factors.raise(promotion, lines);
+    return stepped(candidate, raised.points, raised.isOver);
+  });
+}
+
+function meansTheSame(a: Candidate, b: Candidate): boolean {
+  if (a.lines !== b.lines || a.promotion.currency !== b.promotion.currency) return false;
+  const [rules, others] = [a.promotion.multiply?.rules, b.promotion.multiply?.rules];
+  return rules?.size === others?.size && [...(rules ?? [])].every((rule) => others?.has(rule));
+}
+
+/** Whether factors of a group meet that are not of the same points. Where they only add up, they never meet. */
+function areApart({ combine, factorMax }: CompiledGroup, candidates: readonly Candidate[]): boolean {
+  if (combine === 'additive' && factorMax === undefined) return false;
+  const [first, ...others] = candidates.filter(({ promotion }) => promotion.multiply);
+  return others.some((other) => !meansTheSame(first!, other));
 }
 
 /** Trims from the end where all together are more than `pointsMax`. */
@@ -81,7 +117,7 @@ export function trimmed(
   });
 }
 
-function combined(group: CompiledGroup, candidates: readonly Candidate[]): Stacked[] {
+function combined(group: CompiledGroup, candidates: readonly Candidate[], divisible: Divisible): Stacked[] {
   const [first] = candidates;
   if (!first) return [];
   switch (group.combine) {
@@ -93,13 +129,21 @@ function combined(group: CompiledGroup, candidates: readonly Candidate[]): Stack
     }
     case 'additive':
     case 'multiplicative':
-      return together(group, candidates);
+      return areApart(group, candidates) ? apart(group, candidates, divisible) : together(group, candidates);
     default:
       return group.combine satisfies never;
   }
 }
 
 /** What each candidate of a group gives; the candidates stand in the group's order. */
-export function stack(group: CompiledGroup, candidates: readonly Candidate[]): readonly Stacked[] {
-  return trimmed(combined(group, candidates), group.pointsMax, 'its group is at its maximum of points');
+export function stack(
+  group: CompiledGroup,
+  candidates: readonly Candidate[],
+  divisible: Divisible,
+): readonly Stacked[] {
+  return trimmed(
+    combined(group, candidates, divisible),
+    group.pointsMax,
+    'its group is at its maximum of points',
+  );
 }
