@@ -100,7 +100,8 @@ const sum = (column: string, since: string) =>
 
 /**
  * What members exchanged, also under numbers that were merged into them, an ask a row and in their order. Who was enrolled with a
- * phone number has not changed it: identifiers that came with the member have the member's own time.
+ * phone number has not changed it: identifiers that came with the member have the member's own time. (`offset 0`: each member's
+ * exchanges are looked up by the index; while there are few, PostgreSQL would read all of them, for each member anew.)
  */
 const usedText = `
   select x.* from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
@@ -119,9 +120,11 @@ const usedText = `
     from member m left join (
       select u.*, u.partner = a.partner and u.direction = a.direction and u.currency = a.currency as is_of_partner,
         case u.direction when 'out' then give else receive end as own
-      from exchange_use u
-      where u.member in (select number from member where number = a.member or merged_into = a.member) and u.given_back_at is null
-        and u.made_at >= least(a.year, a.recently, a.opposite)
+      from (select a.member as number union all select number from member where merged_into = a.member) f
+        cross join lateral (
+          select * from exchange_use where member = f.number and given_back_at is null
+            and made_at >= least(a.year, a.recently, a.opposite) offset 0
+        ) u
     ) u on true
     where m.number = a.member group by m.number
   ) x order by a.place`;

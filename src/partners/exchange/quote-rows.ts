@@ -77,7 +77,7 @@ const begunColumns = `exchange uuid, state text, review_of text, day date, occur
 const noteBegun = `insert into exchange_step (exchange, ended_at, action, outcome)
   select exchange, clock_timestamp(), 'begin', outcome from begun`;
 
-const beginNewQuery = `
+const beginNewQuery = () => `
   with given as (
     select * from json_to_recordset($1) as g (${begunColumns}, program integer, member bigint, partner integer, direction text,
       currency smallint, own_points bigint, partner_currency text, partner_points bigint, terms json, account text,
@@ -93,8 +93,8 @@ const beginNewQuery = `
   ), begun as (select exchange, outcome from made join given using (exchange))
   ${noteBegun}`;
 
-const beginQuotedQuery = `
-  with given as (select * from json_to_recordset($1) as g (${begunColumns})), begun as (
+const beginQuotedQuery = (limit: number) => `
+  with given as (select * from json_to_recordset($1) as g (${begunColumns}) limit ${limit}), begun as (
     update exchange e set state = g.state, review_of = g.review_of, client = g.client, reference_key = g.reference_key,
       fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at,
       due_at = now() + g.due_ms * interval '1 millisecond', changed_at = now(), created_at = now()
@@ -113,7 +113,7 @@ export async function beginExchanges(
     [false, beginQuotedQuery],
   ] as const) {
     const rows = begins.filter((begin) => begin.isNew === isNew).map((begin) => rowOf(sealing, begin));
-    if (rows.length > 0) count += (await tx.query(text, [JSON.stringify(rows)])).rowCount ?? 0;
+    if (rows.length > 0) count += (await tx.query(text(rows.length), [JSON.stringify(rows)])).rowCount ?? 0;
   }
   return count;
 }

@@ -150,11 +150,14 @@ export interface Advance {
   readonly step: Step;
 }
 
-const advanceQuery = `
+/** As many as there are: of a hundred, which is what it takes them for, PostgreSQL would rather read all exchanges. */
+const limited = (rows: readonly unknown[]) => `limit ${rows.length}`;
+
+const advanceQuery = (limit: string) => `
   with given as (
     select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], review_of text, refusal json,
       in_doubt boolean, tries integer, hold uuid, moved uuid, partner_operation text, due_ms float8, check_ms float8, if_tries integer,
-      action text, outcome text, detail json, step bigint)
+      action text, outcome text, detail json, step bigint) ${limit}
   ), changed as (
     update exchange e set state = g."to", review_of = g.review_of, refusal = coalesce(g.refusal, e.refusal),
       in_doubt = coalesce(g.in_doubt, e.in_doubt), tries = coalesce(g.tries, e.tries), hold = coalesce(g.hold, e.hold),
@@ -185,7 +188,9 @@ export async function advanceAll(db: Queryable, advances: readonly Advance[]): P
     ...{ partner_operation: change.partnerOperation, due_ms: change.dueMs, check_ms: change.checkMs },
     ...{ if_tries: change.ifTries, ...step },
   }));
-  const { rows } = await db.query<{ exchange: OperationHex }>(advanceQuery, [JSON.stringify(given)]);
+  const { rows } = await db.query<{ exchange: OperationHex }>(advanceQuery(limited(given)), [
+    JSON.stringify(given),
+  ]);
   const changed = new Set(rows.map(({ exchange }) => exchange));
   return advances.map(({ exchange }) => changed.has(exchange));
 }
@@ -231,9 +236,9 @@ export interface BeginCall {
   readonly action: Action;
 }
 
-const beginCallQuery = `
+const beginCallQuery = (limit: string) => `
   with given as (
-    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text)
+    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text) ${limit}
   ), changed as (
     update exchange e set state = g."to", was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(),
       due_at = now() + g."leaseMs" * interval '1 millisecond', changed_at = case when e.state = g."to" then changed_at else now() end
@@ -247,7 +252,7 @@ const beginCallQuery = `
  * finds the step without an end knows that it may have happened. Of each exchange once; undefined where it is in another state by now.
  */
 export async function beginCalls(db: Queryable, calls: readonly BeginCall[]): Promise<(Begun | undefined)[]> {
-  const { rows } = await db.query<Begun & { exchange: OperationHex }>(beginCallQuery, [
+  const { rows } = await db.query<Begun & { exchange: OperationHex }>(beginCallQuery(limited(calls)), [
     JSON.stringify(calls),
   ]);
   const begun = new Map(rows.map(({ exchange, ...row }) => [exchange, row]));

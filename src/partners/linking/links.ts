@@ -196,9 +196,13 @@ export async function openLinksOf(
     code_of: Link['codeOf'];
     account_sealed: Buffer;
   }>(
-    `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place) cross join lateral (
-       select client, member, linked_at, code_of, account_sealed from partner_link
-       where member in (${familyQuery('a.member')}) and unlinked_at is null order by linked_at, link) l`,
+    // `offset 0`: each member's are looked up by the index. While few are linked, PostgreSQL would read all of them, for each anew.
+    `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place)
+     cross join lateral (${familyQuery('a.member')}) f
+     cross join lateral (
+       select client, member, linked_at, code_of, account_sealed, link from partner_link
+       where member = f.number and unlinked_at is null offset 0) l
+     order by a.place, l.linked_at, l.link`,
     [asked.map(({ member }) => member)],
   );
   const links = new Map<MemberNumber, Link[]>(asked.map(({ member }) => [member, []]));
