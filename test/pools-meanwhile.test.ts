@@ -88,7 +88,7 @@ describe('while points are held', () => {
 
   test('a pool that is dissolved pays nothing', async () => {
     const { house, answer } = await meanwhile(held, 100, ({ pool }) =>
-      shop.pos('POST', `/v1/pools/${pool}/dissolve`),
+      shop.care('POST', `/v1/pools/${pool}/dissolve`),
     );
     expect(answer.code).toBe('pool_dissolved');
     expect(await availableOf(shop, house.residents)).toEqual([40, 40, 40]);
@@ -120,7 +120,7 @@ describe('while points are held', () => {
     const survivor = await resident(shop);
     const { house, answer } = await meanwhile(held, 100, async ({ pool }, [, third]) => {
       await life('merge', third!, { into: survivor.member });
-      await shop.pos('POST', `/v1/pools/${pool}/dissolve`);
+      await shop.care('POST', `/v1/pools/${pool}/dissolve`);
     });
     expect(answer.code).toBe('pool_dissolved');
     await mergesDone();

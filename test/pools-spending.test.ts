@@ -301,7 +301,7 @@ describe('of members', () => {
     const { pool, residents } = await household(shop, [40, 20], { spenders: 'head' });
     const survivor = (await household(shop, [5])).residents[0]!;
     const solo = await shop.care('GET', `/v1/members/${survivor.member}/pool`);
-    await shop.pos('POST', `/v1/pools/${solo.id}/dissolve`);
+    await shop.care('POST', `/v1/pools/${solo.id}/dissolve`);
     const merged = await life('merge', residents[0]!, { into: survivor.member });
     expect(merged.body.status).toBe('merged');
     expect((await shop.care('GET', `/v1/members/${survivor.member}/pool`)).id).toBe(pool);

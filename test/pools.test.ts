@@ -1,5 +1,6 @@
 /** Households: who may spend whose points, whose go first, and what is left to whom. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { parseMemberId } from '#src/values.ts';
 import { reference, startEngine } from './harness.ts';
 import {
   availableOf,
@@ -165,7 +166,7 @@ describe('a place', () => {
   test('is nobody’s any more once the pool is dissolved', async () => {
     const { pool, residents } = await household(shop, [10, 10]);
     for (let i = 0; i < 2; i += 1) {
-      const answer = await shop.pos('POST', `/v1/pools/${pool}/dissolve`);
+      const answer = await shop.care('POST', `/v1/pools/${pool}/dissolve`);
       expect(answer.body).toMatchObject({ status: 'dissolved', members: [] });
     }
     expect((await spend(shop, pool, residents[0]!, 5)).code).toBe('pool_dissolved');
@@ -240,6 +241,54 @@ describe('the policy', () => {
     expect((await change('all')).status).toBe(200);
     expect((await spend(shop, pool, second, 1)).status).toBe(201);
     expect((await spend(shop, pool, await resident(shop), 1)).code).toBe('spender_not_allowed');
+  });
+
+  test('is changed by whoever knows the household: a till cannot let itself spend', async () => {
+    const { pool } = await household(shop, [50, 50], { spenders: 'head' });
+    expect((await shop.pos('PUT', `/v1/pools/${pool}/policy`, { spenders: 'all' })).status).toBe(403);
+    expect((await shop.pos('POST', `/v1/pools/${pool}/dissolve`)).status).toBe(403);
+    expect((await shop.care('PUT', `/v1/pools/${pool}/policy`, { spenders: 'all' })).status).toBe(200);
+    expect((await shop.care('POST', `/v1/pools/${pool}/dissolve`)).status).toBe(200);
+  });
+
+  test('and places are not changed without a word of who did it', async () => {
+    const { pool, residents } = await household(shop, [0, 0, 0]);
+    const [head, second, third] = residents.map(({ member }) => member);
+    expect((await leave(shop, pool, residents[1]!)).status).toBe(200);
+    const change = () => shop.admin('PUT', `/v1/pools/${pool}/policy`, { spenders: 'head' });
+    const dissolve = () => shop.care('POST', `/v1/pools/${pool}/dissolve`);
+    const again = () => leave(shop, pool, residents[1]!);
+    for (const call of [again, change, change, dissolve, dissolve])
+      expect((await call()).status).toBeLessThan(500);
+    const { rows } = await engine.pool.query<{ subject: string; action: string; role: string }>(
+      `select l.subject, l.action, k.role from audit_log l join api_key k on k.id = l.actor
+       where l.subject = any($1) and l.action not like 'pool.open %' and l.action not like 'pool.join %' order by l.number`,
+      [[pool, ...residents.map(({ member }) => member)]],
+    );
+    expect(rows.map(({ subject, action }) => [subject, action])).toEqual([
+      [pool, `pool.leave ${second}`],
+      [second, `pool.leave ${pool}`],
+      [pool, expect.stringMatching(/^pool\.policy {"before":{"spenders":"all".*"after":{"spenders":"head"/)],
+      [pool, `pool.dissolve ${head} ${third}`],
+      [head, `pool.dissolve ${pool}`],
+      [third, `pool.dissolve ${pool}`],
+    ]);
+    expect(rows.map(({ role }) => role)).toEqual(['pos', 'pos', 'admin', 'care', 'care', 'care']);
+    const ended = await engine.pool.query<{ left_why: string; role: string }>(
+      `select p.left_why, k.role from pool_place p join api_key k on k.id = p.left_by
+       where p.pool = (select pool from pool_place where member = $1) order by p.place`,
+      [parseMemberId(head!)],
+    );
+    expect(ended.rows).toEqual([
+      { left_why: 'dissolved', role: 'care' },
+      { left_why: 'left', role: 'pos' },
+      { left_why: 'dissolved', role: 'care' },
+    ]);
+    const joined = await engine.pool.query(
+      `select from audit_log where subject = $1 and action = 'pool.join ${pool}'`,
+      [third],
+    );
+    expect(joined.rowCount).toBe(1);
   });
 
   test('lets the spender’s own points go first, then those that end first', async () => {

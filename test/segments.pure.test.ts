@@ -10,6 +10,8 @@ import {
 } from '#src/earning/file/segment-schema.ts';
 import { chartOf } from '#src/segments/chart.ts';
 import { changesOf } from '#src/segments/memberships.ts';
+import { reportText } from '#src/segments/report.ts';
+import type { Run } from '#src/segments/runs.ts';
 import { breakOf, type Counted, type Cuts, factsOf, segmentsOf, stageOf } from '#src/segments/scores.ts';
 import { allOf, tallying } from '#src/segments/tally.ts';
 import type { MemberNumber } from '#src/values.ts';
@@ -316,6 +318,25 @@ describe('a report', () => {
         expect(sumUp(order.slice(at), sumUp(order.slice(0, at), {}))).toEqual(sumUp(all, {}));
       }),
     );
+  });
+
+  test.each([
+    ['EUR', '305'],
+    ['JPY', '30,500'],
+    ['KWD', '31'],
+    [undefined, '305'],
+  ])('has amounts of %s in whole units of it', (money, spend) => {
+    const tally = tallying({});
+    for (const each of all) tally.add(each, factsOf(each, cuts, segments, through), ['regulars']);
+    const run = {
+      tally: tally.tally,
+      version: 1,
+      models: null,
+      entered: 0,
+      gone: 0,
+      alerts: 0,
+    } as unknown as Run;
+    expect(reportText(run, '2026-11-22', money)).toMatch(new RegExp(`regulars +3 +100\\.0 % +${spend} `));
   });
 
   test('is drawn with every group in it and nothing that markup could be made of', () => {

@@ -15,7 +15,7 @@ import { exportMembers } from '#src/segments/export.ts';
 import { lastWholeDay, newestRun, planRun, runInForce } from '#src/segments/runs.ts';
 import { takeStep } from '#src/segments/steps.ts';
 import { workOn } from '#src/segments/working.ts';
-import { memberId } from '#src/values.ts';
+import { memberId, parseMemberId } from '#src/values.ts';
 import { amountRule, type Shop, startEngine, waitFor } from './harness.ts';
 import { type Bought, buyersThrough, defaultWording } from './house/buyers.ts';
 import { commandOf } from './house/command.ts';
@@ -317,6 +317,27 @@ describe('at the till', () => {
     expect((await shop.care('GET', '/v1/members/nobody/segments')).status).toBe(404);
     expect((await shop.pos('GET', `/v1/members/${regular}/segments`)).status).toBe(403);
   }, 120_000);
+
+  test('a member who goes in and out of a segment hundreds of times keeps those that never changed', async () => {
+    const shop = await engine.shop({ definition: { rules, segments } });
+    const member = await shop.enrol();
+    const [run] = (
+      await pool.query<{ run: number }>(
+        `insert into segment_run (program, through_day, version, members_before, status, in_force_from)
+         select $1, day, 1, 0, 'done', day from generate_series(1, 450) day returning run`,
+        [shop.program.number],
+      )
+    ).rows;
+    await pool.query(
+      `insert into member_segment (member, segment, from_run, until_run)
+       select $1::bigint, 'big', $2::bigint, null::bigint union all
+       select $1, 'leaving', $2 + turn, $2 + turn + 1 from generate_series(1, 448, 2) turn`,
+      [parseMemberId(String((await shop.care('GET', `/v1/members/${member}`)).body.id)), run!.run],
+    );
+    const { body } = await shop.care('GET', `/v1/members/${member}/segments`);
+    expect(body.segments).toMatchObject([{ name: 'big' }]);
+    expect(body.history).toHaveLength(199);
+  });
 
   test('a promotion that gives to a segment gives to those who are in it when it is due', async () => {
     const gift = {

@@ -171,6 +171,8 @@ function decisionOf(
     keep: {
       awards: judgement.awards.map(keptAward),
       programVersion: version.version,
+      // Whoever judges it again must not guess it from the clock: a process hears of a run some time after it has ended.
+      ...(version.definition.segments ? { segmentRun: program.segmentRun ?? 0 } : {}),
       ...(assumptions.length > 0 ? { assumptions } : {}),
     },
   };

@@ -213,7 +213,8 @@ async function backtest(pool: pg.Pool, path: string, flags: Flags): Promise<void
     const unknown = { program: program.number, factsVersion: 0, mergedInto: undefined };
     return (row) => {
       const { member, occurredAt: at } = row;
-      return judged(program, { ...unknown, member }, { at, decided: { member, position: row, at: row.at } });
+      const decided = { member, position: row, at: row.at, segmentRun: row.request?.segmentRun };
+      return judged(program, { ...unknown, member }, { at, decided });
     };
   });
 }

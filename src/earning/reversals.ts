@@ -4,6 +4,7 @@
  */
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
+import type { Decided } from '#src/members/judged-member.ts';
 import type { OperationHex, Soon } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
@@ -51,7 +52,17 @@ function view(program: Program, recorded: Recorded, accrual: OperationHex): Reco
   };
 }
 
-/** What rules may know of the member of an accrual, where they ask; its tier is that of then. */
+/** What an operation was decided on, for whoever judges it again. */
+export function decidedBy({
+  member,
+  position,
+  at,
+  request,
+}: Pick<Recorded, 'member' | 'position' | 'at' | 'request'>): Decided {
+  return { member, position, at, segmentRun: request.segmentRun as number | undefined };
+}
+
+/** What rules may know of the member of an accrual, where they ask; its tier and segments are those of then. */
 export function memberOfAccrual(
   context: Pick<EarningContext, 'judgedMember'>,
   program: Program,
@@ -59,7 +70,7 @@ export function memberOfAccrual(
   member: MemberFacts,
 ): Soon<JudgedMember> {
   if (!asksOfMember(program, accrual)) return someMember;
-  return context.judgedMember(program, member, { at: accrual.occurredAt, decided: accrual });
+  return context.judgedMember(program, member, { at: accrual.occurredAt, decided: decidedBy(accrual) });
 }
 
 /** Uses up the reference of an accrual that never arrived; answers the empty accrual, or the real one if it came first. */

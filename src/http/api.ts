@@ -5,6 +5,7 @@ import { budgetRoutes } from '#src/earning/budget-routes.ts';
 import { explainAccrual } from '#src/earning/explanation.ts';
 import { explainGift } from '#src/earning/gives/gift.ts';
 import { givesRoutes } from '#src/earning/gives/routes.ts';
+import { decidedBy } from '#src/earning/reversals.ts';
 import { earningRoutes } from '#src/earning/routes.ts';
 import { eventRoutes } from '#src/ledger/event-routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
@@ -63,7 +64,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
         const gift = explainGift(program, recorded);
         if (gift) return gift;
         const facts = await app.operations.lookup.member(program.number, recorded.member);
-        const asOf = { at: recorded.occurredAt, decided: recorded };
+        const asOf = { at: recorded.occurredAt, decided: decidedBy(recorded) };
         const judged = facts && (await app.judgedMember(program, facts, asOf));
         return explainAccrual(program, recorded, judged) ?? explainWorth(program, recorded);
       },

@@ -23,17 +23,22 @@ import { membersByNumber, profileOfRow } from './records.ts';
 
 const rememberedMax = 100_000;
 
+/** An operation that was decided before, and its member. */
+export interface Decided {
+  readonly member: MemberNumber;
+  /** Tiers are those that were known to it. */
+  readonly position: Position;
+  readonly at: EpochMs;
+  /** The run whose segments it was judged by, as it was kept with it; 0: none had ended. Where nothing was kept, the time tells. */
+  readonly segmentRun?: number | undefined;
+}
+
 /** As of when a member is judged. */
 export interface AsOf {
   /** Tiers are those in effect then. */
   readonly at: EpochMs;
-  /** An operation that was decided before, and its member: tiers are those that were known to it; absent: those known now. */
-  readonly decided?: {
-    readonly member: MemberNumber;
-    readonly position: Position;
-    /** When it was decided: segments are those in force then. */
-    readonly at: EpochMs;
-  };
+  /** Absent: what is known now. */
+  readonly decided?: Decided;
 }
 
 export type JudgedMembers = (program: Program, member: MemberFacts, asOf: AsOf) => Soon<JudgedMember>;

@@ -31,7 +31,7 @@ function unreachable(error: unknown): never {
 
 /**
  * Answers members as rules judge them, with the segments of the newest finished run of their program; for an operation that was
- * decided before, of the run that was in force then.
+ * decided before, of the run that was kept with it: the clock does not tell which one its process knew of.
  */
 export function seeingSegments(pool: pg.Pool, judgedMembers: JudgedMembers): JudgedMembers {
   const remembered = new LRUCache<string, readonly string[]>({ max: rememberedMax });
@@ -49,7 +49,7 @@ export function seeingSegments(pool: pg.Pool, judgedMembers: JudgedMembers): Jud
   }
 
   function segmentsIn(member: MemberNumber, run: number | undefined): Soon<readonly string[]> {
-    if (run === undefined) return [];
+    if (run === undefined || run === 0) return [];
     const key = `${member}.${run}`;
     const known = remembered.get(key);
     if (known) return known;
@@ -66,6 +66,7 @@ export function seeingSegments(pool: pg.Pool, judgedMembers: JudgedMembers): Jud
     { decided }: AsOf,
   ): Soon<readonly string[]> {
     if (!decided) return segmentsIn(member, newest);
+    if (decided.segmentRun !== undefined) return segmentsIn(decided.member, decided.segmentRun);
     const inForce = (list: readonly RunInForce[]) =>
       segmentsIn(decided.member, list.findLast(({ from }) => from <= decided.at)?.run);
     const list = runsOf(program, newest);
@@ -74,7 +75,7 @@ export function seeingSegments(pool: pg.Pool, judgedMembers: JudgedMembers): Jud
 
   return (program, facts, asOf) => {
     const judged = judgedMembers(program, facts, asOf);
-    const newest = program.segmentRun;
+    const newest = program.segmentRun ?? asOf.decided?.segmentRun;
     if (newest === undefined || !versionAt(program, asOf.at).definition.segments) return judged;
     const segments = segmentsOf(program, newest, facts.member, asOf);
     const together = (member: JudgedMember, names: readonly string[]) =>

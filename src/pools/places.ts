@@ -132,30 +132,39 @@ export async function takePlace(tx: pg.PoolClient, pool: PoolNumber, place: NewP
       });
 }
 
-/** Ends a member's place; false where there is none. The pool is locked. */
+/** Ends a member's place; false where there is none. The pool is locked. `by`: the key that asked for it. */
 export async function endPlace(
   tx: pg.PoolClient,
   { pool, policy }: Pool,
   member: MemberNumber,
   why: 'left' | 'closed' | 'merged',
   at: EpochMs,
+  by?: string,
 ): Promise<boolean> {
   // A survivor takes the place over at once: whoever was merged has not chosen to leave.
   const mayJoinAt = why === 'merged' ? at : mayJoinAfter(policy, at);
   const ended = await tx.query(
-    `update pool_place set left_at = $3, left_why = $4, may_join_at = $5 where pool = $1 and member = $2 and left_at is null`,
-    [pool, member, at, why, mayJoinAt],
+    `update pool_place set left_at = $3, left_why = $4, may_join_at = $5, left_by = $6
+     where pool = $1 and member = $2 and left_at is null`,
+    [pool, member, at, why, mayJoinAt, by ?? null],
   );
   return ended.rowCount === 1;
 }
 
-/** Ends every place and the pool. */
-export async function dissolve(tx: pg.PoolClient, { pool, policy }: Pool, at: EpochMs): Promise<void> {
-  await tx.query(
-    `update pool_place set left_at = $2, left_why = 'dissolved', may_join_at = $3 where pool = $1 and left_at is null`,
-    [pool, at, mayJoinAfter(policy, at)],
+/** Ends every place and the pool; answers who had one. */
+export async function dissolve(
+  tx: pg.PoolClient,
+  { pool, policy }: Pool,
+  at: EpochMs,
+  by?: string,
+): Promise<MemberNumber[]> {
+  const { rows } = await tx.query<{ member: MemberNumber }>(
+    `update pool_place set left_at = $2, left_why = 'dissolved', may_join_at = $3, left_by = $4
+     where pool = $1 and left_at is null returning member`,
+    [pool, at, mayJoinAfter(policy, at), by ?? null],
   );
   await tx.query('update pool set dissolved_at = $2 where pool = $1 and dissolved_at is null', [pool, at]);
+  return rows.map(({ member }) => member);
 }
 
 /** Sees to it that the head has a place: `heir` first, else who joined first. Where nobody is left the pool is dissolved. */

@@ -5,6 +5,7 @@
  * A member joins by showing a card (or another identifier that is not merely the caller's own id of the member): from then on
  * others may spend the member's points, which nobody may decide by a number from a database.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type pg from 'pg';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
@@ -16,6 +17,7 @@ import type { MemberNumber } from '#src/values.ts';
 import { fault, referenceOf } from '#src/wallet/fields.ts';
 import { survivorOf } from '#src/wallet/lookup.ts';
 import { referenceKeyOf } from '#src/wallet/reference.ts';
+import { noteDeed } from './audit.ts';
 import { currentMember, type PoolsContext, refuseInactive } from './context.ts';
 import { type PoolNumber, parsePoolId, poolId } from './ids.ts';
 import {
@@ -133,6 +135,8 @@ export async function openPool(context: PoolsContext, call: Call<OpenBody>): Pro
       const { pool: number } = rows[0];
       const place = { member: head, maySpend: true, consent: body.head.type, actor, joinedAt: at };
       await takePlace(tx, number, place);
+      const deed = { program: program.number, pool: number, actor, action: 'pool.open' } as const;
+      await noteDeed(tx, { ...deed, members: [head] });
       return number;
     });
   }
@@ -182,7 +186,10 @@ export async function joinPool(context: PoolsContext, call: Call<JoinBody>): Pro
     }
     const { maySpend } = body;
     const place = { member, maySpend, consent: body.card.type, actor, joinedAt: programNow(program) };
-    return takePlace(tx, number, place);
+    const taken = await takePlace(tx, number, place);
+    const deed = { program: program.number, pool: number, actor, action: 'pool.join' } as const;
+    if (taken) await noteDeed(tx, { ...deed, members: [member] });
+    return taken;
   });
   return reply(context, caller, number, joined ? 201 : 200);
 }
@@ -190,13 +197,16 @@ export async function joinPool(context: PoolsContext, call: Call<JoinBody>): Pro
 /** `POST /v1/pools/:pool/members/:member/leave`; who has left stays away. */
 export async function leavePool(context: PoolsContext, call: Call): Promise<Reply> {
   const { caller } = call;
-  const { program } = caller;
+  const { program, keyId: actor } = caller;
   const number = poolInPath(call);
   const member = await pathMember(context, call);
   await withPool(context, program, number, async (tx, pool) => {
     const at = programNow(program);
-    if (await endPlace(tx, pool, member, 'left', at)) await keepHead(tx, pool, at);
-    else if (!(await wasIn(tx, number, member)))
+    const deed = { program: program.number, pool: number, actor, action: 'pool.leave' } as const;
+    if (await endPlace(tx, pool, member, 'left', at, actor)) {
+      await noteDeed(tx, { ...deed, members: [member] });
+      await keepHead(tx, pool, at);
+    } else if (!(await wasIn(tx, number, member)))
       throw new Problem('member_not_found', 'the member was never in this pool');
   });
   return reply(context, caller, number);
@@ -205,10 +215,13 @@ export async function leavePool(context: PoolsContext, call: Call): Promise<Repl
 /** `POST /v1/pools/:pool/dissolve` */
 export async function dissolvePool(context: PoolsContext, call: Call): Promise<Reply> {
   const { caller } = call;
+  const { program, keyId: actor } = caller;
   const number = poolInPath(call);
-  await withPool(context, caller.program, number, (tx, pool) =>
-    dissolve(tx, pool, programNow(caller.program)),
-  );
+  await withPool(context, program, number, async (tx, pool) => {
+    if (pool.dissolvedAt !== undefined) return;
+    const members = await dissolve(tx, pool, programNow(program), actor);
+    await noteDeed(tx, { program: program.number, pool: number, actor, action: 'pool.dissolve', members });
+  });
   return reply(context, caller, number);
 }
 
@@ -218,7 +231,11 @@ export async function changePolicy(context: PoolsContext, call: Call<PolicyBody>
   const number = poolInPath(call);
   await withPool(context, caller.program, number, async (tx, pool) => {
     refuseDissolved(pool);
+    if (isDeepStrictEqual(pool.policy, body)) return;
     await tx.query('update pool set policy = $2 where pool = $1', [number, JSON.stringify(body)]);
+    const { program, keyId: actor } = caller;
+    const detail = { before: pool.policy, after: body };
+    await noteDeed(tx, { program: program.number, pool: number, actor, action: 'pool.policy', detail });
   });
   return reply(context, caller, number);
 }

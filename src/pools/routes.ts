@@ -37,6 +37,8 @@ import { createTurns } from './turns.ts';
 const tills: readonly Role[] = ['pos', 'checkout', 'admin'];
 const readers: readonly Role[] = [...tills, 'care', 'finance'];
 const desk: readonly Role[] = [...tills, 'care'];
+/** Whoever sees the household's head, or has spoken with it. A till sees a card, and could let itself spend. */
+const counsel: readonly Role[] = ['care', 'checkout', 'admin'];
 
 const joiningErrors: readonly ErrorCode[] = [
   'member_not_found',
@@ -118,7 +120,7 @@ function endingRoutes(context: PoolsContext): Route[] {
       operationId: 'dissolvePool',
       summary: 'Dissolve a pool: all members leave it',
       tag: 'pools',
-      roles: desk,
+      roles: counsel,
       replies: { 200: poolReply },
       errors: ['not_found', 'shard_recovering'],
       handle: (call) => dissolvePool(context, call),
@@ -129,7 +131,7 @@ function endingRoutes(context: PoolsContext): Route[] {
       operationId: 'changePoolPolicy',
       summary: 'Change what a pool allows, for all that follows',
       tag: 'pools',
-      roles: desk,
+      roles: counsel,
       body: policyBodySchema,
       replies: { 200: poolReply },
       errors: ['not_found', 'pool_dissolved', 'shard_recovering'],

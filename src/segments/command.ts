@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
+import { moneyCurrencyOf } from '#src/earning/backtest/costs.ts';
 import type { Segments } from '#src/earning/file/segment-schema.ts';
 import { programNamed } from '#src/earning/named.ts';
 import type { Program } from '#src/earning/program.ts';
@@ -82,6 +83,8 @@ async function finished(pool: pg.Pool, program: Program): Promise<Run> {
 interface Found {
   readonly run: Run;
   readonly segments: Segments;
+  /** What spending was counted in. */
+  readonly money: string | undefined;
 }
 
 async function found(pool: pg.Pool, program: Program): Promise<Found> {
@@ -89,7 +92,8 @@ async function found(pool: pg.Pool, program: Program): Promise<Found> {
   const segments = run && segmentsOfVersion(program, run.version);
   if (!run || !segments)
     throw new Error(`no day of ${program.name} has been measured yet: npm run segments -- run`);
-  return { run, segments };
+  const { definition } = program.versions.find(({ version }) => version === run.version)!;
+  return { run, segments, money: definition.money?.currency ?? moneyCurrencyOf(definition) };
 }
 
 async function report(
@@ -97,7 +101,7 @@ async function report(
   program: Program,
   { json, svg }: { readonly json: boolean; readonly svg?: string | undefined },
 ): Promise<void> {
-  const { run } = await found(pool, program);
+  const { run, money } = await found(pool, program);
   const through = calendarDayOf(run.throughDay).date;
   const { models, cuts, tally, version, entered, gone, alerts } = run;
   const asJson = {
@@ -111,7 +115,7 @@ async function report(
     alerts,
     tally,
   };
-  print(json ? JSON.stringify(asJson, undefined, 2) : reportText(run, through));
+  print(json ? JSON.stringify(asJson, undefined, 2) : reportText(run, through, money));
   if (svg !== undefined)
     await writeFile(svg, chartOf(run.tally, `Members of ${program.name} through ${through}`));
 }

@@ -15,12 +15,12 @@ interface HistoryRow {
 
 const historyMax = 200;
 
-/** Memberships as runs that are done have them, newest first. */
+/** Memberships as runs that are done have them: those that hold before those that have ended, each newest first. */
 const historyQuery = `
   select s.segment, b.through_day as from_day, e.through_day as until_day
   from member_segment s join segment_run b on b.run = s.from_run and b.status = 'done'
     left join segment_run e on e.run = s.until_run and e.status = 'done'
-  where s.member = $1 order by s.from_run desc, s.segment limit $2`;
+  where s.member = $1 order by (e.run is null) desc, s.from_run desc, s.segment limit $2`;
 
 const date = (day: number) => calendarDayOf(day).date;
 

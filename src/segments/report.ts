@@ -1,10 +1,13 @@
 /** What a run found, as text: who is in which group, and what those make of all spend. */
+import { moneyDecimals } from '#src/earning/rules/money.ts';
 import { inColumns } from '#src/platform/command.ts';
 import type { Run } from './runs.ts';
 import { allOf, groups, percentText, rowsOf } from './tally.ts';
 
-function amountText(minorUnits: number): string {
-  return (minorUnits / 100).toLocaleString('en', { maximumFractionDigits: 0 });
+/** Whole units of a money, such as euro, yen or dinar. */
+function amountText(minorUnits: number, money: string | undefined): string {
+  const units = minorUnits / 10 ** moneyDecimals(money ?? '');
+  return units.toLocaleString('en', { maximumFractionDigits: 0 });
 }
 
 function modelsText({ models }: Run): string[] {
@@ -22,11 +25,13 @@ function modelsText({ models }: Run): string[] {
   ];
 }
 
-/** The report; amounts are of a money with two decimals. */
-export function reportText(run: Run, throughDate: string): string {
+/** The report. `money`: what amounts are in; undefined where the file names none, and then they have two decimals. */
+export function reportText(run: Run, throughDate: string, money?: string): string {
   const { tally } = run;
   const all = allOf(tally);
-  const table = [['', 'members', 'share', 'spend', 'share', 'expected']];
+  const table = [
+    ['', 'members', 'share', money === undefined ? 'spend' : `spend, ${money}`, 'share', 'expected'],
+  ];
   for (const group of groups) {
     const rows = rowsOf(tally, group);
     if (rows.length === 0) continue;
@@ -36,9 +41,9 @@ export function reportText(run: Run, throughDate: string): string {
         `  ${name}`,
         members.toLocaleString('en'),
         percentText(members, all.members),
-        amountText(spend),
+        amountText(spend, money),
         percentText(spend, all.spend),
-        amountText(value),
+        amountText(value, money),
       ]);
   }
   return [

@@ -1,9 +1,9 @@
 /**
- * PURE. A backtest as a picture: points by rule and by day, the draft's beside the ledger's.
+ * PURE. A backtest as a picture: points by rule, by segment and by day, the draft's beside the ledger's.
  */
 import { legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
-import type { Report } from './report.ts';
-import type { DayFigures, RuleFigures } from './tally.ts';
+import { noSegment, type Report } from './report.ts';
+import type { DayFigures, RuleFigures, Side } from './tally.ts';
 
 const colours = { draft: svg.first, actual: svg.second } as const;
 const width = 860;
@@ -13,7 +13,7 @@ const barsWidth = width - labelWidth - figureWidth;
 const headHeight = 62;
 const rowHeight = 30;
 const barHeight = 9;
-const rulesShownMax = 25;
+const rowsShownMax = 25;
 const daysHeight = 160;
 const gap = 46;
 
@@ -22,12 +22,16 @@ function bar(y: number, points: number, largest: number, colour: string): string
   return `<rect x="${labelWidth}" y="${y}" width="${length}" height="${barHeight}" fill="${colour}"/>`;
 }
 
-function ruleRow({ rule, currency, draft, actual }: RuleFigures, index: number, largest: number): string {
-  const y = headHeight + index * rowHeight;
+/** Points of a rule or a segment. */
+interface Row extends Pick<RuleFigures, 'currency' | Side> {
+  readonly label: string;
+}
+
+function pointsRow({ label, currency, draft, actual }: Row, y: number, largest: number): string {
   const figures = `${draft.points.toLocaleString('en')} / ${actual.points.toLocaleString('en')}`;
   const end = labelWidth + (Math.max(draft.points, actual.points, 0) / largest) * barsWidth + 8;
   return [
-    text(labelWidth - 8, y + barHeight + 4, rule, ' text-anchor="end"'),
+    text(labelWidth - 8, y + barHeight + 4, label, ' text-anchor="end"'),
     bar(y, draft.points, largest, colours.draft),
     bar(y + barHeight + 1, actual.points, largest, colours.actual),
     text(Math.round(end), y + barHeight + 4, `${figures} ${currency}`),
@@ -59,16 +63,27 @@ function daysPanel({ days, currency }: Report, top: number): string[] {
   ];
 }
 
+/** Rows below each other from `top` on. */
+function rowsPanel(rows: readonly Row[], top: number): string[] {
+  const largest = Math.max(1, ...rows.flatMap(({ draft, actual }) => [draft.points, actual.points]));
+  return rows.map((row, index) => pointsRow(row, top + index * rowHeight, largest));
+}
+
 /** Draws a report. */
 export function chartOf(report: Report): string {
-  const rules = report.rules.slice(0, rulesShownMax);
-  const largest = Math.max(1, ...rules.flatMap(({ draft, actual }) => [draft.points, actual.points]));
-  const daysTop = headHeight + rules.length * rowHeight + gap;
+  const rules = report.rules.slice(0, rowsShownMax).map((row) => ({ ...row, label: row.rule }));
+  const segments = report.segments
+    .slice(0, rowsShownMax)
+    .map((row) => ({ ...row, label: row.segment ?? noSegment }));
+  const segmentsTop = headHeight + rules.length * rowHeight + gap;
+  const daysTop = segments.length === 0 ? segmentsTop : segmentsTop + segments.length * rowHeight + gap;
   const height = daysTop + (report.days.length > 1 ? daysHeight + 30 : -gap);
   const title = `${report.receipts.toLocaleString('en')} receipts of ${report.program}: what a draft would have given`;
   return pictureOf(title, width, height, [
     ...legend('by the draft', 'in the ledger', 110),
-    ...rules.map((row, index) => ruleRow(row, index, largest)),
+    ...rowsPanel(rules, headHeight),
+    ...(segments.length === 0 ? [] : [text(0, segmentsTop - 14, 'by segment at the time of the receipt')]),
+    ...rowsPanel(segments, segmentsTop),
     ...daysPanel(report, daysTop),
   ]);
 }

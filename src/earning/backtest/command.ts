@@ -6,14 +6,13 @@ import { print, UsageFault } from '#src/platform/command.ts';
 import type { EpochMs, Soon } from '#src/values.ts';
 import { someMember } from '../accruals.ts';
 import type { ProgramFile } from '../file/schema.ts';
-import { looksAtMember } from '../judge.ts';
 import { type Program, programNow } from '../program.ts';
 import type { JudgedMember } from '../rules/types.ts';
 import { chartOf } from './chart.ts';
 import { draftOf } from './draft.ts';
 import type { LedgerRow } from './replay.ts';
 import { reportText } from './report.ts';
-import { runBacktest } from './run.ts';
+import { asksOfMembers, runBacktest } from './run.ts';
 
 export interface BacktestFlags {
   readonly from?: string | undefined;
@@ -55,7 +54,7 @@ export async function backtestCommand(
   file: ProgramFile,
   program: Program,
   flags: BacktestFlags,
-  /** Asked where the draft's rules want to know anything of members. */
+  /** Asked where the draft's rules, or the report, want to know anything of members. */
   judgedMembers: () => Promise<(row: LedgerRow) => Soon<JudgedMember>>,
 ): Promise<void> {
   if (file.timeZone !== program.timeZone)
@@ -70,7 +69,7 @@ export async function backtestCommand(
   const report = await runBacktest(pool, {
     draft,
     span,
-    judgedMember: looksAtMember(draft.version) ? await judgedMembers() : () => someMember,
+    judgedMember: asksOfMembers(draft) ? await judgedMembers() : () => someMember,
     endsAt: Math.min(span.to ?? Number.POSITIVE_INFINITY, programNow(program)),
     progress: progressing(),
   });

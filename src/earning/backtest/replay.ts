@@ -32,7 +32,7 @@ export interface LedgerRow extends Positioned {
   readonly at: EpochMs;
   readonly occurredAt: EpochMs;
   /** Of receipts that are replayed, and of what takes back. */
-  readonly request: string | undefined;
+  readonly request: KeptRequest | undefined;
   /** JSON: the points of each award, where caps or budgets trimmed any. */
   readonly given: string | undefined;
   /** JSON: what it counted; of receipts that are replayed nobody asks. */
@@ -41,10 +41,12 @@ export interface LedgerRow extends Positioned {
   readonly isUndone: boolean;
 }
 
-interface KeptRequest {
+/** What the ledger keeps of a request. */
+export interface KeptRequest {
   readonly body?: AccrualSubject;
   readonly awards?: readonly KeptAward[];
   readonly programVersion?: number;
+  readonly segmentRun?: number;
   readonly takenBack?: readonly KeptAward[];
   readonly undone?: readonly (readonly [operation: OperationHex, note: string, ...unknown[]])[];
 }
@@ -57,7 +59,7 @@ interface MemberState extends Record<Side, Points> {
 interface Returnable {
   readonly accrual: Recorded;
   readonly actualVersion: number | undefined;
-  /** Its tiers are those that the receipt is judged by again. */
+  /** Its tiers and segments are those that the receipt is judged by again. */
   readonly member: JudgedMember;
   note: string;
 }
@@ -134,7 +136,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   const returnables = new Map<OperationHex, Returnable>();
   const [refused, failed]: [Count[], Count[]] = [[], []];
   const otherwiseFirst: OperationHex[] = [];
-  const tally = createTally(endsAt);
+  const tally = createTally(endsAt, program.segmentRun !== undefined);
   const budgets = createBudgets(definition);
   const hasBudgets = definition.budgets.length > 0;
   let [receipts, otherwise] = [0, 0];
@@ -155,7 +157,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
 
   function add(side: Side, judgedBy: typeof definition, award: KeptAward, sign: 1 | -1, place: Place): void {
     if (award.points === 0) return;
-    tally.add(side, judgedBy, award, award.points, sign);
+    tally.add(side, judgedBy, award, sign, place.segments);
     if (award.currency !== main) return;
     place.state[side] += sign * award.points;
     tally.day(place.date, side, sign * award.points);
@@ -184,16 +186,16 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   }
 
   function accrual(row: LedgerRow, member: JudgedMember): void {
-    const request = JSON.parse(row.request!) as KeptRequest;
-    const { body: subject = {}, programVersion } = request;
+    const { body: subject = {}, programVersion, awards: asked = [] } = row.request!;
     // A reference that was only used up, or a gift of a worker: no receipt earned it.
     if (!(subject.purchase || subject.flight || subject.activity || subject.grant)) return;
     receipts += 1;
     const state = stateOf(row.member);
     const judgement = judged(row, subject, member, state.counters);
     for (const { rule } of judgement.failures) count(failed, rule);
-    const place = { state, date: momentOf(row.occurredAt, program.timeZone).date };
-    const asked = request.awards ?? [];
+    const { segments } = member;
+    tally.receipt(segments);
+    const place = { state, segments, date: momentOf(row.occurredAt, program.timeZone).date };
     const theirs = withPoints(
       asked,
       row.given === undefined ? undefined : (JSON.parse(row.given) as number[]),
@@ -235,8 +237,8 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   /** Takes back from one receipt by the draft, so that as much of it has come back as did. */
   function takeBack(returnable: Returnable, after: ReturnedSoFar, member: JudgedMember, place: Place): void {
     const { accrual, note } = returnable;
-    const { tier, tiers } = returnable.member;
-    const then = { ...member, tier, tiers };
+    const { tier, tiers, segments } = returnable.member;
+    const then = { ...member, tier, tiers, segments };
     const { undone, awards } = takeBackTo(program, accrual, { version: 0, note }, after, then);
     const [operation, , noteAfter, , counters = []] = undone;
     for (const [counter, period, by] of counters) place.state.counters.lower({ counter, period }, -by);
@@ -250,13 +252,17 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
 
   /** Whether it was about receipts that are replayed. */
   function undo(row: LedgerRow, member: JudgedMember): boolean {
-    const { undone = [], takenBack = [] } = JSON.parse(row.request!) as KeptRequest;
+    const { undone = [], takenBack = [] } = row.request!;
     let isReplayed = false;
     for (const [operation, note] of undone) {
       const returnable = returnables.get(operation);
       if (!returnable) continue;
       const { accrual, actualVersion } = returnable;
-      const place = { state: stateOf(row.member), date: momentOf(accrual.occurredAt, program.timeZone).date };
+      const place = {
+        state: stateOf(row.member),
+        segments: returnable.member.segments,
+        date: momentOf(accrual.occurredAt, program.timeZone).date,
+      };
       takeBack(returnable, parseReturned(note), member, place);
       // What a return of several receipts took back is not kept apart; it is put to the version and day of the first.
       if (!isReplayed) {
@@ -295,8 +301,9 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   };
 }
 
-/** Whose points they are, and on which day they are counted. */
+/** Whose points they are, and in which segments and on which day they are counted. */
 interface Place {
   readonly state: MemberState;
+  readonly segments: readonly string[];
   readonly date: string;
 }

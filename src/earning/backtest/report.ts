@@ -6,7 +6,15 @@ import type { BudgetBurn } from './budgets.ts';
 import { moneyCurrencyOf } from './costs.ts';
 import type { Draft } from './draft.ts';
 import type { Replay } from './replay.ts';
-import type { DayFigures, FunderFigures, MemberFigures, RuleFigures, Side } from './tally.ts';
+import type {
+  DayFigures,
+  Figures,
+  FunderFigures,
+  MemberFigures,
+  RuleFigures,
+  SegmentFigures,
+  Side,
+} from './tally.ts';
 
 /** Draft and ledger beside each other. */
 type Both<Value> = Readonly<Record<Side, Value>>;
@@ -35,6 +43,8 @@ export interface Report {
   readonly money: Both<number | null>;
   readonly liability: Both<number | null>;
   readonly rules: readonly RuleFigures[];
+  /** By the segments that receipts were judged by; empty where the program has measured none. */
+  readonly segments: readonly SegmentFigures[];
   readonly funders: readonly FunderFigures[];
   readonly budgets: readonly BudgetBurn[];
   readonly days: readonly DayFigures[];
@@ -91,6 +101,20 @@ function sumOf(rules: readonly RuleFigures[], side: Side, name: 'money' | 'liabi
   return rules.some((row) => row[side][name] !== null) ? sum : null;
 }
 
+const pointsOfBoth = ({ draft, actual }: Both<Figures>) => draft.points + actual.points;
+
+/** Those with the most points first; members of none last. */
+function segmentsOf({ tally }: Replay): SegmentFigures[] {
+  return tally
+    .segments()
+    .sort(
+      (a, b) =>
+        Number(a.segment === null) - Number(b.segment === null) ||
+        pointsOfBoth(b) - pointsOfBoth(a) ||
+        (`${a.segment} ${a.currency}` < `${b.segment} ${b.currency}` ? -1 : 1),
+    );
+}
+
 export function reportOf(
   draft: Draft,
   replay: Replay,
@@ -100,10 +124,7 @@ export function reportOf(
   const currency = program.mainCurrency.code;
   const rules = replay.tally
     .rules()
-    .sort(
-      (a, b) =>
-        b.draft.points + b.actual.points - a.draft.points - a.actual.points || (a.rule < b.rule ? -1 : 1),
-    );
+    .sort((a, b) => pointsOfBoth(b) - pointsOfBoth(a) || (a.rule < b.rule ? -1 : 1));
   const pointsOf = (side: Side) =>
     rules.filter((row) => row.currency === currency).reduce((sum, row) => sum + row[side].points, 0);
   const both = (name: 'money' | 'liability') => ({
@@ -126,6 +147,7 @@ export function reportOf(
     money: both('money'),
     liability: both('liability'),
     rules,
+    segments: segmentsOf(replay),
     funders: replay.tally.funders(),
     budgets: replay.budgets.burns(),
     days: replay.tally.days(),
@@ -157,11 +179,19 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length > 0 ? ['', title, ...lines.map((line) => `  ${line}`)] : [];
 }
 
-function rulesTable({ rules, moneyCurrency }: Report): string[] {
+const figuresHead = [
+  ...['currency', 'draft', 'ledger', 'difference'],
+  ...['cost draft', 'ledger', 'liability draft', 'ledger'],
+];
+
+/** Points, cost and liability of a row, the draft's beside the ledger's. */
+function figuresCells(
+  { moneyCurrency }: Report,
+  { currency, draft, actual }: Both<Figures> & { readonly currency: string },
+): string[] {
   const money = (amount: number | null) =>
     amount === null || moneyCurrency === null ? '-' : moneyText({ amount, currency: moneyCurrency });
-  const cells = ({ rule, currency, draft, actual }: RuleFigures) => [
-    rule,
+  return [
     currency,
     pointsText(draft.points),
     pointsText(actual.points),
@@ -171,8 +201,24 @@ function rulesTable({ rules, moneyCurrency }: Report): string[] {
       money,
     ),
   ];
-  const head = ['rule', 'currency', 'draft', 'ledger', 'difference'];
-  return table([[...head, 'cost draft', 'ledger', 'liability draft', 'ledger'], ...rules.map(cells)], 2);
+}
+
+function rulesTable(report: Report): string[] {
+  const rows = report.rules.map((row) => [row.rule, ...figuresCells(report, row)]);
+  return table([['rule', ...figuresHead], ...rows], 2);
+}
+
+/** How a report calls members who were in no segment. */
+export const noSegment = '(none)';
+
+function segmentsTable(report: Report): string[] {
+  if (report.segments.length === 0) return [];
+  const rows = report.segments.map((row) => [
+    row.segment ?? noSegment,
+    ...figuresCells(report, row),
+    pointsText(row.receipts),
+  ]);
+  return table([['segment', ...figuresHead, 'receipts'], ...rows], 2);
 }
 
 function membersTable(rows: readonly MemberDifference[]): string[] {
@@ -224,6 +270,10 @@ export function reportText(report: Report): string {
     `${pointsText(points.draft)} ${currency} by the draft, ${pointsText(points.actual)} in the ledger: ${signed(points.draft - points.actual)}.`,
     `${pointsText(members.more)} members would have more, ${pointsText(members.less)} less, ${pointsText(members.same)} as much.`,
     ...section('By rule, less what was taken back', rulesTable(report)),
+    ...section(
+      'By segment at the time of the receipt; who was in several counts in each',
+      segmentsTable(report),
+    ),
     ...section('What it costs whom', fundersTable(report)),
     ...section('Budgets', budgetsTable(report)),
     ...section('Who would win most', membersTable(report.winners)),

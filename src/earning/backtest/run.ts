@@ -23,8 +23,13 @@ export interface Backtest {
   progress?(receipts: number): void;
 }
 
+/** Whether the report needs to know anything of members: for the draft's rules, or for its rows by segment. */
+export function asksOfMembers({ version, program }: Draft): boolean {
+  return looksAtMember(version) || program.segmentRun !== undefined;
+}
+
 async function takeAll(replay: Replay, rows: readonly LedgerRow[], backtest: Backtest): Promise<void> {
-  if (!looksAtMember(backtest.draft.version)) {
+  if (!asksOfMembers(backtest.draft)) {
     for (const row of rows) replay.take(row, someMember);
     return;
   }

@@ -5,7 +5,7 @@
  */
 import type pg from 'pg';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
-import type { LedgerRow } from './replay.ts';
+import type { KeptRequest, LedgerRow } from './replay.ts';
 
 /** Which receipts are replayed, by when they occurred; absent: no bound. */
 export interface Span {
@@ -49,7 +49,7 @@ function rowOf(raw: RawRow): LedgerRow {
     member: Number(member) as MemberNumber,
     at: Number(at),
     occurredAt: Number(occurredAt),
-    request: raw[1] ?? undefined,
+    request: raw[1] == null ? undefined : (JSON.parse(raw[1]) as KeptRequest),
     given: raw[2] ?? undefined,
     counters: raw[3] ?? undefined,
     isUndone: isUndone === 't',
