@@ -72,7 +72,7 @@ test('a receipt that was judged before the activation is returned, and explained
   const bought = await buy(member);
   await activate(member, 'HELLO');
   const shown = await shop.care('GET', `/v1/operations/${bought.body.id}`);
-  expect(JSON.stringify(shown.body.explanation)).toContain('it was not activated by its code');
+  expect(JSON.stringify(shown.body.explanation)).toContain('its code was neither shown nor activated');
   const back = await shop.pos('POST', `/v1/accruals/${bought.body.id}/reversals`, {
     reference: reference(),
     occurredAt: shop.time(),

@@ -92,7 +92,7 @@ function hasCode({ each }: Judging, code: string): boolean {
 /** What beside the checks does not fit; undefined where all does. */
 function misfit(judging: Judging, promotion: CompiledPromotion): Misfit | undefined {
   const { code, purchaseNumber, spendReached } = promotion;
-  if (code !== undefined && !hasCode(judging, code)) return () => 'its code was not shown';
+  if (code !== undefined && !hasCode(judging, code)) return () => 'its code was neither shown nor activated';
   const ofNumber = purchaseNumber === undefined ? undefined : ofPurchaseNumber(judging, purchaseNumber);
   return ofNumber ?? (spendReached && ofSpending(judging, spendReached)) ?? ofTimes(judging, promotion);
 }
