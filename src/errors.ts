@@ -59,6 +59,8 @@ const table = {
   exchange_not_allowed: { status: 409, title: 'The contract does not allow this exchange now' },
   exchange_refused: { status: 409, title: 'The exchange was refused' },
   exchange_not_cancellable: { status: 409, title: 'The exchange cannot be cancelled any more' },
+  settlement_open: { status: 409, title: 'The month cannot be settled yet' },
+  settlement_status: { status: 409, title: 'The statement does not allow this as it stands' },
   clock_not_movable: { status: 409, title: 'The clock of this program cannot be moved so' },
   operation_archived: { status: 410, title: 'The operation was moved to the archive' },
   body_too_large: { status: 413, title: 'The body is too large' },

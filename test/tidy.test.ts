@@ -162,8 +162,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/diary/unread.ts',
     'src/diary/programs.ts',
     'src/earning/',
+    'src/ledger/events.ts',
     'src/platform/postgres.ts',
     'src/platform/telemetry.ts',
+    'src/platform/command.ts',
+    'src/config.ts',
     ...calls,
   ],
   /** The partners' language: it knows nobody, so that a simulator and another engine can speak it. */

@@ -11,6 +11,7 @@ import { eventRoutes } from '#src/ledger/event-routes.ts';
 import { operationRoutes } from '#src/ledger/operation-routes.ts';
 import { statementRoutes } from '#src/ledger/statement-routes.ts';
 import { memberRoutes } from '#src/members/routes.ts';
+import { settlementRoutes } from '#src/partners/clearing/routes.ts';
 import { contractRoutes } from '#src/partners/contracts/routes.ts';
 import { createDoor } from '#src/partners/door.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
@@ -54,6 +55,7 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...linkingRoutes(context),
     ...partnerRoutes(context),
     ...exchangeRoutes(createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs })),
+    ...settlementRoutes(context),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

@@ -71,6 +71,10 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     '`reason` is the word of the partner or the wallet, or `partner_unavailable` where the partner could not be reached for a day. The points are where they were: a new attempt takes a new reference.',
   exchange_not_cancellable:
     'It was sent to the partner, or is over. `GET /v1/exchanges/:id` shows how it stands; what the partner refuses goes back by itself.',
+  settlement_open:
+    'The detail says why: the month has not ended in the zone of the program, an earlier one is open, or clearing is behind the books (repeat in a minute).',
+  settlement_status:
+    'A statement is issued once, disputed within the days of its contract, and paid as far as it is not in dispute: `GET /v1/settlements/:settlement` shows its steps.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',

@@ -116,6 +116,22 @@ const exchangeBreakEvent = z
   })
   .meta({ id: 'ExchangeBreakEvent' });
 
+const settlementEvent = z
+  .object({
+    object: z.literal('event'),
+    id: z.string(),
+    mode: z.enum(['live', 'test']),
+    at: eventFields.at,
+    type: z.literal('settlement.issued'),
+    settlement: z.string(),
+    number: z.int(),
+    partner: z.string(),
+    period: z.string().meta({ description: 'The month, such as 2026-11.' }),
+    currency: z.string(),
+    total: z.int().meta({ description: 'Minor units; positive where the partner owes.' }),
+  })
+  .meta({ id: 'SettlementIssuedEvent' });
+
 const eventReply = z
   .discriminatedUnion('type', [
     expiringEvent,
@@ -124,6 +140,7 @@ const eventReply = z
     rhythmBrokenEvent,
     exchangeEvent,
     exchangeBreakEvent,
+    settlementEvent,
   ])
   .meta({ id: 'Event' });
 

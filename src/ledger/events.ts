@@ -13,6 +13,7 @@ export const eventTypes = [
   'exchange.reversed',
   'exchange.in_review',
   'exchange.break',
+  'settlement.issued',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 
@@ -33,7 +34,8 @@ export function parseEventId(text: string): number | undefined {
 interface EventRow {
   readonly id: number;
   readonly type: EventType;
-  readonly member: MemberNumber;
+  /** Null where it is about no member. */
+  readonly member: MemberNumber | null;
   readonly at: EpochMs;
   readonly content: Record<string, unknown>;
 }
@@ -45,7 +47,7 @@ function eventView(program: Program, { id, type, member, at, content }: EventRow
     mode: program.mode,
     type,
     at: new Date(at).toISOString(),
-    member: memberId(member),
+    ...(member === null ? {} : { member: memberId(member) }),
     ...content,
   };
 }
@@ -140,9 +142,9 @@ export async function forgetEvents(pool: pg.Pool, madeBefore: EpochMs, limit: nu
   return rowCount ?? 0;
 }
 
-/** Something to say of a member; `key` says what it is about, and the same is said once. */
+/** Something to say, of a member or of none; `key` says what it is about, and the same is said once. */
 export interface NewEvent {
-  readonly member: MemberNumber;
+  readonly member: MemberNumber | null;
   readonly key: string;
   readonly at: EpochMs;
   readonly content: Readonly<Record<string, unknown>>;
