@@ -20,6 +20,7 @@ import { measureGrowth } from './grow.ts';
 import { measureLatency } from './latency.ts';
 import { machine, syncSpeed } from './machine.ts';
 import type { Entry } from './marks.ts';
+import { measureReconcile } from './reconcile.ts';
 import { measureRecovery } from './recovery.ts';
 import { reportJson, reportText } from './report.ts';
 import { type Round, runRound } from './round.ts';
@@ -34,7 +35,8 @@ import { singleStatement } from './setup/single-sql.ts';
 import { measureTiers } from './tiers.ts';
 
 const help = `npm run bench -- [--quick] [--only NAME]… [--rounds N] [--json FILE] [--svg FILE] [--api-processes N]
-npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rate N] [--rounds N] [--json FILE]
+npm run bench -- --MEASURE [--members N] [--entries N] [--receipts N] [--rate N] [--lines N] [--rounds N]
+                                  [--json FILE]
 
   --quick      two short rounds of the contestants that the first marks are about: under two minutes
   --only NAME  only this contestant; may be given several times
@@ -62,6 +64,8 @@ interface Options {
   readonly receipts: number;
   /** Exchanges a second of --exchanges. */
   readonly rate: number;
+  /** Of the file of --reconcile. */
+  readonly lines: number;
   readonly apiProcesses: number;
 }
 
@@ -135,6 +139,11 @@ const measures = {
     membersMax: 10_000_000,
     run: (around, { receipts }) => measureSegments(around, receipts),
   },
+  reconcile: {
+    title:
+      "a partner's file of a million --lines against the books: seconds, and peak memory beside a tenth of it",
+    run: (around, { lines }) => measureReconcile(around, lines),
+  },
   grow: {
     title: `the same accruals on books of a tenth of and of all --entries (default 10000000) as on small ones, the same
               bytes, and all members loaded into an empty Redis: the better part of an hour`,
@@ -169,6 +178,7 @@ function optionsOf(args: readonly string[]): Options {
       entries: { type: 'string', default: '10000000' },
       receipts: { type: 'string', default: '20000000' },
       rate: { type: 'string', default: '500' },
+      lines: { type: 'string', default: '1000000' },
       members: { type: 'string' },
       'api-processes': { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
@@ -186,6 +196,7 @@ function optionsOf(args: readonly string[]): Options {
     entries: whole('entries', values.entries, 200_000, 100_000_000),
     receipts: whole('receipts', values.receipts, 20_000, 200_000_000),
     rate: whole('rate', values.rate, 1, 10_000),
+    lines: whole('lines', values.lines, 10_000, 5_000_000),
     apiProcesses: whole('api-processes', values['api-processes'], 1, 64),
   };
 }

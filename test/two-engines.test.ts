@@ -3,86 +3,20 @@
  * linked by one code, points move both ways while processes of both are killed, and no point is created or lost.
  */
 import { afterAll, expect, test } from 'vitest';
-import { createIdentity } from '#src/members/identity.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
-import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import { reference, waitFor } from './harness.ts';
 import { partnerAccount } from './house/alliance.ts';
-import type { Shop } from './house/shop.ts';
-import { type SpawnedEngine, spawnEngine } from './house/spawn.ts';
-
-/** One of the two, with what it calls the other. */
-interface Side {
-  readonly engine: SpawnedEngine;
-  readonly shop: Shop;
-  readonly other: string;
-  readonly member: string;
-}
-
-const opening = 5_000;
-const limits = Object.fromEntries(
-  ['accountAge', 'contactHold', 'member', 'card', 'terminal', 'roundTrip', 'partnerDaily'].map((name) => [
-    name,
-    'none',
-  ]),
-);
-
-async function sideOf(other: string): Promise<Side> {
-  const engine = await spawnEngine({ env: { PARTNER_TIMEOUT_MS: '2000' } });
-  afterAll(() => engine.end());
-  await engine.startAlliance();
-  const shop = await engine.shop();
-  const rate = {
-    currency: 'points',
-    partnerCurrency: 'points',
-    from: '2020-01-01',
-    ratio: { give: 1, receive: 1 },
-  };
-  const contract = {
-    from: '2020-01-01',
-    billing: { kind: 'postpaid' },
-    settleOn: 'issue',
-    currency: 'EUR',
-    prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
-    limits,
-  };
-  const rates = [
-    { ...rate, direction: 'out' },
-    { ...rate, direction: 'in' },
-  ];
-  const file = { partner: other, title: other, contracts: [contract], rates };
-  const applied = await shop.admin('POST', '/v1/partners', { source: JSON.stringify(file) });
-  expect([applied.status, applied.code]).toEqual([201, '']);
-  const member = (await shop.pos('POST', '/v1/members', { member: reference('flyer') })).id;
-  await shop.accrue(member, opening, { durability: 'ledger' });
-  return { engine, shop, other, member };
-}
-
-/** Makes a key for `caller` at `callee` and tells `caller` to call there with it. */
-async function letCall(caller: Side, callee: Side): Promise<void> {
-  const key = await callee.shop.admin('POST', '/v1/keys', { client: callee.other, role: 'partner' });
-  const { pool } = caller.engine.stores;
-  const program = caller.shop.program.number;
-  const identity = createIdentity(Buffer.from(caller.engine.env.IDENTITY_KEY!, 'base64'));
-  const partner = (await partnerNamed(pool, program, caller.other))!.number;
-  const credentials = { keyId: key.id, secret: String(key.body.secret) };
-  await setEndpoint(pool, identity, { partner, program, url: callee.engine.apis[0]!.url, ...credentials });
-}
+import { letCall, linkMembers, opening, type Side, sideOf } from './house/two-engines.ts';
 
 const west = await sideOf('east');
+afterAll(() => west.engine.end());
 const east = await sideOf('west');
+afterAll(() => east.engine.end());
 await letCall(west, east);
 await letCall(east, west);
 
 test('a member is linked by one code, and each side knows it', async () => {
-  const { code } = (
-    await east.shop.admin('POST', `/v1/members/${east.member}/link-codes`, { partner: east.other })
-  ).body;
-  const body = { partner: west.other, account: east.member, code };
-  const linked = await waitFor('the other side knows the key', async () => {
-    const answer = await west.shop.admin('POST', `/v1/members/${west.member}/links`, body);
-    return answer.status < 300 ? answer : undefined;
-  });
+  const linked = await linkMembers(west, east);
   expect(linked.body).toMatchObject({ object: 'partnerLink', partner: west.other });
   for (const { shop, member } of [west, east]) {
     const links = await shop.admin('GET', `/v1/members/${member}/links`);

@@ -19,6 +19,9 @@ import { exchangeRoutes } from '#src/partners/exchange/routes.ts';
 import { partnerRoutes } from '#src/partners/inbound/routes.ts';
 import { linkingRoutes } from '#src/partners/linking/routes.ts';
 import { createNonces } from '#src/partners/nonces.ts';
+import { dayRoutes } from '#src/partners/reconciliation/day-routes.ts';
+import { createDays } from '#src/partners/reconciliation/days.ts';
+import { reconciliationRoutes } from '#src/partners/reconciliation/routes.ts';
 import { createRefusals } from '#src/partners/refusals.ts';
 import { poolRoutes } from '#src/pools/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
@@ -56,6 +59,8 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...partnerRoutes(context),
     ...exchangeRoutes(createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs })),
     ...settlementRoutes(context),
+    ...dayRoutes({ ...context, days: createDays(app.pool) }),
+    ...reconciliationRoutes({ ...app, ...app.telemetry, databaseUrl: app.config.databaseUrl }),
     ...statementRoutes(context),
     ...eventRoutes(context),
     ...operationRoutes({

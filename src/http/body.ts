@@ -191,3 +191,34 @@ export function jsonOf(request: BodyRequest, bytes: Buffer): unknown {
   if (bytes.length > 0) checkMediaType(request);
   return jsonIn(bytes);
 }
+
+/** The bytes of a body as they come. Where whoever takes them stops before the end, the rest is dropped. */
+async function* piecesOf(request: IncomingMessage, bytesMax: number): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  try {
+    for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      bytes += piece.length;
+      if (bytes > bytesMax) throw tooLarge(bytesMax);
+      yield piece;
+    }
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw new Problem('body_malformed', 'The body ended before its announced length.', {}, { cause: error });
+  } finally {
+    request.resume();
+  }
+}
+
+/** The body of a route that streams it; of another type, or announced as too large, it is refused before any of it is read. */
+export function streamedBody(
+  request: IncomingMessage,
+  { mediaType, bytesMax }: { readonly mediaType: string; readonly bytesMax: number },
+): AsyncGenerator<Buffer> {
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
+  if (encoding.toLowerCase() !== 'identity')
+    throw new Problem('media_type_unsupported', 'Compressed bodies are not accepted.');
+  if (type.split(';')[0]!.trim().toLowerCase() !== mediaType)
+    throw new Problem('media_type_unsupported', `The body must be ${mediaType}.`);
+  if ((announcedBytes(request) ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  return piecesOf(request, bytesMax);
+}

@@ -57,7 +57,12 @@ const problemSchema = z
       }),
     available: z.int().optional().meta({ description: 'With `insufficient_points`.' }),
     left: z.int().optional().meta({ description: 'With `reversal_exceeds_original`.' }),
-    reason: z.string().optional().meta({ description: 'With `signature_invalid`.' }),
+    line: z.int().optional().meta({ description: 'With `file_refused`.' }),
+    expected: z.int().optional().meta({ description: 'With `file_out_of_sequence`: the next number.' }),
+    reason: z
+      .string()
+      .optional()
+      .meta({ description: 'With `signature_invalid`, `file_refused` and `file_out_of_sequence`.' }),
     required: z.int().optional().meta({ description: 'With `insufficient_points`.' }),
   })
   .meta({ id: 'Problem', description: 'A refusal (RFC 9457).' });
@@ -103,7 +108,9 @@ function mayWait(route: Route): boolean {
 function codesOf(route: Route): readonly ErrorCode[] {
   const ofRepeats: readonly ErrorCode[] = isMovement(route) ? ['operation_archived'] : [];
   const every = isSigned(route) ? anyCall.filter((code) => !ofKeys.includes(code)) : anyCall;
-  return [...new Set([...every, ...(route.body ? withBody : []), ...route.errors, ...ofRepeats])];
+  return [
+    ...new Set([...every, ...(route.body || route.stream ? withBody : []), ...route.errors, ...ofRepeats]),
+  ];
 }
 
 function headersFor(status: number) {
@@ -176,6 +183,9 @@ function operationOf(route: Route): ZodOpenApiOperationObject {
     requestParams: parametersOf(route),
     ...(route.body && {
       requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
+    }),
+    ...(route.stream && {
+      requestBody: { required: true, content: { [route.stream.mediaType]: { schema: { type: 'string' } } } },
     }),
     responses: { ...successResponses(route), ...problemResponses(route) },
   };

@@ -75,11 +75,17 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     'The detail says why: the month has not ended in the zone of the program, an earlier one is open, or clearing is behind the books (repeat in a minute).',
   settlement_status:
     'A statement is issued once, disputed within the days of its contract, and paid as far as it is not in dispute: `GET /v1/settlements/:settlement` shows its steps.',
+  file_out_of_sequence:
+    '`reason` is `gap` or `repeat`, `expected` the number of the next file. Nothing was kept. Of a repeat, `reconciliation` is what came of the file then.',
+  dispute_not_open:
+    'An open dispute is answered or settled, an answered one settled; a line is disputed once.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',
   body_too_large: 'The detail says how many bytes are allowed: 128 KiB for most calls, 8 MiB for bulk calls.',
   media_type_unsupported: 'Send `Content-Type: application/json` in UTF-8, not compressed.',
+  file_refused:
+    '`line` says where, counted with the header, and `reason` why. Nothing was kept: send a whole file under the same number.',
   reference_reused:
     'The reference belongs to another request: `pointer` is the first field that differs, `id` the operation that used it. Do not repeat; look at how references are built.',
   attempts_exceeded:

@@ -1,7 +1,7 @@
 /** From an HTTP request to the checked input of a route. Whatever is wrong with it is thrown as a Problem. */
 import { z } from 'zod';
 import { type Fault, validationProblem } from '#src/errors.ts';
-import { type BodyRequest, bodyBytesMaxDefault, jsonOf, readJson } from './body.ts';
+import { type BodyRequest, bodyBytesMaxDefault, jsonOf, readJson, streamedBody } from './body.ts';
 import { bodyPointer, faultsOf, type PointerOf, queryPointer } from './faults.ts';
 import { faultProblem } from './problem.ts';
 import type { Call, Caller, Route } from './route.ts';
@@ -13,6 +13,7 @@ const queryLengthMax = 4096;
 /** A route's schemas in the form that the hot path uses. */
 export interface Checks {
   readonly body: z.ZodType | undefined;
+  readonly stream: Route['stream'];
   readonly query: z.ZodType | undefined;
   readonly bodyBytesMax: number;
 }
@@ -24,6 +25,7 @@ export interface Checks {
 export function checksOf(route: Route): Checks {
   return {
     body: route.body && z.compile(route.body),
+    stream: route.stream,
     query: route.query && z.compile(route.query),
     bodyBytesMax: route.bodyBytesMax ?? bodyBytesMaxDefault,
   };
@@ -88,13 +90,13 @@ function queryOf(url: string): Record<string, string> {
   return query;
 }
 
-/** Reads and checks everything that a route is given. The caller is already known; `bytes` is the body where it was read for that. */
+/** Reads and checks everything that a route is given. The caller is already known; `read` is the body where it was read for that. */
 export async function callOf(
   checks: Checks,
   caller: Caller,
   request: BodyRequest & { readonly params: Readonly<Record<string, string>> },
   requestId: string,
-  bytes?: Buffer,
+  read?: Buffer,
 ): Promise<Call> {
   const { headers, params } = request;
   const url = request.url ?? '';
@@ -104,6 +106,7 @@ export async function callOf(
   const idempotencyKey = idempotencyKeyOf(headers['idempotency-key']);
   const body =
     checks.body &&
-    parseWith(checks.body, bytes ? jsonOf(request, bytes) : await readJson(request, checks.bodyBytesMax));
-  return { caller, body, query, params, waitMs, idempotencyKey, requestId };
+    parseWith(checks.body, read ? jsonOf(request, read) : await readJson(request, checks.bodyBytesMax));
+  const bytes = checks.stream && streamedBody(request, checks.stream);
+  return { caller, body, bytes, query, params, waitMs, idempotencyKey, requestId };
 }

@@ -27,6 +27,8 @@ export interface Caller {
 export interface Call<Body = unknown, Query = unknown> {
   readonly caller: Caller;
   readonly body: Body;
+  /** The body piece by piece, of a route that streams it. */
+  readonly bytes: AsyncIterable<Buffer> | undefined;
   readonly query: Query;
   readonly params: Readonly<Record<string, string>>;
   /** From `Prefer: wait=SECONDS`, 0 to 10,000 ms, default 2,000. */
@@ -52,6 +54,8 @@ export interface Route<Body extends z.ZodType = z.ZodType, Query extends z.ZodTy
   readonly tag: 'earning' | 'redemption' | 'members' | 'pools' | 'partners' | 'wallet' | 'program' | 'keys';
   readonly roles: readonly Role[];
   readonly body?: Body;
+  /** The body is no JSON but of this type, is handed on as it comes, and is never in memory as a whole. */
+  readonly stream?: { readonly mediaType: string; readonly bytesMax: number };
   readonly query?: Query;
   /** Bodies of success, by status. */
   readonly replies: Readonly<Record<number, z.ZodType>>;

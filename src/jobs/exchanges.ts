@@ -10,6 +10,7 @@ import { leaseMs } from '#src/partners/exchange/policy.ts';
 import { forgetQuotes } from '#src/partners/exchange/quote-rows.ts';
 import { claimDue, duePartners, measure } from '#src/partners/exchange/rows.ts';
 import { tellBreaks, tellExchanges, tellLimit } from '#src/partners/exchange/telling.ts';
+import { measureDisputes } from '#src/partners/reconciliation/disputes.ts';
 import type { OperationHex } from '#src/values.ts';
 
 export interface ExchangeWork {
@@ -76,6 +77,9 @@ export function startExchanges(app: App): ExchangeWork {
       metrics.exchangesInReview.set(inReview);
       metrics.exchangeBreaksOpen.set(breaks);
       metrics.exchangesInDoubt.set(inDoubt);
+      const disputes = await measureDisputes(pool);
+      metrics.disputesOpen.set(disputes.open);
+      metrics.disputesOverdue.set(disputes.overdue);
       return checkEnded(exchanging, tendedPerTick);
     },
     async stop() {

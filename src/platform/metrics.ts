@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { clearingMetrics } from './clearing-metrics.ts';
 import type { exchangeMetrics } from './exchange-metrics.ts';
+import type { reconciliationMetrics } from './reconciliation-metrics.ts';
 
 /**
  * Decided operations by kind and outcome, counted in plain numbers that the metric takes over when it is read: prom-client
@@ -344,4 +345,5 @@ export type Metrics = ReturnType<typeof httpMetrics> &
   ReturnType<typeof tierMetrics> &
   ReturnType<typeof partnerMetrics> &
   ReturnType<typeof exchangeMetrics> &
-  ReturnType<typeof clearingMetrics>;
+  ReturnType<typeof clearingMetrics> &
+  ReturnType<typeof reconciliationMetrics>;

@@ -25,6 +25,7 @@ import {
   segmentMetrics,
   tierMetrics,
 } from './metrics.ts';
+import { reconciliationMetrics } from './reconciliation-metrics.ts';
 
 export type { Logger } from 'pino';
 export type { Metrics } from './metrics.ts';
@@ -164,6 +165,7 @@ export function createTelemetry(options: {
     ...partnerMetrics(registers),
     ...exchangeMetrics(registers),
     ...clearingMetrics(registers),
+    ...reconciliationMetrics(registers),
   };
   new Gauge({
     name: 'loyalty_build_info',

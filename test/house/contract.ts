@@ -10,7 +10,7 @@ interface Operation {
     readonly name: string;
     readonly required?: boolean;
   }[];
-  readonly requestBody?: unknown;
+  readonly requestBody?: { readonly content: Readonly<Record<string, unknown>> };
   readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, unknown>> }>>;
 }
 
@@ -90,6 +90,8 @@ export function contractOf(document: OpenApi): Contract {
         .map((name) => `query ${name} is not described`);
       if (operation.requestBody === undefined)
         return body === undefined ? faults : [...faults, 'a body is not described'];
+      // Of bytes of another type the document says no more.
+      if (!operation.requestBody.content['application/json']) return faults;
       const at = pointer(
         'paths',
         template,

@@ -53,8 +53,8 @@ export interface Calls {
 }
 
 /** What came of one request. */
-type Sent =
-  | { readonly status: number; readonly body: unknown; readonly ms: number }
+export type Sent =
+  | { readonly status: number; readonly body: unknown; readonly ms: number; readonly bytes: number }
   | { readonly failed: 'not_connected' | 'no_answer'; readonly code: string; readonly ms: number };
 
 interface Line {
@@ -102,7 +102,8 @@ function parsed(text: string): unknown {
   }
 }
 
-async function send(
+/** Signs a request and makes it once. */
+export async function send(
   { url, keyId, secret }: Endpoint,
   method: 'GET' | 'POST',
   path: string,
@@ -127,7 +128,8 @@ async function send(
       redirect: 'error',
       signal: AbortSignal.timeout(timeoutMs),
     });
-    return { status: response.status, body: parsed(await textOf(response)), ms: since() };
+    const text = await textOf(response);
+    return { status: response.status, body: parsed(text), ms: since(), bytes: Buffer.byteLength(text) };
   } catch (error) {
     const code = codeOfError(error);
     return { failed: notConnected.has(code) ? 'not_connected' : 'no_answer', code, ms: since() };

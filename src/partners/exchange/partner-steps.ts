@@ -57,7 +57,9 @@ function undoingOf(exchange: Exchange): Movement {
 function traceOf(answer: MovementAnswer | InquiryAnswer): Readonly<Record<string, unknown>> {
   const { httpStatus, ms } = answer;
   const code = 'code' in answer ? { code: answer.code } : {};
-  return { ...code, ...(httpStatus === undefined ? {} : { httpStatus }), ms };
+  // Of what was taken back there, how much it was: nothing where the movement never arrived.
+  const points = 'reply' in answer ? { points: answer.reply.points } : {};
+  return { ...code, ...points, ...(httpStatus === undefined ? {} : { httpStatus }), ms };
 }
 
 export function partnerRefusal(reason: string): Refusal {

@@ -172,7 +172,7 @@ function detailOf(text: string, line: number, number: number, period: Period): D
   if (occurredAt < period.from || occurredAt >= period.until)
     throw refuse('the time is not of the period that the header names', 'outside_period');
   return {
-    line: number,
+    line,
     madeBy,
     kind: kind as MovementKind,
     reference: reference!,

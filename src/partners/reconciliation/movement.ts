@@ -27,6 +27,11 @@ export interface Movement {
   readonly status: MovementStatus;
 }
 
+/** Whether points have moved, or may have: what failed is nothing that two sides could differ about, unless one says otherwise. */
+export function moves({ status, points }: Pick<Movement, 'status' | 'points'>): boolean {
+  return status !== 'failed' && points > 0;
+}
+
 /** From `from` to before `until`, seconds since 1970. */
 export interface Period {
   readonly from: number;

@@ -1,0 +1,142 @@
+/**
+ * What our own side knows of movements with a partner: its calls on us out of the clearing entries, which are read out of the books,
+ * and our calls on it out of the exchanges, whose rows say what became of each call, also of those that never moved a point here.
+ *
+ * What was refused there and then is in nobody's books and in no row of ours; what was voided moves nothing. Both are no movements.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import type { Program } from '#src/earning/program.ts';
+import type { Queryable } from '#src/platform/postgres.ts';
+import type { Movement, Period } from './movement.ts';
+
+/** Whose movements are meant. */
+export interface Pair {
+  readonly program: Program;
+  /** Its number. */
+  readonly partner: number;
+}
+
+/** A condition of SQL on the rows that either side comes from; the values begin with the three of `valuesOf`. */
+interface Conditions {
+  readonly inbound: string;
+  readonly outbound: string;
+}
+
+const inbound = (condition: string) => `
+  select 'them' as made_by, e.kind, e.reference, abs(e.points) as points, c.code as currency,
+    floor(extract(epoch from e.occurred_at))::bigint as occurred_at, 'succeeded' as status
+  from clearing_entry e join unnest($2::int[], $3::text[]) as c(number, code) on c.number = e.currency
+  where e.partner = $1 and e.account = 'partner' and e.kind in ('accrual', 'redemption', 'reversal') and ${condition}`;
+
+/**
+ * An exchange is a movement there, and a second one where it was taken back. What the first has moved is known by its own answer, or by
+ * how many points the second gave back: none where the first never arrived.
+ */
+const outbound = (condition: string) => `
+  select 'us' as made_by, m.kind, 'exc_' || replace(e.exchange::text, '-', '') || m.suffix as reference, m.points,
+    e.partner_currency as currency, e.occurred_at / 1000 as occurred_at, m.status
+  from exchange e
+  left join lateral (
+    select coalesce((s.detail ->> 'points')::bigint, e.partner_points) as points
+    from exchange_step s where e.state in ('releasing', 'refused', 'reversed') and s.exchange = e.exchange
+      and s.action = 'undo' and s.outcome = 'succeeded' limit 1
+  ) u on true
+  cross join lateral (
+    select case e.direction when 'out' then 'accrual' else 'redemption' end as kind, '' as suffix, e.partner_points as points,
+      case when e.state in ('capturing', 'crediting', 'completed') or e.partner_operation is not null or u.points > 0 then 'succeeded'
+        when e.state in ('releasing', 'refused', 'reversed') then 'failed'
+        else 'pending' end as status
+    union all
+    select 'reversal', '/undo', coalesce(u.points, e.partner_points), case when u.points is null then 'pending' else 'succeeded' end
+    where u.points > 0 or (e.state = 'undoing' and e.partner_operation is not null)
+  ) m
+  where e.partner = $1 and e.sent_at is not null and ${condition}`;
+
+function sourceOf(conditions: Conditions): string {
+  return `${inbound(conditions.inbound)} union all ${outbound(conditions.outbound)}`;
+}
+
+function valuesOf({ program, partner }: Pair): unknown[] {
+  const currencies = [...program.currencyByNumber.values()];
+  return [partner, currencies.map(({ number }) => number), currencies.map(({ code }) => code)];
+}
+
+const inPeriod: Conditions = {
+  inbound: 'e.occurred_at >= to_timestamp($4::bigint) and e.occurred_at < to_timestamp($5::bigint)',
+  outbound: 'e.occurred_at >= $4::bigint * 1000 and e.occurred_at < $5::bigint * 1000',
+};
+
+/** A source of rows to select from: text and values. */
+export interface Source {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** Our movements of a period, as `made_by, kind, reference, points, currency, occurred_at, status`. */
+export function movementsIn(pair: Pair, { from, until }: Period): Source {
+  return { text: sourceOf(inPeriod), values: [...valuesOf(pair), from, until] };
+}
+
+/** Our movements of any time that have a reference of the query `references`. */
+export function movementsNamed(pair: Pair, references: string): Source {
+  const exchanges = `select substr(r.reference, 5, 32)::uuid from (${references}) r where r.reference ~ '^exc_[0-9a-f]{32}(/undo)?$'`;
+  const conditions = { inbound: `e.reference in (${references})`, outbound: `e.exchange in (${exchanges})` };
+  return { text: sourceOf(conditions), values: valuesOf(pair) };
+}
+
+interface MovementRow extends Omit<Movement, 'madeBy' | 'occurredAt'> {
+  readonly made_by: Movement['madeBy'];
+  readonly occurred_at: number;
+}
+
+const pageRows = 5_000;
+
+/** Our movements of a period, a page at a time; the connection is in a database transaction. */
+export async function* ownMovements(
+  tx: pg.ClientBase,
+  pair: Pair,
+  period: Period,
+): AsyncGenerator<readonly Movement[]> {
+  const { text, values } = movementsIn(pair, period);
+  await tx.query(`declare movements no scroll cursor for ${text}`, [...values]);
+  let page: readonly MovementRow[];
+  do {
+    ({ rows: page } = await tx.query<MovementRow>(`fetch ${pageRows} from movements`));
+    yield page.map(({ made_by: madeBy, occurred_at: occurredAt, ...rest }) => ({
+      madeBy,
+      occurredAt,
+      ...rest,
+    }));
+  } while (page.length === pageRows);
+  await tx.query('close movements');
+}
+
+const pollMs = 50;
+
+/**
+ * Waits until all that the books have by now has been cleared, so that no movement is missed for being young. False where that takes
+ * longer: nothing may be said of what is missing then.
+ */
+export async function cleared(db: Queryable, waitMs: number): Promise<boolean> {
+  const deadline = performance.now() + waitMs;
+  const { rows: marks } = await db.query<{ shard: number; epoch: number; seq: number }>(
+    'select shard, epoch, seq from position',
+  );
+  const values = [
+    marks.map(({ shard }) => shard),
+    marks.map(({ epoch }) => epoch),
+    marks.map(({ seq }) => seq),
+  ];
+  for (;;) {
+    const { rows } = await db.query(
+      `select 1 from unnest($1::int[], $2::int[], $3::bigint[]) as m(shard, epoch, seq)
+       left join clearing_position c on c.shard = m.shard
+       where c.shard is null or (c.epoch, c.seq) < (m.epoch, m.seq) limit 1`,
+      values,
+    );
+    if (rows.length === 0) return true;
+    if (performance.now() > deadline) return false;
+    await delay(pollMs);
+  }
+}
