@@ -6,11 +6,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { createBench } from '#src/partners/conformance/bench.ts';
+import { createClient } from '#src/partners/conformance/client.ts';
+import { allChecks, type Result, runChecks } from '#src/partners/conformance/run.ts';
 import { protocolVersion } from '#src/partners/protocol/calls.ts';
 import { startEngine } from './harness.ts';
 import { commandOf } from './house/command.ts';
 import { linked, openPartner } from './house/partner.ts';
-import { keyId, secret, startSimulator, startWrongPartner } from './house/partner-processes.ts';
+import { keyId, secret, startSimulator, startWrongPartners } from './house/partner-processes.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'conformance-'));
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -24,28 +27,37 @@ const conformance = commandOf('partners/conformance/command.ts', credentials, ru
 interface Report {
   readonly protocol: string;
   readonly faults: number;
-  readonly results: readonly { check: string; says: string; passed: boolean; fault?: string }[];
+  readonly results: readonly Result[];
 }
 
-/** Whose promises a partner breaks, with the sentences. */
+function brokenOf(results: readonly Result[]): Readonly<Record<string, string>> {
+  const broken = results.filter(({ passed }) => !passed);
+  return Object.fromEntries(broken.map(({ check, fault }) => [check, fault!]));
+}
+
+/** Whose promises a partner breaks, with the sentences; by the command. */
 async function faultsOf(url: string): Promise<Readonly<Record<string, string>>> {
   const ended = await conformance(url, ...member, '--watch-ms', '600', '--json');
   expect(ended.complaint).toBe('');
   const report = JSON.parse(ended.out) as Report;
-  const broken = report.results.filter(({ passed }) => !passed);
-  expect([report.protocol, report.faults]).toEqual([protocolVersion, broken.length]);
-  expect(ended.code).toBe(broken.length > 0 ? 1 : 0);
-  return Object.fromEntries(broken.map(({ check, fault }) => [check, fault!]));
+  const faults = brokenOf(report.results);
+  expect([report.protocol, report.faults]).toEqual([protocolVersion, Object.keys(faults).length]);
+  expect(ended.code).toBe(report.faults > 0 ? 1 : 0);
+  return faults;
 }
 
-async function faultsOfWrong(kind: string): Promise<Readonly<Record<string, string>>> {
-  const partner = await startWrongPartner(kind, join(folder, kind));
-  try {
-    return await faultsOf(partner.url);
-  } finally {
-    await partner.end();
-  }
+const wrongPartners = await startWrongPartners(folder);
+afterAll(() => wrongPartners.end());
+
+/** The same run on each wrong partner, all of them at once: most of a run is watching that nothing moves. */
+async function runOn(kind: string): Promise<Readonly<Record<string, string>>> {
+  const url = new URL(wrongPartners.urls[kind]!);
+  const client = createClient({ url, keyId, secret, timeoutMs: 30_000 });
+  const [account, name] = [member[1]!, member[3]!];
+  const settings = { account, name, currency: undefined, pendingMs: 60_000, watchMs: 600 };
+  return brokenOf(await runChecks(createBench(client, settings), allChecks, () => {}));
 }
+const faultsOfWrong = Object.fromEntries(Object.keys(wrongPartners.urls).map((kind) => [kind, runOn(kind)]));
 
 describe('passes', () => {
   test('the simulator, which has afterwards what it had before', async () => {
@@ -59,7 +71,7 @@ describe('passes', () => {
   }, 180_000);
 
   test('the parts that the wrong ones are made of', async () => {
-    expect(await faultsOfWrong('right')).toEqual({});
+    expect(await faultsOfWrong.right).toEqual({});
   }, 180_000);
 
   test('this service', async () => {
@@ -139,11 +151,11 @@ describe('fails a partner that', () => {
   test.each(wrongs)(
     '%s, for that alone',
     async (_, kind, checks, sentence) => {
-      const faults = await faultsOfWrong(kind);
+      const faults = (await faultsOfWrong[kind])!;
       expect(faults[checks[0]!]).toBe(sentence);
       expect(Object.keys(faults).toSorted()).toEqual(checks.toSorted());
     },
-    60_000,
+    180_000,
   );
 
   test('is not there', async () => {
@@ -153,6 +165,12 @@ describe('fails a partner that', () => {
 });
 
 describe('npm run partner-conformance', () => {
+  test('ends with code 1 where something is broken, and says what as JSON', async () => {
+    await faultsOfWrong.wrongRounding;
+    const faults = await faultsOf(wrongPartners.urls.wrongRounding!);
+    expect(Object.keys(faults).toSorted()).toEqual(['copied', 'exact']);
+  }, 180_000);
+
   test('says what was typed wrongly', async () => {
     const typed = async (...args: string[]) => {
       const { code, complaint } = await conformance(...args);
@@ -167,9 +185,10 @@ describe('npm run partner-conformance', () => {
   });
 
   test('makes the checks that are named, and lists all', async () => {
-    const partner = await startWrongPartner('wrongRounding', join(folder, 'only'));
-    const ended = await conformance(partner.url, ...member, '--only', 'inquiry-unused');
-    await partner.end();
+    // With nobody else on it: two runs on one account would measure each other.
+    await faultsOfWrong.wrongRounding;
+    const url = wrongPartners.urls.wrongRounding!;
+    const ended = await conformance(url, ...member, '--only', 'inquiry-unused');
     expect([ended.code, ended.out]).toEqual([0, expect.stringContaining('All 3 kept.')]);
     expect((await conformance('--list')).out).toContain(
       'stale: A signature that is more than 300 seconds old',

@@ -5,17 +5,14 @@ import { afterAll, expect, test, vi } from 'vitest';
 import { waitFor } from './harness.ts';
 import { commandOf } from './house/command.ts';
 import { reference } from './house/shop.ts';
-import { letCall, linkMembers, type Side, sideOf } from './house/two-engines.ts';
+import { closeSide, letCall, linkMembers, openSide, type Side } from './house/two-engines.ts';
 
 // Each command is a process of its own.
 vi.setConfig({ testTimeout: 120_000 });
 
-const west = await sideOf('east');
-afterAll(() => west.engine.end());
-const east = await sideOf('west');
-afterAll(() => east.engine.end());
-await letCall(west, east);
-await letCall(east, west);
+const [west, east] = await Promise.all([openSide('east'), openSide('west')]);
+afterAll(() => Promise.all([west, east].map(closeSide)));
+await Promise.all([letCall(west, east), letCall(east, west)]);
 await linkMembers(west, east);
 
 const commandFor = ({ engine }: Side) =>

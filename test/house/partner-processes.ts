@@ -41,14 +41,16 @@ export async function startSimulator(folder: string, ...args: string[]): Promise
   return processOf(child, url);
 }
 
-/** One of `wrong-partner.ts`. */
-export async function startWrongPartner(kind: string, folder: string): Promise<PartnerProcess> {
-  const child = fork(join(checkout, 'test/house/wrong-partner.ts'), [kind, folder], {
+/** All of `wrong-partners.ts`, in one process; by their kinds. */
+export async function startWrongPartners(
+  folder: string,
+): Promise<Omit<PartnerProcess, 'url'> & { readonly urls: Readonly<Record<string, string>> }> {
+  const child = fork(join(checkout, 'test/house/wrong-partners.ts'), [folder], {
     execArgv: [],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
-  const [{ url }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [
-    { url: string },
+  const [{ urls }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [
+    { urls: Readonly<Record<string, string>> },
   ];
-  return processOf(child, url);
+  return { ...processOf(child, ''), urls };
 }

@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * Asks until the answer is neither undefined nor false, and gives it back; fails with `what` when the time is up. An error
- * counts as "not yet" and is named in the failure.
+ * counts as "not yet" and is named in the failure. Where asking costs somebody more than a look, `everyMs` says how often.
  */
 export async function waitFor<T>(
   what: string,
   condition: () => Promise<T | undefined | false> | T | undefined | false,
   timeoutMs = 10_000,
+  everyMs = 10,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
@@ -22,6 +23,6 @@ export async function waitFor<T>(
     if (performance.now() > deadline) {
       throw new Error(`waited ${timeoutMs} ms in vain: ${what}`, last === undefined ? {} : { cause: last });
     }
-    await delay(10);
+    await delay(everyMs);
   }
 }

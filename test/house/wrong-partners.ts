@@ -1,12 +1,18 @@
 /**
- * A partner that is wrong on purpose, in a process of its own: `node wrong-partner.ts KIND FOLDER`. Each is the simulator with
- * one part replaced by what a hurried program does in its place. Says the port to its parent.
+ * Partners that are wrong on purpose, in a process of their own: `node wrong-partners.ts FOLDER`. Each is the simulator with
+ * one part replaced by what a hurried program does in its place. Says to its parent where they listen.
  */
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { claimOf, isSignedBy } from '#src/partners/signature.ts';
 import type { MovementDraft } from '#src/partners/simulator/books.ts';
 import { problemOf, Refusal } from '#src/partners/simulator/refusal.ts';
-import { type SimulatorParts, serve, simulatorParts } from '#src/partners/simulator/server.ts';
+import {
+  type Simulator,
+  type SimulatorParts,
+  serve,
+  simulatorParts,
+} from '#src/partners/simulator/server.ts';
 import { keyId, secret } from './partner-processes.ts';
 
 type Wrong = (parts: SimulatorParts) => SimulatorParts;
@@ -124,9 +130,7 @@ const partners: Readonly<Record<string, Wrong>> = {
   silentLateSuccess,
 };
 
-const [kind, folder] = process.argv.slice(2);
-const wrong = kind === undefined ? undefined : partners[kind];
-if (wrong && folder !== undefined && process.send) {
+async function started(wrong: Wrong, folder: string): Promise<Simulator> {
   const parts = simulatorParts({
     ...{ folder, keyId, secrets: [secret], currency: 'miles' },
     ...{ pendingMs: 200, slowMs: 1_000, claimDays: 365 },
@@ -135,9 +139,17 @@ if (wrong && folder !== undefined && process.send) {
   await parts.books.commit(() =>
     parts.books.open({ ...account, points: 12, code: null, memberSince: '2026-01-01' }),
   );
-  const simulator = await serve(wrong(parts), 0);
+  return serve(wrong(parts), 0);
+}
+
+const [folder] = process.argv.slice(2);
+if (folder !== undefined && process.send) {
+  const simulators: [string, Simulator][] = [];
+  for (const [kind, wrong] of Object.entries(partners))
+    simulators.push([kind, await started(wrong, join(folder, kind))]);
   process.once('disconnect', () => {
-    simulator.close().catch((error: unknown) => process.stderr.write(inspect(error)));
+    for (const [, simulator] of simulators)
+      simulator.close().catch((error: unknown) => process.stderr.write(inspect(error)));
   });
-  process.send({ url: simulator.url });
+  process.send({ urls: Object.fromEntries(simulators.map(([kind, { url }]) => [kind, url])) });
 }

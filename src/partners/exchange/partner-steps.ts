@@ -23,6 +23,8 @@ export interface PartnerSteps {
 const open: readonly State[] = ['calling', 'waiting'];
 /** Until somebody has said where the partner is called. */
 const nowhereMs = 10_000;
+/** Not all that wait for a partner come in one moment. */
+const spreadMs = 500;
 /** Beyond it an inquiry comes every two minutes. */
 const pendingTriesMax = 8;
 
@@ -178,7 +180,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     const isFree = exchange.state === 'ready' && !exchange.isInDoubt;
     if (isFree && isOverdue(exchange, patience.giveUpMs))
       await refused(exchange, 'partner_unavailable', { action: 'call', outcome: 'given_up' }, ['ready']);
-    else await postpone(pool, exchange.exchange, slot.waitMs * (1 + Math.random()));
+    else await postpone(pool, exchange.exchange, slot.waitMs + spreadMs * Math.random());
     return undefined;
   }
 

@@ -35,7 +35,8 @@ export const usualPatience: Patience = {
   stuckMs: 15 * minute,
   failuresMax: 5,
   openMs: 2_000,
-  openMsMax: minute,
+  // Exchanges that wait for a partner go on so soon after it is back.
+  openMsMax: 15_000,
 };
 
 /** How long a turn on an exchange may take before somebody else takes it up. */
