@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { createPartnerBook } from '#src/partners/contracts/book.ts';
 import {
   type ExchangeAsk,
+  forgetUses,
   giveBackUse,
   judgeExchange,
   judgementsOf,
@@ -320,6 +321,28 @@ describe('an exchange that is judged', () => {
     expect(rows).toEqual([{ points: 1_000 }]);
     await giveBackUse(pool, allowed(judged)[0]!.id, Date.now());
     expect((await exchange(shop, { partner, member: members[0]!, limits })).outcome).toBe('allowed');
+  });
+
+  test('is forgotten after 400 days, so many at once at most, and nothing that may still count is', async () => {
+    const shop = await engine.shop();
+    const { number: partner } = await partnerOf(shop);
+    const member = await memberOf(shop);
+    const daysAgo = (days: number) => Date.now() - days * 86_400_000;
+    const olds = [await exchange(shop, { partner, member, at: daysAgo(401) })];
+    olds.push(await exchange(shop, { partner, member, at: daysAgo(402) }));
+    const kept = await exchange(shop, { partner, member, at: daysAgo(399) });
+    const left = async () => {
+      const { rows } = await pool.query<{ exchange: string }>(
+        `select replace(exchange::text, '-', '') as exchange from exchange_use join exchange_judgement using (exchange, member) where member = $1`,
+        [member],
+      );
+      return rows.map((row) => row.exchange);
+    };
+    expect(await left()).toHaveLength(3);
+    expect(await forgetUses(pool, 1)).toBe(2);
+    expect(await left()).toEqual(expect.arrayContaining([olds[0]!.id, kept.id]));
+    expect(await forgetUses(pool, 10)).toBe(2);
+    expect(await left()).toEqual([kept.id]);
   });
 
   test('counts what one card and one till do, over members, and each judgement in the metric', async () => {

@@ -3,11 +3,13 @@
  * down keeps no other waiting. A tick begins what is due and does not wait for it; what is still running is not begun again.
  */
 import type { App } from '#src/app.ts';
+import { forgetUses } from '#src/partners/contracts/judging.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { leaseMs } from '#src/partners/exchange/policy.ts';
 import { forgetQuotes } from '#src/partners/exchange/quote-rows.ts';
+import { restoreLost } from '#src/partners/exchange/restoring.ts';
 import { claimDue, duePartners, measure } from '#src/partners/exchange/rows.ts';
 import { tellBreaks, tellExchanges, tellLimit } from '#src/partners/exchange/telling.ts';
 import { measureDisputes } from '#src/partners/reconciliation/disputes.ts';
@@ -23,6 +25,9 @@ export interface ExchangeWork {
 
 const tendedPerTick = 200;
 const quotesPerTick = 5_000;
+const tidyEveryMs = 60_000;
+const lostAtOnce = 500;
+const usesAtOnce = 20_000;
 const claimedMax = 64;
 /** As many a tick as there are: those of the next would come on top. */
 const tellTurnsMax = 20;
@@ -32,6 +37,7 @@ export function startExchanges(app: App): ExchangeWork {
   const { pool, telemetry, patience, saga, endpoints } = exchanging;
   const { log, metrics } = telemetry;
   const running = new Map<number, Promise<void>>();
+  let tidiedMs = Number.NEGATIVE_INFINITY;
   let isStopping = false;
 
   async function one(id: OperationHex): Promise<void> {
@@ -53,6 +59,15 @@ export function startExchanges(app: App): ExchangeWork {
     }
   }
 
+  /** What a PostgreSQL that was restored to an older state has lost, and what nobody asks for any more. */
+  async function tidy(): Promise<void> {
+    const now = performance.now();
+    if (now - tidiedMs < tidyEveryMs) return;
+    tidiedMs = now;
+    await restoreLost(exchanging, lostAtOnce);
+    await forgetUses(pool, usesAtOnce);
+  }
+
   return {
     async tick() {
       const due = await duePartners(pool);
@@ -70,6 +85,7 @@ export function startExchanges(app: App): ExchangeWork {
       await tellBreaks(pool);
       for (let turns = 0; turns < tellTurnsMax && !isStopping; turns += 1)
         if ((await tellExchanges(pool, app.programs)) < tellLimit) break;
+      await tidy();
       await forgetQuotes(pool, quotesPerTick);
       const { open, stuck, inReview, breaks, inDoubt } = await measure(pool, patience.stuckMs);
       metrics.exchangesOpen.set(open);

@@ -42,6 +42,12 @@ export function exchangeMetrics(registers: Registry[]) {
       help: 'Exchanges that a person has to decide on.',
       registers,
     }),
+    exchangesRestored: new Counter({
+      name: 'loyalty_exchanges_restored_total',
+      help: 'Holds whose exchange PostgreSQL had lost, by what became of it: goes_on, in_review, impossible.',
+      labelNames: ['outcome'],
+      registers,
+    }),
     exchangeBreaks: new Counter({
       name: 'loyalty_exchange_breaks_total',
       help: 'Exchanges of which the partner says otherwise than was decided here, by kind.',

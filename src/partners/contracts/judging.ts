@@ -311,6 +311,26 @@ export async function giveBackUse(tx: Queryable, exchange: OperationHex, at: Epo
   return rowCount === 1;
 }
 
+/** No limit looks further back than 366 days, and no cap than the beginning of its year. */
+const keptDays = 400;
+
+/** Forgets uses and judgements that nothing asks for any more, at most so many of each; answers how many. */
+export async function forgetUses(db: Queryable, limit: number): Promise<number> {
+  let count = 0;
+  for (const [table, key] of [
+    ['exchange_use', 'exchange'],
+    ['exchange_judgement', 'judgement'],
+  ] as const) {
+    const { rowCount } = await db.query(
+      `delete from ${table} where ${key} in (
+         select ${key} from ${table} where made_at < now() - $1 * interval '1 day' order by made_at limit $2)`,
+      [keptDays, limit],
+    );
+    count += rowCount ?? 0;
+  }
+  return count;
+}
+
 export interface NotedJudgement extends Judgement {
   readonly at: EpochMs;
 }

@@ -15,6 +15,7 @@ import { heldLegs } from '#src/ledger/postings.ts';
 import { type Step, takeStep, tryStep, waitUntil } from '#src/members/engine.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import type { Operations, Recorded } from '#src/wallet/operations.ts';
+import { restorableOf } from './restorable.ts';
 import { type Exchange, exchangeId } from './types.ts';
 
 export type Held = { readonly held: Recorded } | { readonly refused: string };
@@ -47,7 +48,10 @@ function stepOf(program: Program, exchange: Exchange, what: string): Omit<Step, 
 
 function holdStep(program: Program, exchange: Exchange): Step {
   const parts = [[exchange.currency, exchange.ownPoints]];
-  return { ...stepOf(program, exchange, 'hold'), script: 'hold', kind: 'hold', input: { parts } };
+  const step = stepOf(program, exchange, 'hold');
+  // The hold says all that its exchange is made of again where PostgreSQL has come back without the row (`restoring.ts`).
+  const request = { body: { ...bodyOf(exchange), restore: restorableOf(exchange) } };
+  return { ...step, request, script: 'hold', kind: 'hold', input: { parts } };
 }
 
 /** Takes the place of the hold: a record that moves nothing. */
