@@ -48,6 +48,45 @@ describe('a call is refused, moves nothing and leaves a line when', () => {
     expect(await linesOf(`signature_${reason}`)).toBe(before[1] + 1);
   });
 
+  test.each([
+    ['it does not fit the protocol', { colour: 'red' }, 'validation_failed', 400],
+    ['its points are none', { points: 0 }, 'validation_failed', 400],
+  ])('%s', async (_, change, word, status) => {
+    const before = await linesOf(word);
+    const answer = await partner.call('POST', path, { ...accrual(), ...change });
+    expect([answer.status, answer.code]).toEqual([status, word]);
+    expect(await linesOf(word)).toBe(before + 1);
+  });
+
+  test('its body is too large or no JSON, and whatever it may not do leaves one line, not two', async () => {
+    const before = [await linesOf('body_too_large'), await linesOf('body_malformed')];
+    const [large, broken] = ['x'.repeat(2_000_000), '{"points":'];
+    expect((await partner.call('POST', path, large)).code).toBe('body_too_large');
+    expect((await partner.call('POST', path, broken)).code).toBe('body_malformed');
+    expect([await linesOf('body_too_large'), await linesOf('body_malformed')]).toEqual(
+      before.map((lines) => lines + 1),
+    );
+    const unknown = await linesOf('member_not_found');
+    const stranger = { ...accrual(), account: 'mem_zzzzzzzz', name: 'Li' };
+    expect((await partner.call('POST', path, stranger)).code).toBe('member_not_found');
+    expect(await linesOf('member_not_found')).toBe(unknown + 1);
+  });
+
+  test('nobody has signed it, or an unknown key: such lines name no program', async () => {
+    const count = async () => {
+      const { rows } = await engine.pool.query<{ count: number }>(
+        `select count(*)::int as count from audit_log where program = 0 and actor = 'unknown' and action like 'partner.refused signature_%'`,
+      );
+      return rows[0]!.count;
+    };
+    const before = await count();
+    const key = { keyId: 'pk_nobody', secret: 'ls_guessed' };
+    expect((await partner.call('POST', path, accrual(), { key })).body.reason).toBe('key_unknown');
+    const headers = { 'loyalty-nonce': 'short' };
+    expect((await partner.call('POST', path, accrual(), { headers })).body.reason).toBe('headers_malformed');
+    expect(await count()).toBe(before + 2);
+  });
+
   test('it is a copy, also at another API', async () => {
     const other = await engine.anotherApi();
     const stamp = { timestamp: seconds(), nonce: freshNonce() };

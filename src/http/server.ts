@@ -196,11 +196,18 @@ async function answerSigned(
 ): Promise<Outcome> {
   checkLoad(telemetry);
   const { method = '', url = '', headers } = request;
-  const admit = await door({ method, target: url, headers });
-  const bytes = await readBytes(request, checks.bodyBytesMax);
-  const caller = await admit(bytes);
-  checkRole(route, caller);
-  return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId, bytes)));
+  const visitor = await door({ method, target: url, headers });
+  try {
+    const bytes = await readBytes(request, checks.bodyBytesMax);
+    const caller = await visitor.admit(bytes);
+    checkRole(route, caller);
+    return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId, bytes)));
+  } catch (error) {
+    // The door has noted its own refusals, and what is broken on our side is none.
+    if (error instanceof Problem && error.status < 500 && error.code !== 'signature_invalid')
+      await visitor.refused(error.code);
+    throw error;
+  }
 }
 
 async function answerPage(page: Page): Promise<Outcome> {

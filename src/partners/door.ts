@@ -22,6 +22,10 @@ import {
   toleranceSeconds,
 } from './signature.ts';
 
+/** Whoever names no key that there is: one name for all of them, so that their lines are bounded together, and no program. */
+const nobody = 'unknown';
+const nobodys = 0;
+
 /** A key that signs. */
 export interface Signer {
   readonly caller: Caller;
@@ -35,10 +39,15 @@ export interface Knock {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
-/** Lets in whoever has signed the bytes; throws `signature_invalid`. */
-export type Admit = (body: Uint8Array) => Promise<Caller>;
+/** Somebody whose headers look like those of a partner. */
+export interface Visitor {
+  /** Lets in whoever has signed the bytes; throws `signature_invalid`. */
+  admit(body: Uint8Array): Promise<Caller>;
+  /** Counts a call that was refused for anything else, and leaves a line in the audit log. */
+  refused(word: string): Promise<void>;
+}
 /** Looks at the headers before the body is read; throws `signature_invalid` for what no body can cure. */
-export type Door = (knock: Knock) => Promise<Admit>;
+export type Door = (knock: Knock) => Promise<Visitor>;
 
 const details: Readonly<Record<SignatureFault, string>> = {
   headers_missing: `Send ${Object.values(signatureHeaders).join(', ')}.`,
@@ -71,14 +80,14 @@ export function createDoor({ signer, sealing, nonces, refusals }: DoorContext): 
       });
   }
 
+  function note(word: string, { method, target }: Knock, known: Signer | undefined): Promise<void> {
+    const call = `${method} ${target.split('?')[0]!.slice(0, 200)}`;
+    const { program, keyId } = known?.caller ?? {};
+    return refusals.note({ program: program?.number ?? nobodys, keyId: keyId ?? nobody, word, call });
+  }
+
   async function refuse(fault: SignatureFault, knock: Knock, known?: Signer): Promise<never> {
-    if (known) {
-      const { keyId, program } = known.caller;
-      const call = `${knock.method} ${knock.target.split('?')[0]!.slice(0, 200)}`;
-      await refusals.note({ program: program.number, keyId, word: `signature_${fault}`, call });
-    } else {
-      refusals.count(`signature_${fault}`);
-    }
+    await note(`signature_${fault}`, knock, known);
     throw new Problem('signature_invalid', details[fault], { reason: fault });
   }
 
@@ -105,6 +114,9 @@ export function createDoor({ signer, sealing, nonces, refusals }: DoorContext): 
     // By a wrong clock honest calls would be refused and old ones let in.
     if (!clockIsBelieved()) throw new Problem('clock_skew');
     if (!isTimely(claim, Date.now())) return refuse('stale', knock, known);
-    return (body) => admit(knock, known, claim, body);
+    return {
+      admit: (body) => admit(knock, known, claim, body),
+      refused: (word) => note(word, knock, known),
+    };
   };
 }

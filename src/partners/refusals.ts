@@ -18,7 +18,6 @@ export interface Refusal {
 }
 
 export interface Refusals {
-  count(word: string): void;
   /** Counts and writes the line; a line that cannot be written refuses nothing more. */
   note(refusal: Refusal): Promise<void>;
 }
@@ -41,11 +40,9 @@ export function createRefusals(pool: pg.Pool, log: Logger, counter: Counter<'wor
     return written <= linesPerMinuteMax;
   }
 
-  const count = (word: string) => counter.inc({ word });
   return {
-    count,
     async note({ program, keyId, word, call }) {
-      count(word);
+      counter.inc({ word });
       if (!mayWrite(keyId)) return;
       try {
         await pool.query('insert into audit_log (program, actor, action, subject) values ($1, $2, $3, $4)', [

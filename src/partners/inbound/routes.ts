@@ -1,20 +1,14 @@
 /**
- * The partner's side of the API: the calls of the protocol, signed (`door.ts`). Whatever they refuse leaves a line in the audit
- * log: a partner who tries what it may not is somebody to talk to.
+ * The partner's side of the API: the calls of the protocol, signed. Whatever is refused of them, also because it does not fit the
+ * protocol, leaves a line in the audit log (`door.ts`): a partner who tries what it may not is somebody to talk to.
  */
-import { type ErrorCode, Problem } from '#src/errors.ts';
-import { type Call, type Reply, type Role, type Route, route } from '#src/http/route.ts';
+import type { ErrorCode } from '#src/errors.ts';
+import { type Role, type Route, route } from '#src/http/route.ts';
 import { partnerCalls } from '#src/partners/protocol/calls.ts';
-import { createRefusals, type Refusals } from '#src/partners/refusals.ts';
-import type { Telemetry } from '#src/platform/telemetry.ts';
 import { inquire } from './inquiry.ts';
 import { accrue, type MovementContext, redeem } from './movements.ts';
 import { reverse } from './reversals.ts';
 import { validate } from './validation.ts';
-
-export interface PartnerRouteContext extends MovementContext {
-  readonly telemetry: Pick<Telemetry, 'log' | 'metrics'>;
-}
 
 const signed: readonly Role[] = ['partner'];
 
@@ -34,26 +28,7 @@ const movementErrors: readonly ErrorCode[] = [
   'journal_full',
 ];
 
-/** Runs a call, and notes it where it is refused. What is broken on our side is no refusal. */
-function noting<Body, Query>(
-  refusals: Refusals,
-  name: string,
-  handle: (call: Call<Body, Query>) => Promise<Reply>,
-): (call: Call<Body, Query>) => Promise<Reply> {
-  return async (call) => {
-    try {
-      return await handle(call);
-    } catch (error) {
-      if (error instanceof Problem && error.status < 500) {
-        const { keyId, program } = call.caller;
-        await refusals.note({ program: program.number, keyId, word: error.code, call: name });
-      }
-      throw error;
-    }
-  };
-}
-
-function movementRoutes(context: PartnerRouteContext, refusals: Refusals): Route[] {
+function movementRoutes(context: MovementContext): Route[] {
   const { accrue: giving, redeem: taking, reverse: reversing } = partnerCalls;
   return [
     route({
@@ -66,7 +41,7 @@ function movementRoutes(context: PartnerRouteContext, refusals: Refusals): Route
       body: giving.request,
       replies: { 201: giving.reply, 202: giving.reply },
       errors: [...movementErrors, 'member_not_linked', 'attempts_exceeded'],
-      handle: noting(refusals, `POST ${giving.path}`, (call) => accrue(context, call)),
+      handle: (call) => accrue(context, call),
     }),
     route({
       method: taking.method,
@@ -78,7 +53,7 @@ function movementRoutes(context: PartnerRouteContext, refusals: Refusals): Route
       body: taking.request,
       replies: { 201: taking.reply, 202: taking.reply },
       errors: [...movementErrors, 'member_not_linked', 'insufficient_points', 'spending_frozen'],
-      handle: noting(refusals, `POST ${taking.path}`, (call) => redeem(context, call)),
+      handle: (call) => redeem(context, call),
     }),
     route({
       method: reversing.method,
@@ -90,15 +65,13 @@ function movementRoutes(context: PartnerRouteContext, refusals: Refusals): Route
       body: reversing.request,
       replies: { 201: reversing.reply, 202: reversing.reply },
       errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_original'],
-      handle: noting(refusals, `POST ${reversing.path}`, (call) => reverse(context, call)),
+      handle: (call) => reverse(context, call),
     }),
   ];
 }
 
 /** The calls of partners. */
-export function partnerRoutes(context: PartnerRouteContext): Route[] {
-  const { log, metrics } = context.telemetry;
-  const refusals = createRefusals(context.pool, log, metrics.partnerRefusals);
+export function partnerRoutes(context: MovementContext): Route[] {
   const { validate: validating, inquire: inquiring } = partnerCalls;
   return [
     route({
@@ -119,9 +92,9 @@ export function partnerRoutes(context: PartnerRouteContext): Route[] {
         'identifier_taken',
         'attempts_exceeded',
       ],
-      handle: noting(refusals, `POST ${validating.path}`, (call) => validate(context, call)),
+      handle: (call) => validate(context, call),
     }),
-    ...movementRoutes(context, refusals),
+    ...movementRoutes(context),
     route({
       method: inquiring.method,
       path: inquiring.path,
@@ -132,7 +105,7 @@ export function partnerRoutes(context: PartnerRouteContext): Route[] {
       query: inquiring.request,
       replies: { 200: inquiring.reply },
       errors: ['signature_invalid', 'not_found', 'operation_archived', 'shard_recovering'],
-      handle: noting(refusals, `GET ${inquiring.path}`, (call) => inquire(context, call)),
+      handle: (call) => inquire(context, call),
     }),
   ];
 }
