@@ -1,6 +1,7 @@
 /** What rules and promotions give together: amounts, rounding, groups and maxima, and that the order of the file means nothing. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { createMemberCounters, weigh } from '#src/earning/backtest/counters.ts';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
 import { mulDiv } from '#src/earning/rules/amounts.ts';
 import { judge, pointsBy, receipt, rulesFrom } from './house/judge.ts';
@@ -201,4 +202,23 @@ test('a condition on lines that names the member makes the version ask for the m
   expect(rulesFrom({ rules: [{ ...rule, basket: [{ lines }] }] }).looksAtMember).toBe(true);
   const promotion = { name: 'p', currency: 'points', multiply: { by: 2, lines } };
   expect(rulesFrom({ rules: [rule], promotions: [promotion] }).looksAtMember).toBe(true);
+});
+
+test('a fixed bonus that is trimmed is trimmed for an order too, although it counts once for it', () => {
+  const rules = rulesFrom({
+    promotions: [
+      {
+        name: 'bonus',
+        currency: 'points',
+        earn: { by: 'fixed', points: 3 },
+        caps: [{ points: 7, period: 'lifetime' }],
+      },
+    ],
+  });
+  const counters = createMemberCounters();
+  const pointsOf = (order: string) => {
+    const judgement = judge(rules, { subject: { purchase: { ...receipt([100]), order } } });
+    return weigh(judgement, counters)?.[0] ?? judgement.awards[0]?.points;
+  };
+  expect(['a', 'a', 'b', 'c', 'd'].map(pointsOf)).toEqual([3, 0, 3, 1, 0]);
 });

@@ -21,7 +21,7 @@ export function capCounter(rule: string, period: Period): string {
 function ownCaps(promotion: Promotion): Cap[] {
   const { earn, oncePerOrder, spendReached, purchaseNumber } = promotion;
   if (earn?.by !== 'fixed') return [];
-  const once = (period: Period): Cap => ({ points: earn.points, period, whenFull: 'refuse' });
+  const once = (period: Period): Cap => ({ points: earn.points, period, whenFull: 'trim' });
   return [
     ...(oncePerOrder === false ? [] : [once('order')]),
     ...(spendReached ? [once(spendReached.period)] : []),
