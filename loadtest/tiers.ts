@@ -164,7 +164,7 @@ async function measureRound(scene: Scene, ratePerSecond: number, next: () => str
   const cpuBefore = Object.entries(processes).map(([name, pid]) => [name, cpuSeconds(pid) ?? 0] as const);
   const running = (async () => {
     await delay(warmupMs, undefined, { signal: around.abort });
-    await beginRun(pool, program, { occasion: 'demand', again: true });
+    await beginRun(pool, program, 'demand');
     return runDone(scene);
   })();
   // Where the tills or a promotion fail first, that is what a person wants to read.

@@ -51,6 +51,7 @@ const table = {
   budget_exhausted: { status: 409, title: 'The budget is used up' },
   balance_limit: { status: 409, title: 'A limit of the wallet is reached' },
   match_refused: { status: 409, title: 'The offer does not match this tier for this member' },
+  tier_limit: { status: 409, title: 'A member has a bounded number of given tiers' },
   member_in_pool: { status: 409, title: 'The member is in a pool already' },
   pool_dissolved: { status: 409, title: 'The pool was dissolved' },
   pool_limit: { status: 409, title: 'A limit of the pool is reached' },

@@ -420,8 +420,11 @@ describe('the night', () => {
     const shop = await engine.shop({ mode: 'test', timeZone: zone, definition: { segments } });
     await addMembers(pool, shop, 1, { joinedAt: shop.now() });
     const segmenter = createSegmenter(app);
+    const follower = followerOf(app);
     const runs = async () => {
       await app.programs.refresh();
+      await engine.drained();
+      await readAll(app, follower);
       await segmenter.tick();
       await segmenter.idle();
       return (await shop.admin('GET', '/v1/program/segments')).body.data as {

@@ -106,6 +106,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/members/',
     'src/wallet/',
     'src/platform/postgres.ts',
+    'src/platform/command.ts',
+    'src/platform/svg.ts',
     ...calls,
   ],
   'tiers/ladder': ['src/diary/measures.ts', 'src/earning/file/', 'src/earning/rules/calendar.ts'],

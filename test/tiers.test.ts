@@ -226,7 +226,8 @@ describe('a tier that is given', () => {
     );
     expect(ended.status).toBe(200);
     expect((await standingOf(shop, member)).tier).toBe('blue');
-    expect((await shop.care('POST', `/v1/members/${member}/tier/grants/none/end`, end)).code).toBe(
+    const another = { ...end, reference: reference('care') };
+    expect((await shop.care('POST', `/v1/members/${member}/tier/grants/none/end`, another)).code).toBe(
       'not_found',
     );
     await bonusOf(shop, other, 100);

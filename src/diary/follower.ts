@@ -14,7 +14,7 @@ import type pg from 'pg';
 import type { Program, Programs } from '#src/earning/program.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
-import type { MemberNumber } from '#src/values.ts';
+import type { EpochMs, MemberNumber } from '#src/values.ts';
 import { additionOf } from './deeds.ts';
 import { type Merge, moveMerged, type SurvivorOf, survivors } from './merges.ts';
 import { type Contents, contentsOf } from './page.ts';
@@ -29,6 +29,8 @@ export interface Touched {
   readonly program: Program;
   readonly member: MemberNumber;
   readonly day: number;
+  /** When the latest of what is newly known of the day was done; undefined where something only came back or moved. */
+  readonly doneAt: EpochMs | undefined;
 }
 
 /** Called in a turn's database transaction when the days are written, before it commits. */
@@ -134,17 +136,29 @@ async function programsOf(
   return programs;
 }
 
+/** When the latest deed of each day was done, by those whose days they are now. */
+function latestDeeds({ deeds }: Contents, survivorOf: SurvivorOf): Map<string, EpochMs> {
+  const latest = new Map<string, EpochMs>();
+  for (const { accrual, day } of deeds) {
+    const key = `${survivorOf(accrual.member)}.${day}`;
+    latest.set(key, Math.max(latest.get(key) ?? accrual.occurredAt, accrual.occurredAt));
+  }
+  return latest;
+}
+
 async function touchedOf(
   tx: pg.ClientBase,
   tally: Tally,
   programFor: ProgramFor,
   changed: readonly { member: MemberNumber; day: number }[],
+  latest: ReadonlyMap<string, EpochMs>,
 ): Promise<Touched[]> {
   const programs = await programsOf(tx, tally, programFor, new Set(changed.map(({ member }) => member)));
   const touched = new Map<string, Touched>();
   for (const { member, day } of changed) {
     const program = programs.get(member);
-    if (program) touched.set(`${member}.${day}`, { program, member, day });
+    const key = `${member}.${day}`;
+    if (program) touched.set(key, { program, member, day, doneAt: latest.get(key) });
   }
   return [...touched.values()];
 }
@@ -164,7 +178,10 @@ export async function readTurn(
   const members = tally.programs.keys();
   const survivorOf = await survivors(tx, members, foreignIn(contents), contents.merges);
   const changed = await write(tx, tally, contents.merges, survivorOf);
-  if (onTouched && changed.length > 0) await onTouched(await touchedOf(tx, tally, programFor, changed));
+  if (onTouched && changed.length > 0) {
+    const latest = latestDeeds(contents, survivorOf);
+    await onTouched(await touchedOf(tx, tally, programFor, changed, latest));
+  }
   await unread.moveBookmarks(tx, pages);
   const rows = pages.flatMap((page) => page.rows);
   return {

@@ -57,6 +57,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
   match_refused:
     'The detail says why: the evidence, the time of membership or an earlier match. `notBefore` is the first day on which it can be asked for again.',
+  tier_limit:
+    'Fifty at a time. End one that is not needed any more: those that ended make room by themselves.',
   member_in_pool: 'A member is in one pool at a time: leave the other one first.',
   pool_dissolved: 'Its members have their own points as before. Open another pool.',
   pool_limit:

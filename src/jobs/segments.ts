@@ -1,9 +1,10 @@
 /**
- * Segments: plans the run of each program's last day once its time has come, and works on it beside the ticks. Any number of
+ * Segments: plans the run of each program's last day once its time has come and the diary has it, and works on it beside the ticks. Any number of
  * processes may do this: a run's row is one process's at a time.
  */
 import type { App } from '#src/app.ts';
-import { presentVersion, programNow } from '#src/earning/program.ts';
+import { isDayRead } from '#src/diary/day-ends.ts';
+import { type Program, presentVersion, programNow } from '#src/earning/program.ts';
 import { dayMinutes, momentOf } from '#src/earning/rules/calendar.ts';
 import { lastWholeDay, newestRun } from '#src/segments/runs.ts';
 import { planDue, plansRuns, workOn } from '#src/segments/working.ts';
@@ -18,7 +19,7 @@ export interface Segmenter {
 }
 
 export function createSegmenter(app: App): Segmenter {
-  const { pool, telemetry } = app;
+  const { pool, operations, telemetry } = app;
   const { log, metrics } = telemetry;
   let isStopping = false;
   let working: Promise<void> | undefined;
@@ -64,14 +65,30 @@ export function createSegmenter(app: App): Segmenter {
       lateMinutes = Math.max(lateMinutes, now - hours * 60 - minutes + (days - 1) * dayMinutes);
     }
     metrics.segmentLag.set(lateMinutes * 60);
+    metrics.dayWait.set({ work: 'segments' }, waitedMs / 1_000);
+  }
+
+  let waitedMs = 0;
+
+  async function isRead(program: Program, beganDay: number): Promise<boolean> {
+    const wait = await isDayRead(pool, operations.wallet, program.number, beganDay);
+    if (wait.status === 'given_up')
+      log.error(
+        { program: program.number, waitedMs: wait.waitedMs },
+        'members are measured without all of the diary',
+      );
+    if (wait.status !== 'waiting') return true;
+    waitedMs = Math.max(waitedMs, wait.waitedMs);
+    return false;
   }
 
   return {
     async tick() {
       let planned = 0;
+      waitedMs = 0;
       for (const program of withSegments()) {
         try {
-          planned += Number(await planDue(pool, program));
+          planned += Number(await planDue(pool, program, (beganDay) => isRead(program, beganDay)));
         } catch (error) {
           log.warn({ err: error, program: program.number }, 'a run of segments cannot be planned');
         }

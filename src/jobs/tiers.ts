@@ -1,9 +1,11 @@
 /**
  * Tiers beside the follower: changes become known and are told, and recalculations are begun at the beginning of the program's
- * day, with a new version's ladders, and worked on. Any number of processes may do this.
+ * day, once the diary has what was done before it, and with a new version's ladders, and worked on. Any number of processes may
+ * do this.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { App } from '#src/app.ts';
+import { isDayRead } from '#src/diary/day-ends.ts';
 import type { Hook } from '#src/diary/follower.ts';
 import { createPace } from '#src/earning/gives/pace.ts';
 import { type Program, type Programs, programNow } from '#src/earning/program.ts';
@@ -12,6 +14,7 @@ import { createAnnouncer, tellChanges } from '#src/tiers/announcing.ts';
 import { applyToMembers } from '#src/tiers/applying.ts';
 import { dayOf } from '#src/tiers/days.ts';
 import { hasLadders, laddersAt } from '#src/tiers/ladders.ts';
+import { readerFault } from '#src/tiers/preview.ts';
 import { beginRun, openTierWork, reviewingOf, workOnRun } from '#src/tiers/recalculating.ts';
 import type { Reviewing } from '#src/tiers/reviewing.ts';
 
@@ -28,17 +31,21 @@ export function reviewTouched(programs: Programs, log: Pick<Logger, 'error'>): H
     for (const [number, rows] of byProgram) {
       const program = programs.get(number);
       if (!program || !hasLadders(program)) continue;
-      const reviewing = { ...reviewingOf(program), failed };
+      const touches = Map.groupBy(rows, ({ member }) => member);
+      const reviewing = { ...reviewingOf(program), failed, touches };
       if (reviewing.ladders.ladders.length === 0) continue;
-      const members = [...new Set(rows.map(({ member }) => member))].sort((a, b) => a - b);
-      await applyToMembers(tx, reviewing, members);
+      await applyToMembers(
+        tx,
+        reviewing,
+        [...touches.keys()].sort((a, b) => a - b),
+      );
     }
   };
 }
 
 export interface TierWork {
-  /** Begins the runs that are due, and sees to it that open ones are worked on. */
-  tick(): Promise<void>;
+  /** Begins the runs that are due, and sees to it that open ones are worked on; answers in how many programs they wait for the diary. */
+  tick(): Promise<number>;
   /** Waits until no run is left that this process could work on. */
   idle(): Promise<void>;
   stop(): Promise<void>;
@@ -51,17 +58,19 @@ const announcedPerTurn = 4_096;
 export function startTiers(app: App): TierWork {
   const { pool, programs, operations, telemetry } = app;
   const { log, metrics } = telemetry;
+  let isStopping = false;
   const context = {
     pool,
     programs,
     operations,
     failed: (change: string, error: unknown) =>
       log.warn({ err: error, change }, 'a change of tier cannot be announced at the moment'),
+    mayGoOn: () => !isStopping,
   };
   const announcer = createAnnouncer(context, createPace());
   /** The day and version for which a run was begun or seen, by program. */
   const begun = new Map<number, string>();
-  let isStopping = false;
+  let waits: readonly number[] = [];
 
   async function announceAll(): Promise<number> {
     if (!programs.all().some(hasLadders)) return 0;
@@ -75,6 +84,7 @@ export function startTiers(app: App): TierWork {
     const { silentMs, openRuns } = await openTierWork(pool);
     metrics.tierSilence.set(silentMs / 1_000);
     metrics.tierRunsOpen.set(openRuns);
+    metrics.dayWait.set({ work: 'tiers' }, Math.max(0, ...waits) / 1_000);
   }
 
   async function keepAnnouncing(): Promise<void> {
@@ -87,14 +97,21 @@ export function startTiers(app: App): TierWork {
     }
   }
 
-  async function begin(program: Program): Promise<void> {
+  /** Begins the run that is due once the diary is through the days before; answers for how long that has been waited for. */
+  async function begin(program: Program): Promise<number> {
     const now = programNow(program);
-    const due = `${dayOf(now, program.timeZone)}.${laddersAt(program, now).version}`;
-    if (begun.get(program.number) === due) return;
+    const today = dayOf(now, program.timeZone);
+    const due = `${today}.${laddersAt(program, now).version}`;
+    if (begun.get(program.number) === due) return 0;
+    const { status, waitedMs } = await isDayRead(pool, operations.wallet, program.number, today);
+    if (status === 'waiting') return Math.max(1, waitedMs);
+    if (status === 'given_up')
+      log.error({ program: program.number, waitedMs }, 'tiers are recalculated without all of the diary');
     const run = await beginRun(pool, program);
     begun.set(program.number, due);
     if (run)
       log.info({ program: program.number, run: run.run, day: run.day }, 'a recalculation of tiers begins');
+    return 0;
   }
 
   /** One program that cannot be looked at must not keep the others waiting. */
@@ -111,15 +128,26 @@ export function startTiers(app: App): TierWork {
     for (let run = await work(); run; run = await work()) if (isStopping || run.status !== 'running') return;
   }
 
+  /** A preview says as whom it ran; a person who installs should hear of it before. */
+  async function sayReader(): Promise<void> {
+    const fault = programs.all().some(hasLadders) ? await readerFault(pool) : undefined;
+    if (fault)
+      log.warn({ fault }, 'previews of tiers run as the service, in a transaction that writes nothing');
+  }
+
+  void sayReader().catch(() => {});
   let working: Promise<void> | undefined;
   const announcing = keepAnnouncing();
   return {
     async tick() {
-      await eachProgram(begin);
+      const waited: number[] = [];
+      await eachProgram(async (program) => void waited.push(await begin(program)));
+      waits = waited.filter((ms) => ms > 0);
       await publish();
       working ??= eachProgram(workOn).finally(() => {
         working = undefined;
       });
+      return waits.length;
     },
     idle: async () => working,
     async stop() {

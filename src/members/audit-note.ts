@@ -33,6 +33,24 @@ export async function noteInAudit(pool: pg.Pool, identity: Identity, note: Audit
   );
 }
 
+/** Something that was done to a member by a reference and has no record in its journal. */
+export interface EditNote extends Omit<AuditNote, 'operation' | 'reason'> {
+  readonly reference: string;
+  readonly reason: string;
+}
+
+/** Writes a note in the database transaction in which it is done, as `action reference sealed`; blanks of references are encoded. */
+export async function noteEditInAudit(tx: pg.ClientBase, identity: Identity, note: EditNote): Promise<void> {
+  const { program, actor, action, member, reference, reason } = note;
+  const sealed = identity.encrypt(program.number, member, reason).toString('base64url');
+  await tx.query('insert into audit_log (program, actor, action, subject) values ($1, $2, $3, $4)', [
+    program.number,
+    actor,
+    `${action} ${encodeURIComponent(reference)} ${sealed}`,
+    memberId(member),
+  ]);
+}
+
 export interface AuditEntry {
   readonly at: string;
   readonly actor: string;

@@ -279,6 +279,12 @@ export function diaryMetrics(registers: Registry[]) {
 
 export function segmentMetrics(registers: Registry[]) {
   return {
+    dayWait: new Gauge({
+      name: 'loyalty_day_wait_seconds',
+      help: 'For how long work of a day has been waiting for the diary to have read the days before.',
+      labelNames: ['work'] as const,
+      registers,
+    }),
     segmentLag: new Gauge({
       name: 'loyalty_segment_lag_seconds',
       help: 'For how long the members of a program could have been measured through its last whole day and are not.',

@@ -16,10 +16,17 @@ export function text(x: number, y: number, words: string, more = ''): string {
   return `<text x="${x}" y="${y}" fill="${colours.text}"${more}>${escaped(words)}</text>`;
 }
 
+export function box(
+  [x, y]: readonly [x: number, y: number],
+  [width, height]: readonly [width: number, height: number],
+  colour: string,
+): string {
+  return `<rect x="${x}" y="${y}" width="${Number(width.toFixed(1))}" height="${Number(height.toFixed(1))}" fill="${colour}"/>`;
+}
+
 /** What the two colours of a picture stand for, below its title: the second begins at `secondX`. */
 export function legend(first: string, second: string, secondX: number): string[] {
-  const swatch = (x: number, colour: string) =>
-    `<rect x="${x}" y="28" width="12" height="9" fill="${colour}"/>`;
+  const swatch = (x: number, colour: string) => box([x, 28], [12, 9], colour);
   return [
     swatch(0, colours.first),
     text(18, 37, first),

@@ -1,7 +1,7 @@
 /**
  * PURE. A run as a picture: bars for each group, members beside what they spent, and recency against frequency as a field.
  */
-import { legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
+import { box, legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
 import { allOf, type Group, groups, percentText, rowsOf, type Tally } from './tally.ts';
 
 const colours = { members: svg.first, spend: svg.second } as const;
@@ -19,7 +19,7 @@ const cellHeight = 30;
 const scores = ['5', '4', '3', '2', '1'] as const;
 
 function bar(y: number, share: number, colour: string): string {
-  return `<rect x="${labelWidth}" y="${y}" width="${(share * barsWidth).toFixed(1)}" height="${barHeight}" fill="${colour}"/>`;
+  return box([labelWidth, y], [share * barsWidth, barHeight], colour);
 }
 
 function shareOf(part: number, whole: number): number {

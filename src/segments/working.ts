@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { type Program, presentVersion } from '#src/earning/program.ts';
 import { forgetFacts } from './facts-table.ts';
-import { isTimeToRun, planRun } from './runs.ts';
+import { isTimeToRun, lastWholeDay, newestRun, planRun } from './runs.ts';
 import { type Step, takeStep } from './steps.ts';
 
 const forgottenPerTurn = 10_000;
@@ -12,11 +12,21 @@ export function plansRuns({ versions }: Program): boolean {
   return versions.some(({ definition }) => definition.segments !== undefined);
 }
 
-/** Plans the run that is due in a program by the time of day; true where there is a new one. */
-export async function planDue(pool: pg.Pool, program: Program): Promise<boolean> {
+/**
+ * Plans the run that is due in a program by the time of day, once the diary is through its day (`isRead`, which is given the day
+ * that has begun since); true where there is a new one.
+ */
+export async function planDue(
+  pool: pg.Pool,
+  program: Program,
+  isRead: (beganDay: number) => Promise<boolean>,
+): Promise<boolean> {
   const { segments } = presentVersion(program).definition;
   if (!segments || !isTimeToRun(program, segments)) return false;
-  return planRun(pool, program);
+  const day = lastWholeDay(program);
+  const newest = await newestRun(pool, program.number);
+  if (newest && newest.throughDay >= day && newest.version >= presentVersion(program).version) return false;
+  return (await isRead(day + 1)) && planRun(pool, program);
 }
 
 /**

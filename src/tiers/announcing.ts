@@ -56,12 +56,15 @@ export interface Turns {
 const pageChanges = 256;
 const perTurn = 64;
 const writtenMsMax = 15_000;
-/** A change that cannot be announced is tried again then, and holds up no other. */
+/** What cannot be announced is tried again then, and holds up no other. */
 const retryMs = 5_000;
+/** Changes that fail while others of their place do not: of more than these the oldest are tried again at once. */
+const failedChangesMax = 1_000;
 
 /** What receipts and people bring comes first: the changes of a night may be hundreds of thousands, and nobody waits for them. */
 const silentQuery = `select change::text, program, member, ladder, from_tier, to_tier, since from tier_change
   where is_move and facts is null and change <> all($2::uuid[]) and ($3::bigint is null or member = $3)
+    and program::bigint * $5 + member % $5 <> all($4::bigint[])
   order by (run is not null), recorded_at, change limit $1`;
 
 /** Completes what the writer found no row for, such as after a restore: by then the record is in the books. */
@@ -98,17 +101,24 @@ export interface AnnouncerContext {
   readonly programs: Pick<Programs, 'get'>;
   readonly operations: Operations;
   failed(change: string, error: unknown): void;
+  /** Asked before each page; absent: there is time. */
+  readonly mayGoOn?: () => boolean;
 }
 
-/** Announces some changes; answers those that became known, and gives the others to `failed`. */
+/** What became of a page. */
+interface Announced {
+  readonly known: number;
+  readonly failed: readonly SilentChange[];
+}
+
 async function announcePage(
   context: AnnouncerContext,
   changes: readonly SilentChange[],
   turns: Turns,
-  failed: (change: string) => void,
-): Promise<number> {
+): Promise<Announced> {
   const { pool, programs, operations } = context;
   const done: (readonly [string, Recorded])[] = [];
+  const failed: SilentChange[] = [];
   async function one(change: SilentChange): Promise<void> {
     try {
       const program = programs.get(change.program);
@@ -120,7 +130,7 @@ async function announcePage(
       done.push([change.change, outcome.recorded]);
     } catch (error) {
       context.failed(change.change, error);
-      failed(change.change);
+      failed.push(change);
     }
   }
   const calls = Array.from({ length: Math.ceil(changes.length / perTurn) }, (_, i) =>
@@ -132,24 +142,58 @@ async function announcePage(
   );
   // Where a shard was recovered meanwhile, the next attempt asks the books what became of these.
   if (done.length > 0 && waited.every((each) => each === 'written')) await complete(pool, done);
-  return done.length;
+  return { known: done.length, failed };
 }
 
 const alone: Turns = { take: (call) => call(), gave: () => {} };
 
+/** What is left alone for some seconds: single changes, and places, a program's members of a shard, of which all of a page failed. */
+function createRests(placeOf: (change: SilentChange) => number) {
+  const changes = new Map<string, number>();
+  const places = new Map<number, number>();
+  const over = (rests: Map<unknown, number>, now: number) => {
+    for (const [key, until] of rests) if (until <= now) rests.delete(key);
+  };
+  return {
+    now(): { readonly changes: string[]; readonly places: number[] } {
+      const now = performance.now();
+      over(changes, now);
+      over(places, now);
+      return { changes: [...changes.keys()], places: [...places.keys()] };
+    },
+    add(page: readonly SilentChange[], failed: readonly SilentChange[]): void {
+      const until = performance.now() + retryMs;
+      const pages = Map.groupBy(page, placeOf);
+      for (const [place, own] of Map.groupBy(failed, placeOf)) {
+        // One that fails alone says nothing of the others there.
+        if (own.length > 1 && own.length === pages.get(place)!.length) places.set(place, until);
+        else for (const { change } of own) changes.set(change, until);
+      }
+      for (const change of changes.keys()) {
+        if (changes.size <= failedChangesMax) break;
+        changes.delete(change);
+      }
+    },
+  };
+}
+
 export function createAnnouncer(context: AnnouncerContext, turns: Turns = alone): Announcer {
-  const later = new Map<string, number>();
+  const { pool, operations, mayGoOn = () => true } = context;
+  const { shardCount, shardOf } = operations.wallet;
+  const rests = createRests(({ program, member }) => program * shardCount + shardOf(member));
   return {
     async announce(limit) {
       let known = 0;
-      while (known < limit) {
-        const now = performance.now();
-        for (const [change, at] of later) if (at <= now) later.delete(change);
-        const values = [pageChanges, [...later.keys()], null];
-        const { rows } = await context.pool.query<SilentChange>(silentQuery, values);
+      while (known < limit && mayGoOn()) {
+        const { changes, places } = rests.now();
+        const values = [pageChanges, changes, null, places, shardCount];
+        const { rows } = await pool.query<SilentChange>(silentQuery, values);
         if (rows.length === 0) break;
-        const failed = (change: string) => void later.set(change, now + retryMs);
-        known += await announcePage(context, rows, turns, failed);
+        const page = await announcePage(context, rows, turns);
+        rests.add(rows, page.failed);
+        known += page.known;
+        // Where nothing of a page can be announced, the next one would fare the same.
+        if (page.known === 0) break;
       }
       return known;
     },
@@ -158,12 +202,10 @@ export function createAnnouncer(context: AnnouncerContext, turns: Turns = alone)
 
 /** Announces a member's changes at once, for a caller who waits; what fails is left to the worker. */
 export async function announceOf(context: AnnouncerContext, member: MemberNumber): Promise<boolean> {
-  const { rows } = await context.pool.query<SilentChange>(silentQuery, [pageChanges, [], member]);
-  let isAll = true;
-  await announcePage(context, rows, alone, () => {
-    isAll = false;
-  });
-  return isAll;
+  const { pool, operations } = context;
+  const values = [pageChanges, [], member, [], operations.wallet.shardCount];
+  const { rows } = await pool.query<SilentChange>(silentQuery, values);
+  return (await announcePage(context, rows, alone)).failed.length === 0;
 }
 
 interface UntoldChange extends SilentChange {

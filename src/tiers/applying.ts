@@ -43,6 +43,19 @@ async function warn(tx: pg.PoolClient, reviewing: Reviewing, reviews: readonly R
   return events.length === 0 ? 0 : writeEvents(tx, reviewing.program, 'tier.warning', events);
 }
 
+/** Trials by when what they ask for was reached, or that it is not any more; the lock-out of a later match asks for it. */
+async function noteTrials(tx: pg.PoolClient, reviews: readonly Reviewed[]): Promise<void> {
+  const trials = reviews.flatMap(({ before, state }) => {
+    const met = new Map(before?.state.grants.map(({ id, challenge }) => [id, challenge?.metOnDay]));
+    return state.grants.filter(({ id, challenge }) => challenge && challenge.metOnDay !== met.get(id));
+  });
+  if (trials.length === 0) return;
+  await tx.query(
+    `update tier_match m set met_on = t.met_on from unnest($1::uuid[], $2::int[]) t (match, met_on) where m.match = t.match`,
+    [trials.map(({ id }) => id), trials.map(({ challenge }) => challenge?.metOnDay ?? null)],
+  );
+}
+
 /** Looks at people and stores what is found. */
 export async function applyReviews(
   tx: pg.PoolClient,
@@ -51,7 +64,7 @@ export async function applyReviews(
   run?: number,
 ): Promise<Applied> {
   const { program, ladders, now } = reviewing;
-  const written = { program: program.number, version: ladders.version, now, run };
+  const stamp = { program: program.number, version: ladders.version, now, run };
   const reviews: Reviewed[] = [];
   let [open, warnings] = [people, 0];
   for (let attempt = 0; open.length > 0; attempt += 1) {
@@ -60,9 +73,11 @@ export async function applyReviews(
     const inherited = await takeInheritances(tx, members);
     const stored = await readStandings(tx, members, { lock: true });
     const found = await reviewPeople(tx, withInheritances(reviewing, inherited), open, stored);
-    const missed = await writeReviews(tx, found, written);
+    const missed = await writeReviews(tx, found, stamp);
     const again = new Set(missed.map(({ member }) => member));
-    reviews.push(...found.filter((review) => !missed.includes(review)));
+    const written = found.filter((review) => !missed.includes(review));
+    await noteTrials(tx, written);
+    reviews.push(...written);
     warnings += await warn(tx, reviewing, found);
     open = open.filter(({ member }) => again.has(member));
   }

@@ -1,5 +1,8 @@
-/** `npm run tiers -- preview | recalculate | runs PROGRAM`: who would move, looking at all members now, and what came of it. */
-import { readFile } from 'node:fs/promises';
+/**
+ * `npm run tiers -- preview | recalculate | runs | report PROGRAM`: who would move, looking at all members now, what came of it, and
+ * where everybody stands.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { loadConfig } from '#src/config.ts';
@@ -10,20 +13,25 @@ import type { Program, ProgramVersion } from '#src/earning/program.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { memberId } from '#src/values.ts';
+import { tierChart } from './chart.ts';
 import { dateText } from './days.ts';
 import { preview, previewingOf } from './preview.ts';
 import { beginRun, type Moved, readRuns, workOnRun } from './recalculating.ts';
+import { readReport, reportText } from './report.ts';
 
 const help = `npm run tiers -- preview PROGRAM [--file FILE] [--members N] [--json]
 npm run tiers -- recalculate PROGRAM
 npm run tiers -- runs PROGRAM
+npm run tiers -- report PROGRAM [--svg FILE] [--json]
 
   preview      who would move if all members were looked at now, from where to where and why; changes nothing
   recalculate  looks at all members now; what moves is announced by the worker of tiers
   runs         the recalculations of the program, newest first
+  report       how many members stand on each tier, and how many went up and down in each month
 
   --file FILE  the ladders of this program file, in place of those in force
   --members N  lists so many of those who would move (default 20)
+  --svg FILE   the report as a picture
   --json       one JSON object
   --help       this text
 `;
@@ -31,6 +39,7 @@ npm run tiers -- runs PROGRAM
 const options = {
   file: { type: 'string' },
   members: { type: 'string', default: '20' },
+  svg: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean' },
 } as const;
@@ -38,6 +47,7 @@ const options = {
 interface Flags {
   readonly file?: string | undefined;
   readonly members: string;
+  readonly svg?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -88,7 +98,7 @@ async function previewed(pool: pg.Pool, program: Program, flags: Flags): Promise
 }
 
 async function recalculated(pool: pg.Pool, program: Program): Promise<void> {
-  await beginRun(pool, program, { occasion: 'demand', again: true });
+  await beginRun(pool, program, 'demand');
   for (;;) {
     const run = await workOnRun(pool, program);
     if (run) {
@@ -113,15 +123,21 @@ async function runsOf(pool: pg.Pool, program: Program): Promise<void> {
   print(inColumns([['day', 'version', 'occasion', 'status', 'members', 'changes', 'warnings'], ...rows]));
 }
 
+async function reported(pool: pg.Pool, program: Program, { svg, json }: Flags): Promise<void> {
+  const reports = await readReport(pool, program);
+  if (svg !== undefined) await writeFile(svg, tierChart(reports, `Tiers of ${program.name}`));
+  print(json ? JSON.stringify({ ladders: reports }, undefined, 2) : reportText(reports));
+}
+
 async function main(args: readonly string[]): Promise<void> {
   const { values, positionals } = typed(() =>
     parseArgs({ args: [...args], options, allowPositionals: true }),
   );
   if (values.help) return print(help);
   const [action = '', name = '', ...rest] = positionals;
-  const actions = { preview: previewed, recalculate: recalculated, runs: runsOf };
+  const actions = { preview: previewed, recalculate: recalculated, runs: runsOf, report: reported };
   if (!Object.hasOwn(actions, action) || name === '' || rest.length > 0)
-    throw new UsageFault('say preview, recalculate or runs, and the name of a program');
+    throw new UsageFault('say preview, recalculate, runs or report, and the name of a program');
   const pool = createPool(loadConfig().databaseUrl, 2);
   try {
     await actions[action as keyof typeof actions](pool, await programNamed(pool, name), values);

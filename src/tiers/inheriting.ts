@@ -8,7 +8,7 @@
 import type pg from 'pg';
 import type { MemberNumber } from '#src/values.ts';
 import { mergeHopsMax } from '#src/wallet/lookup.ts';
-import { withGrant } from './granted.ts';
+import { withInherited } from './granted.ts';
 import type { Reviewing } from './reviewing.ts';
 import type { Db, LadderState } from './store.ts';
 
@@ -64,7 +64,7 @@ function inherit(state: LadderState, { standing }: Inheritance): LadderState {
   const { protectedThroughDay: own } = state;
   const isLonger =
     given !== undefined && (own === undefined || (own !== null && (given === null || given > own)));
-  const all = grants.reduce(withGrant, state);
+  const all = withInherited(state, grants);
   return isLonger ? { ...all, protectedThroughDay: given } : all;
 }
 

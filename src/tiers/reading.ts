@@ -100,9 +100,10 @@ export interface Reader {
 }
 
 function grantView({ identity, program, isPersonal }: Reader, grant: Grant): Record<string, unknown> {
-  const { id, tier, origin, reason, fromDay, untilDay, challenge } = grant;
+  const { id, reference, tier, origin, reason, fromDay, untilDay, challenge } = grant;
   return {
     id,
+    ...(reference === undefined ? {} : { reference }),
     tier,
     origin,
     ...(isPersonal ? { reason: openedReason(identity, program, reason) } : {}),
@@ -164,7 +165,7 @@ async function ladderView(
     alliances: Object.fromEntries(allianceTiersOn(definition, ladder.name, standing.tier, on)),
     ...(protectedThroughDay === undefined
       ? {}
-      : { protectedThrough: protectedThroughDay === null ? null : dateText(protectedThroughDay) }),
+      : { protectedThrough: protectedThroughDay === null ? 'for_ever' : dateText(protectedThroughDay) }),
     history: changes.slice(0, historyMax).map(changeView),
   };
 }

@@ -3,8 +3,10 @@
  * run is moves in the commit that holds what was found up to there, so a process that is killed loses the members in hand
  * and repeats none; its row is locked meanwhile, so one process works on a run and the others pass by.
  *
- * A run is for a day of the program's zone and for the ladders of a version. There is one for each, whoever asks how often.
- * Where the next one begins before it is through, it is overtaken: what is left is in the next one's way anyhow.
+ * A run is for a day of the program's zone and for the ladders of a version, and is worked on by whoever goes by both. There is
+ * one for each, and another one whenever somebody asks for it and none is under way. Where the next one begins before it is
+ * through, it is overtaken: what is left is in the next one's way anyhow. A process that has not heard of the newest day or
+ * version overtakes nobody.
  */
 import type pg from 'pg';
 import { type Program, programNow } from '#src/earning/program.ts';
@@ -48,27 +50,33 @@ export function reviewingOf(program: Program, now: EpochMs = programNow(program)
   return { program, ladders: laddersAt(program, now), now };
 }
 
+/** Where a run of that day and version, or of later ones, stands in the way of another; `$1` to `$3` are program, day and version. */
+const newerRuns = 'select from tier_run t where t.program = $1 and (t.day, t.version) > ($2::int, $3::int)';
+const sameRuns = 'select from tier_run t where t.program = $1 and t.day = $2::int and t.version = $3::int';
+
+/** Begins one unless there was one; it is the first of its day, or comes with a version. */
+const dueRun = `insert into tier_run (program, day, version, occasion)
+  select $1::int, $2::int, $3::int, case when exists (select from tier_run t where t.program = $1 and t.day = $2::int
+    and t.occasion <> 'demand') then 'version' else 'night' end
+  where not exists (${newerRuns}) on conflict do nothing returning ${runColumns}`;
+const askedRun = `insert into tier_run (program, day, version, occasion) select $1::int, $2::int, $3::int, 'demand'
+  where not exists (${newerRuns}) and not exists (${sameRuns} and t.status = 'running') returning ${runColumns}`;
+
 /**
- * Begins the run of today with the ladders of today, and overtakes older ones; undefined where it was begun before. With
- * `again` one that is through begins anew.
+ * Begins the run of today with the ladders of today, and overtakes older ones; undefined where it was begun before. On demand
+ * there is a new one unless the same is under way.
  */
 export async function beginRun(
   pool: pg.Pool,
   program: Program,
-  { occasion, again = false }: { readonly occasion?: Occasion; readonly again?: boolean } = {},
+  occasion: 'due' | 'demand' = 'due',
 ): Promise<Run | undefined> {
   const { ladders, now } = reviewingOf(program);
-  const day = dayOf(now, program.timeZone);
+  const key = [program.number, dayOf(now, program.timeZone), ladders.version];
   return inTransaction(pool, async (tx) => {
-    const { rows } = await tx.query<Run>(
-      `insert into tier_run as r (program, day, version, occasion) values ($1, $2, $3, coalesce($4,
-         case when exists (select from tier_run t where t.program = $1 and t.day = $2) then 'version' else 'night' end))
-       on conflict (program, day, version) do update set status = 'running', occasion = excluded.occasion, through_member = 0,
-         members = 0, changes = 0, warnings = 0, moves = '[]', started_at = now(), ended_at = null
-         where $5 and r.status <> 'running'
-       returning ${runColumns}`,
-      [program.number, day, ladders.version, occasion ?? null, again],
-    );
+    // Two who ask at once make one.
+    await tx.query('select from program where number = $1 for no key update', [program.number]);
+    const { rows } = await tx.query<Run>(occasion === 'demand' ? askedRun : dueRun, key);
     const run = rows[0];
     if (!run) return undefined;
     await tx.query(
@@ -151,7 +159,15 @@ async function lockRun(tx: pg.ClientBase, program: number): Promise<Run | undefi
   return rows[0];
 }
 
-/** Works on a chunk of a program's open run; undefined where there is none, or another process has it in hand. */
+/** Whether this process goes by the day and the ladders that a run is for: it may not have heard of them, or know later ones. */
+function isFor({ day, version }: Run, { program, ladders, now }: Reviewing): boolean {
+  return version === ladders.version && day === dayOf(now, program.timeZone);
+}
+
+/**
+ * Works on a chunk of a program's open run; undefined where there is none, another process has it in hand, or it is for a day or
+ * for ladders that this process does not go by.
+ */
 export function workOnRun(
   pool: pg.Pool,
   program: Program,
@@ -159,8 +175,8 @@ export function workOnRun(
 ): Promise<Run | undefined> {
   return inTransaction(pool, async (tx) => {
     const run = await lockRun(tx, program.number);
-    if (!run) return undefined;
     const reviewing = { ...reviewingOf(program), ...(failed ? { failed } : {}) };
+    if (!run || !isFor(run, reviewing)) return undefined;
     const { people, through, isLast } = await nextChunk(tx, program.number, run.throughMember);
     const members = people.map(({ member }) => member);
     // Most have nothing new: they are looked at without a lock, and the others once more with one.

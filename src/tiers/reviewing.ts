@@ -4,7 +4,7 @@
  * code on the same rows.
  *
  * A member whose standing was due before today is looked at on that day first, and on the next one that is due, until today:
- * what a night would have found is found the same way some nights later, with the same dates.
+ * what a night would have found is found the same way some nights later, with the same dates. Warnings are of today alone.
  */
 
 import { sumsOf } from '#src/diary/reading.ts';
@@ -58,11 +58,19 @@ export interface Reviewed {
   readonly warnings: readonly Warning[];
 }
 
+/** Something that was done, by its day and, where it is known, its time. */
+export interface Touch {
+  readonly day: Day;
+  readonly doneAt: EpochMs | undefined;
+}
+
 /** By what members are looked at, and when. */
 export interface Reviewing {
   readonly program: Pick<Program, 'number' | 'timeZone' | 'currencyByNumber' | 'versions'>;
   readonly ladders: LadderSet;
   readonly now: EpochMs;
+  /** What made somebody look, by member: a till's clock may have begun a day that this one has not. */
+  readonly touches?: ReadonlyMap<MemberNumber, readonly Touch[]>;
   /** Hears of a member that cannot be looked at, and the others are; absent: that is thrown. */
   readonly failed?: (member: MemberNumber, ladder: string, error: unknown) => void;
   /** What somebody changes by hand before it is looked at. */
@@ -76,6 +84,10 @@ interface Climb {
   readonly before: StoredStanding | undefined;
   readonly moves: Move[];
   readonly warnings: Warning[];
+  /** The last day that it is looked at on. */
+  readonly today: Day;
+  /** When the latest of what made somebody look was done on that day; undefined where nothing was. */
+  readonly doneAt: EpochMs | undefined;
   state: LadderState;
   known: LadderMember;
   tier: string;
@@ -122,14 +134,26 @@ function movedTo(
   return { state: { ...state, earned, grants }, tier: renamed?.to ?? tier };
 }
 
+/** Today, or the day after it where something was done then, and when the latest of it was. */
+function lastLook(
+  { program, now, touches }: Reviewing,
+  member: MemberNumber,
+): Pick<Climb, 'today' | 'doneAt'> {
+  const present = dayOf(now, program.timeZone);
+  const own = touches?.get(member) ?? [];
+  const today = own.some(({ day }) => day > present) ? present + 1 : present;
+  const times = own.flatMap(({ day, doneAt }) => (day === today && doneAt !== undefined ? [doneAt] : []));
+  return { today, doneAt: times.length === 0 ? undefined : Math.max(...times) };
+}
+
 function climbOf(
   reviewing: Reviewing,
   ladder: Ladder,
   person: Person,
   before: StoredStanding | undefined,
 ): Climb {
-  const { program, ladders, now, edit } = reviewing;
-  const today = dayOf(now, program.timeZone);
+  const { program, ladders, edit } = reviewing;
+  const { today, doneAt } = lastLook(reviewing, person.member);
   const { state: stored, tier } = movedTo(reviewing, ladder, person, before);
   const state = edit?.(ladder.name, stored, person.member) ?? stored;
   const isByHand = state !== stored || (before !== undefined && before.version !== ladders.version);
@@ -139,6 +163,8 @@ function climbOf(
     before,
     moves: [],
     warnings: [],
+    today,
+    doneAt,
     state,
     known: knownOf(person, state, program.timeZone),
     tier,
@@ -165,8 +191,9 @@ function isUpFrom({ ladder, tier }: Climb, { level }: Standing): boolean {
 }
 
 /**
- * From when receipts are judged by a change. What a late receipt brings is in effect from the day to which it is counted, what
- * comes suddenly from now, everything else from the beginning of its day.
+ * From when receipts are judged by a change. What a late receipt brings is in effect from the day to which it is counted; what
+ * one of today brings from the moment after it, by its till's clock, so that the next one of a till that is minutes slow has it
+ * too; what else comes suddenly from now, and everything else from the beginning of its day.
  */
 function effectiveAt(
   { program: { timeZone }, now }: Reviewing,
@@ -175,12 +202,14 @@ function effectiveAt(
   steps: readonly Step[],
 ): EpochMs {
   const { sinceDay } = standing;
-  const { day } = climb;
+  const { day, today, doneAt } = climb;
   const isUp = isUpFrom(climb, standing);
   if (isUp && sinceDay < day) return startOfDay(sinceDay, timeZone);
   // Without a step a grant began or ended, or another version of the ladder moves somebody: only an end comes with the day.
   const isSudden = steps.length === 0 ? isUp || climb.isByHand : steps.some(({ what }) => sudden.has(what));
-  return isSudden && day === dayOf(now, timeZone) ? now : startOfDay(day, timeZone);
+  const beginning = startOfDay(day, timeZone);
+  if (!isSudden || day !== today) return beginning;
+  return Math.max(beginning, isUp && doneAt !== undefined ? Math.min(now, doneAt + 1) : now);
 }
 
 function take(reviewing: Reviewing, climb: Climb, found: Review): void {
@@ -208,7 +237,8 @@ function take(reviewing: Reviewing, climb: Climb, found: Review): void {
     climb.state = { ...climb.state, earned, grants };
     climb.known = { ...known, earned, grants };
   }
-  climb.warnings.push(...warnings);
+  // Of a day that is made up for they would come too late, and today's says what is still missing.
+  if (climb.day === climb.today) climb.warnings.push(...warnings);
   climb.tier = standing.tier;
   climb.dueDay = nextDay;
 }
@@ -271,7 +301,6 @@ export async function reviewPeople(
   people: readonly Person[],
   stored: readonly StoredStanding[],
 ): Promise<Reviewed[]> {
-  const today = dayOf(reviewing.now, reviewing.program.timeZone);
   const byMember = groupByMember(stored);
   const climbs = people.flatMap((person) =>
     reviewing.ladders.ladders.map((ladder) => {
@@ -287,7 +316,7 @@ export async function reviewPeople(
   for (let round = 0; open.length > 0 && round < daysMax; round += 1) {
     await lookAt(db, reviewing, open);
     open = open.filter((climb) => {
-      const { day, dueDay, hasFailed } = climb;
+      const { day, dueDay, today, hasFailed } = climb;
       if (hasFailed) return false;
       if (day === today) return dueDay !== undefined && dueDay <= today;
       climb.day = Math.min(today, Math.max(day, dueDay ?? today));

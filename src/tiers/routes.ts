@@ -53,6 +53,7 @@ const editErrors = [
   'reference_reused',
   'not_found',
   'match_refused',
+  'tier_limit',
 ] as const;
 
 function memberRoutes(context: GrantingContext): Route[] {
@@ -140,6 +141,7 @@ function previewView({ program }: Caller, { now }: Reviewing, page: PreviewPage)
     object: 'tierPreview',
     mode: program.mode,
     day: dateText(dayOf(now, program.timeZone)),
+    role: page.role,
     members: page.members,
     moves: moved(page.moves),
     data: page.moving.flatMap(({ member, ladder, moves }) =>
@@ -264,7 +266,7 @@ function programRoutes(context: GrantingContext): Route[] {
       replies: { 202: runReply },
       errors: ['not_found'],
       async handle({ caller }) {
-        const begun = await beginRun(pool, caller.program, { occasion: 'demand', again: true });
+        const begun = await beginRun(pool, caller.program, 'demand');
         const run = begun ?? (await readRuns(pool, caller.program.number, 1))[0];
         if (!run) throw new Problem('not_found');
         return { status: 202, body: runView(caller, run) };

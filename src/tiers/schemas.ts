@@ -47,9 +47,10 @@ export const protectionSchema = z
     reference: movementFields.reference,
     ladder: nameField.optional().meta({ description: 'Absent: the first.' }),
     reason: textOf(500),
-    through: dayField
+    through: z
+      .union([dayField, z.literal('for_ever')])
       .nullable()
-      .meta({ description: 'The last day on which nothing goes down; null ends it.' }),
+      .meta({ description: 'The last day on which nothing goes down, or `for_ever`; null ends it.' }),
   })
   .meta({ id: 'TierProtection' });
 export type ProtectionBody = z.output<typeof protectionSchema>;
@@ -97,6 +98,7 @@ const standingReply = z.object({
   grants: z.array(
     z.object({
       id: z.string(),
+      reference: z.string().optional().meta({ description: 'Of the call that gave it.' }),
       tier: z.string(),
       origin: z.string(),
       reason: z.string().optional().meta({ description: 'For the roles admin and care.' }),
@@ -108,7 +110,7 @@ const standingReply = z.object({
   alliances: z
     .record(z.string(), z.string())
     .meta({ description: 'What the tier is today in alliances that the program is in.' }),
-  protectedThrough: dayField.nullable().optional(),
+  protectedThrough: z.union([dayField, z.literal('for_ever')]).optional(),
   history: z.array(changeReply).meta({ description: 'The newest first, a hundred at most.' }),
 });
 
@@ -127,7 +129,13 @@ export const previewQuery = z.strictObject({
     .string()
     .regex(/^mem_[0-9a-z]{8,11}$/, 'is the nextCursor of an earlier page')
     .optional(),
-  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(100)
+    .meta({ description: 'Members who would move.' }),
 });
 
 const sourceLengthMax = 256 * 1024;
@@ -146,6 +154,10 @@ export const previewReply = z
     object: z.literal('tierPreview'),
     mode: z.enum(['live', 'test']),
     day: dayField,
+    role: z.string().meta({
+      description:
+        'The database role that it ran as: `loyalty_reader`, which can write nothing, where the service may become it.',
+    }),
     members: z.int().meta({ description: 'Who was looked at for this page.' }),
     moves: z.array(z.object({ ladder: z.string(), from: z.string(), to: z.string(), members: z.int() })),
     data: z.array(

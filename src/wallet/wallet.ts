@@ -83,6 +83,8 @@ export interface Wallet {
   /** What an accrual with this input would be given under its member's counters; nothing is written. */
   weigh(member: MemberNumber, input: string, at: EpochMs): Promise<Outcome | Weighed>;
   read(member: MemberNumber, at: EpochMs): Promise<Reading | undefined>;
+  /** The place of the last record of the shard's journal. */
+  journalEnd(shard: number): Promise<Position>;
   /** Waits until the books hold everything that the shard's journal holds now. */
   readBarrier(shard: number, timeoutMs: number): Promise<Waited>;
   waitWritten(position: Position, timeoutMs: number): Soon<Waited>;
@@ -283,7 +285,7 @@ export function createWallet({
   async function warmOperation(operation: OperationHex, shard: number): Promise<'loaded' | 'not_found'> {
     const loaded = await warm(loader.operation(operation, shard));
     if (loaded === 'loaded') return loaded;
-    await readBarrier(shardOfOperation(operation), 1_000);
+    await written.wait(await journalEnd(shardOfOperation(operation)), 1_000);
     return warm(loader.operation(operation, shard));
   }
 
@@ -294,7 +296,7 @@ export function createWallet({
     isAgain: boolean,
   ): Promise<string> {
     // Whoever waits in vain is answered by the script: the place is read again, or the attempts end.
-    if (isAgain) await readBarrier(shardOfMember(member, shardCount), countersWaitMs);
+    if (isAgain) await written.wait(await journalEnd(shardOfMember(member, shardCount)), countersWaitMs);
     const { epoch, seq, values } = await fromBooks(loader.counters(member, [...places.values()]));
     return `,"known":${JSON.stringify([epoch, seq, values])}`;
   }
@@ -371,7 +373,7 @@ export function createWallet({
     throw new Problem('shard_recovering');
   }
 
-  async function readBarrier(shard: number, timeoutMs: number): Promise<Waited> {
+  async function journalEnd(shard: number): Promise<Position> {
     const redis = nodes.of(shard);
     const found = await redis.xrevrange(keys.journal(shard), '+', '-', 'COUNT', 1).catch((error: unknown) => {
       throw new Problem('not_ready', 'the journals cannot be read at the moment', {}, { cause: error });
@@ -379,7 +381,7 @@ export function createWallet({
     const last = found[0];
     if (!last || !nodes.believes(shard, redis)) throw new Problem('shard_recovering');
     const [epoch, seq] = last[0].split('-');
-    return written.wait({ shard, epoch: Number(epoch), seq: Number(seq) }, timeoutMs);
+    return { shard, epoch: Number(epoch), seq: Number(seq) };
   }
 
   return {
@@ -387,7 +389,8 @@ export function createWallet({
     execute,
     weigh,
     read,
-    readBarrier,
+    journalEnd,
+    readBarrier: async (shard, timeoutMs) => written.wait(await journalEnd(shard), timeoutMs),
     waitWritten: (position, timeoutMs) => written.wait(position, timeoutMs),
     shardOf: (member) => shardOfMember(member, shardCount),
   };

@@ -48,6 +48,8 @@ export interface TierHouse {
   settled(): Promise<void>;
   /** Begins what is due and waits until no run is open. */
   recalculated(): Promise<void>;
+  /** Begins what is due, without reading anything before; answers how many programs wait for the diary. */
+  tick(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -65,25 +67,34 @@ export function startTierHouse(app: App, drained: () => Promise<void>): TierHous
   const { log, metrics } = telemetry;
   const follower = createFollower({ pool, programs, log, metrics, hook: reviewTouched(programs, log) });
   const work = startTiers(app);
-  async function settled(): Promise<void> {
-    await drained();
-    while ((await follower.turn()) > 0);
-    await waitFor('every change of tier is known and told', async () => (await openWork(pool)) === 0, 60_000);
-    // What was announced stands in the books behind what was read.
+  async function read(): Promise<void> {
     await drained();
     while ((await follower.turn()) > 0);
   }
+  async function settled(): Promise<void> {
+    await read();
+    await waitFor('every change of tier is known and told', async () => (await openWork(pool)) === 0, 60_000);
+    // What was announced stands in the books behind what was read.
+    await read();
+  }
   return {
     settled,
+    async tick() {
+      await programs.refresh();
+      const waiting = await work.tick();
+      await work.idle();
+      return waiting;
+    },
     async recalculated() {
       await programs.refresh();
       await waitFor(
         'no recalculation is open',
         async () => {
-          await work.tick();
+          const waiting = await work.tick();
           await work.idle();
           const { rowCount } = await pool.query(`select from tier_run where status = 'running'`);
-          return rowCount === 0;
+          if (waiting > 0) await read();
+          return waiting === 0 && rowCount === 0;
         },
         60_000,
       );

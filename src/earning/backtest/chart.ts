@@ -1,7 +1,7 @@
 /**
  * PURE. A backtest as a picture: points by rule, by segment and by day, the draft's beside the ledger's.
  */
-import { legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
+import { box, legend, pictureOf, colours as svg, text } from '#src/platform/svg.ts';
 import { noSegment, type Report } from './report.ts';
 import type { DayFigures, RuleFigures, Side } from './tally.ts';
 
@@ -18,8 +18,7 @@ const daysHeight = 160;
 const gap = 46;
 
 function bar(y: number, points: number, largest: number, colour: string): string {
-  const length = ((Math.max(0, points) / largest) * barsWidth).toFixed(1);
-  return `<rect x="${labelWidth}" y="${y}" width="${length}" height="${barHeight}" fill="${colour}"/>`;
+  return box([labelWidth, y], [(Math.max(0, points) / largest) * barsWidth, barHeight], colour);
 }
 
 /** Points of a rule or a segment. */

@@ -143,8 +143,9 @@ export type GrantOrigin = 'granted' | 'gifted' | 'lifetime' | 'matched' | 'trial
 
 /** A tier given by a person, a match or a challenge: a floor under what is earned until it ends. */
 export interface Grant {
-  /** The caller's own number or name of it. */
   readonly id: string;
+  /** The caller's own number or name of it, where a caller gave it. */
+  readonly reference?: string;
   readonly tier: string;
   readonly origin: GrantOrigin;
   readonly reason: string;
