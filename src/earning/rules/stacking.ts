@@ -95,10 +95,17 @@ function meansTheSame(a: Candidate, b: Candidate): boolean {
   return rules?.size === others?.size && [...(rules ?? [])].every((rule) => others?.has(rule));
 }
 
-/** Whether factors of a group meet that are not of the same points. Where they only add up, they never meet. */
+/**
+ * Whether factors of a group meet that are not of the same points. Where they add up to no more than the maximum they never do,
+ * whatever their points: that is true of most receipts.
+ */
 function areApart({ combine, factorMax }: CompiledGroup, candidates: readonly Candidate[]): boolean {
-  if (combine === 'additive' && factorMax === undefined) return false;
-  const [first, ...others] = candidates.filter(({ promotion }) => promotion.multiply);
+  const multipliers = candidates.filter(({ promotion }) => promotion.multiply);
+  if (combine === 'additive') {
+    const all = multipliers.reduce((sum, { promotion }) => added(sum, promotion.multiply!.by), one);
+    if (factorMax === undefined || !isMore(all, factorMax)) return false;
+  }
+  const [first, ...others] = multipliers;
   return others.some((other) => !meansTheSame(first!, other));
 }
 
