@@ -134,14 +134,17 @@ function movedTo(
   return { state: { ...state, earned, grants }, tier: renamed?.to ?? tier };
 }
 
-/** Today, or the day after it where something was done then, and when the latest of it was. */
+/**
+ * Today, or a later day where something was done then, and when the latest of it was. Nothing is booked that lies minutes ahead;
+ * only a process that has not heard yet of where a test clock was put meets more.
+ */
 function lastLook(
   { program, now, touches }: Reviewing,
   member: MemberNumber,
 ): Pick<Climb, 'today' | 'doneAt'> {
   const present = dayOf(now, program.timeZone);
   const own = touches?.get(member) ?? [];
-  const today = own.some(({ day }) => day > present) ? present + 1 : present;
+  const today = Math.max(present, ...own.map(({ day }) => day));
   const times = own.flatMap(({ day, doneAt }) => (day === today && doneAt !== undefined ? [doneAt] : []));
   return { today, doneAt: times.length === 0 ? undefined : Math.max(...times) };
 }
