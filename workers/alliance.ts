@@ -6,6 +6,7 @@ import { startFollowing } from '#src/diary/following.ts';
 import { allianceQueue } from '#src/jobs/catalog.ts';
 import { startExchanges } from '#src/jobs/exchanges.ts';
 import { createClearingFollower } from '#src/partners/clearing/follower.ts';
+import { tendPrepaid } from '#src/partners/clearing/tending.ts';
 import { runWorker } from '#src/worker.ts';
 
 await runWorker({
@@ -18,7 +19,11 @@ await runWorker({
     const clearing = createClearingFollower({ pool, programs, log, metrics });
     const following = startFollowing(clearing, log, metrics.clearingLagSeconds, 'clearing');
     return {
-      jobs: { exchanges: () => exchanges.tick(), exchangeTidings: () => exchanges.tend() },
+      jobs: {
+        exchanges: () => exchanges.tick(),
+        exchangeTidings: () => exchanges.tend(),
+        prepaid: () => tendPrepaid({ pool, programs, log, metrics }),
+      },
       async stop() {
         await Promise.all([exchanges.stop(), following.stop()]);
       },

@@ -99,7 +99,7 @@ export const promotionsQueue: JobQueue<'gives'> = {
 };
 
 /** A partner that does not answer keeps a process waiting that nobody else waits for. */
-export const allianceQueue: JobQueue<'exchanges' | 'exchangeTidings'> = {
+export const allianceQueue: JobQueue<'exchanges' | 'exchangeTidings' | 'prepaid'> = {
   name: 'alliance',
   jobs: {
     exchanges: {
@@ -111,6 +111,11 @@ export const allianceQueue: JobQueue<'exchanges' | 'exchangeTidings'> = {
       payload: nothing,
       everyMs: 2_000,
       purpose: 'tells what became of exchanges, asks partners once more, counts what is stuck',
+    },
+    prepaid: {
+      payload: nothing,
+      everyMs: 30_000,
+      purpose: 'puts back what was drawn for nothing, and counts partners whose points or credit end',
     },
   },
 };

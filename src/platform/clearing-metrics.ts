@@ -19,6 +19,17 @@ export function clearingMetrics(registers: Registry[]) {
       labelNames: ['kind'],
       registers,
     }),
+    clearingUncovered: new Counter({
+      name: 'loyalty_clearing_uncovered_total',
+      help: 'Entries of prepaid partners that the blocks had not enough points for when they were cleared: they are billed.',
+      registers,
+    }),
+    partnerAlerts: new Gauge({
+      name: 'loyalty_partner_alerts',
+      help: 'Partners with no more points left in their blocks, or as much money open, as their contract wants to be told of.',
+      labelNames: ['billing'],
+      registers,
+    }),
     clearingUnpriced: new Counter({
       name: 'loyalty_clearing_unpriced_total',
       help: 'Entries without a contract to price them by, and points in an account of no partner; anything but 0 is an alarm.',

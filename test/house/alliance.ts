@@ -25,6 +25,7 @@ export interface AllyOptions {
   readonly limits?: Readonly<Record<string, unknown>>;
   readonly quoteSeconds?: number;
   readonly callsAtOnce?: number;
+  readonly billing?: object;
   /** Caps of what goes out. */
   readonly caps?: readonly object[];
 }
@@ -66,7 +67,7 @@ export async function allied(
     contracts: [
       {
         from: '2020-01-01',
-        billing: { kind: 'postpaid' },
+        billing: options.billing ?? { kind: 'postpaid' },
         settleOn: 'issue',
         currency: 'EUR',
         prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },

@@ -15,6 +15,7 @@ import type { Programs } from '#src/earning/program.ts';
 import { readPartners } from '#src/partners/contracts/store.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
+import { coveredOf } from './covering.ts';
 import { type Booked, type Entry, entriesOf } from './entries.ts';
 import { openMonth } from './months.ts';
 import { bookedIn, unread } from './reading.ts';
@@ -26,7 +27,7 @@ export interface ClearingOptions {
   readonly log: Pick<Logger, 'warn' | 'error'>;
   readonly metrics: Pick<
     Metrics,
-    'clearingLagRecords' | 'clearingLagSeconds' | 'clearingEntries' | 'clearingUnpriced'
+    'clearingLagRecords' | 'clearingLagSeconds' | 'clearingEntries' | 'clearingUnpriced' | 'clearingUncovered'
   >;
 }
 
@@ -41,13 +42,22 @@ export const operationsPerTurnMax = 2_000;
 interface Turn {
   readonly operations: number;
   readonly entries: readonly Entry[];
+  /** Of prepaid partners, and not paid for by blocks. */
+  readonly uncovered: number;
   /** Legs whose party is no partner. */
   readonly unknown: number;
   readonly unread: number;
   readonly oldestPostedAt: number | undefined;
 }
 
-const nothing: Turn = { operations: 0, entries: [], unknown: 0, unread: 0, oldestPostedAt: undefined };
+const nothing: Turn = {
+  operations: 0,
+  entries: [],
+  uncovered: 0,
+  unknown: 0,
+  unread: 0,
+  oldestPostedAt: undefined,
+};
 
 type ProgramFor = ReturnType<typeof createProgramFor>;
 
@@ -55,7 +65,7 @@ async function clear(
   tx: pg.PoolClient,
   programFor: ProgramFor,
   booked: readonly Booked[],
-): Promise<Pick<Turn, 'entries' | 'unknown'>> {
+): Promise<Pick<Turn, 'entries' | 'unknown' | 'uncovered'>> {
   if (booked.length === 0) return nothing;
   const partners = new Map((await readPartners(tx)).map((partner) => [partner.number, partner]));
   const entries: Entry[] = [];
@@ -70,15 +80,18 @@ async function clear(
     tx,
     entries.map(({ partner }) => partner),
   );
-  const stored = entries.map(
-    (entry): StoredEntry => ({
-      ...entry,
-      prepaid: 0,
-      period: openMonth(entry.ofPeriod, closed.get(entry.partner)!),
-    }),
-  );
+  const stored: StoredEntry[] = [];
+  let uncovered = 0;
+  // By partner: whoever draws holds the partner, and all take them in one order.
+  for (const entry of entries.toSorted((a, b) => a.partner - b.partner)) {
+    const contract = partners.get(entry.partner)!.contracts.find(({ version }) => version === entry.contract);
+    const prepaid = await coveredOf(tx, entry, contract);
+    if (contract?.billing.kind === 'prepaid' && entry.price === 'issue' && entry.points < prepaid)
+      uncovered += 1;
+    stored.push({ ...entry, prepaid, period: openMonth(entry.ofPeriod, closed.get(entry.partner)!) });
+  }
   await insertEntries(tx, stored);
-  return { entries, unknown };
+  return { entries, unknown, uncovered };
 }
 
 /** One turn inside a database transaction. */
@@ -121,6 +134,7 @@ export function createClearingFollower(options: ClearingOptions): ClearingFollow
         metrics.clearingEntries.inc({ kind });
         if (contract === null) metrics.clearingUnpriced.inc();
       }
+      metrics.clearingUncovered.inc(turn.uncovered);
       metrics.clearingLagRecords.set(Math.max(0, turn.unread - turn.operations));
       if (turn.oldestPostedAt !== undefined)
         metrics.clearingLagSeconds.set(Math.max(0, (Date.now() - turn.oldestPostedAt) / 1_000));

@@ -9,6 +9,7 @@ import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { type CurrentMember, type MemberRef, memberNow } from '#src/members/member-ref.ts';
 import { contractAt, nothingUsed, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
+import { drawBefore } from '#src/partners/contracts/drawing.ts';
 import { giveBackUse, usedForQuote } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
 import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
@@ -188,7 +189,8 @@ async function begin(
   const at = programNow(program);
   const partner = await context.partners.numbered(quote.partner);
   if (!partner) throw refused('partner_unknown', 'the partner is gone');
-  const { limits } = agreed(partner, at);
+  const contract = agreed(partner, at);
+  const { limits } = contract;
   const { caps = [] } = partner.rates.find(({ version }) => version === quote.terms.rate.version) ?? {};
   const { exchange, member, direction, terms } = quote;
   const { terminal, quote: named } = asked.request as { terminal?: string; quote?: string };
@@ -214,6 +216,10 @@ async function begin(
   const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!;
   const start = { day, occurredAt: Date.now(), leaseMs: leaseMs(context.patience) };
   const beginning = { quoted: quote, isNew: named === undefined, asked, ...start };
+  const reference = exchangeId(exchange);
+  const drawing = { contract, kind: 'exchange_in' as const, reference, points: quote.ownPoints, at };
+  if (direction === 'in' && !(await drawBefore(context.pool, { partner: partner.number, ...drawing })))
+    throw refused('prepaid_exhausted', 'the partner has not bought so many points in advance');
   const judgement = await context.gathered.begin({ ...beginning, ask });
   if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
   return judgement && begunOf({ ...beginning, isReviewed: judgement.outcome === 'review' });

@@ -14,6 +14,7 @@ import type { Call, Reply } from '#src/http/route.ts';
 import { movedToPartner } from '#src/ledger/postings.ts';
 import type { JudgedMembers } from '#src/members/judged-member.ts';
 import { membersByNumber, profileOfRow } from '#src/members/records.ts';
+import { drawBefore } from '#src/partners/contracts/drawing.ts';
 import type { Contract, Partner } from '#src/partners/contracts/types.ts';
 import type {
   accrualRequest,
@@ -134,6 +135,22 @@ async function checkMayGive(
   await attempt.succeeded();
 }
 
+/** Draws from the blocks of a prepaid partner; refuses where they are empty. */
+async function checkPrepaid(
+  { pool }: InboundContext,
+  { number: partner }: Partner,
+  contract: Contract,
+  { reference, points }: { readonly reference: string; readonly points: number },
+  at: EpochMs,
+): Promise<void> {
+  const isDrawn = await drawBefore(pool, { partner, contract, kind: 'accrual', reference, points, at });
+  if (!isDrawn)
+    throw new Problem(
+      'limit_exceeded',
+      'The blocks of points that were bought in advance have not so many left.',
+    );
+}
+
 function keptOf(partner: Partner, contract: Contract): KeptOfPartner {
   return { partner: partner.number, contract: contract.version };
 }
@@ -166,6 +183,7 @@ export async function accrue(
       checkClaim(program, contract, occurredAt);
       checkPointsLimit(caller, body.points);
       await checkMayGive(context, program, caller.client, facts.member, body);
+      await checkPrepaid(context, partner, contract, body, programNow(program));
       const expiresAt = await expiryOf(context, program, currency, occurredAt, facts);
       const award = { currency: currency.code, points: body.points, availableAt: 0, expiresAt };
       return {

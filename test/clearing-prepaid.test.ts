@@ -1,0 +1,144 @@
+/** Partners that have bought points in advance: what they give is drawn from their blocks before it is given, and billed no more. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { checkSettlement } from '#src/partners/clearing/check.ts';
+import { returnStrays } from '#src/partners/clearing/covering.ts';
+import { tendPrepaid } from '#src/partners/clearing/tending.ts';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { claimDue } from '#src/partners/exchange/rows.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { ally } from './house/alliance.ts';
+import { allEntries, clearAll, clearingOf } from './house/clearing.ts';
+import { linked, openPartner } from './house/partner.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool } = engine;
+const shop = await engine.shop();
+const follower = clearingOf(app);
+const prepaid = { kind: 'prepaid', alertPoints: 50, usesReserve: true } as const;
+
+const buy = (partner: string, points: number, more: object = {}) =>
+  shop.finance('POST', `/v1/partners/${partner}/blocks`, {
+    reference: reference('block'),
+    points,
+    from: '2020-01-01',
+    ...more,
+  });
+async function left(partner: string): Promise<number[]> {
+  const blocks = await shop.finance('GET', `/v1/partners/${partner}/blocks`);
+  return (blocks.body.data as { left: number }[]).map((block) => block.left);
+}
+
+async function prepaidPartner() {
+  const name = reference('sky').replaceAll('/', '-').toLowerCase();
+  const sky = await openPartner(engine, shop, { name, contract: { billing: prepaid } });
+  const member = await shop.enrol('guest');
+  return { sky, member, account: await linked(shop, sky, member, reference('FF')) };
+}
+
+async function cleared(partner: number) {
+  await engine.drained();
+  await clearAll(pool, follower);
+  return (await allEntries(pool, partner)).map(({ kind, points, prepaid: paid }) => [kind, points, paid]);
+}
+
+describe('a partner that bought points in advance', () => {
+  test('draws what it gives from the earliest block, then from the reserve, and is refused when all are empty', async () => {
+    const { sky, account } = await prepaidPartner();
+    await buy(sky.name, 100);
+    await buy(sky.name, 60, { from: '2021-01-01' });
+    await buy(sky.name, 40, { reserve: true });
+    const occurredAt = shop.time();
+    const give = (points: number, of = reference('flight')) =>
+      sky.accrue({ reference: of, account, points, occurredAt });
+    const first = reference('flight');
+    expect((await give(120, first)).status).toBe(201);
+    expect((await give(120, first)).body.points).toBe(120);
+    expect(await left(sky.name)).toEqual([0, 40, 40]);
+    expect((await give(70)).status).toBe(201);
+    expect(await left(sky.name)).toEqual([0, 0, 10]);
+    const refused = await give(11);
+    expect([refused.status, refused.code]).toEqual([403, 'limit_exceeded']);
+    const alert = await shop.finance('GET', `/v1/partners/${sky.name}/blocks`);
+    expect(alert.body).toMatchObject({ left: 0, reserve: 10, alert: true });
+    expect(await cleared(sky.number)).toEqual([
+      ['accrual', -120, -120],
+      ['accrual', -70, -70],
+    ]);
+  });
+
+  test('gets back into its blocks what it takes back, and owes nothing for any of it', async () => {
+    const { sky, account } = await prepaidPartner();
+    await buy(sky.name, 100);
+    const flight = reference('flight');
+    await sky.accrue({ reference: flight, account, points: 90 });
+    await sky.reverse({
+      reference: reference('back'),
+      originalKind: 'accrual',
+      originalReference: flight,
+      points: 30,
+    });
+    expect(await cleared(sky.number)).toEqual([
+      ['accrual', -90, -90],
+      ['reversal', 30, 30],
+    ]);
+    expect(await left(sky.name)).toEqual([40]);
+    const drafts = await shop.finance('GET', `/v1/settlements/drafts?partner=${sky.name}`);
+    expect(drafts.body.data).toMatchObject([{ total: 0, lines: [{ amount: 0 }, { amount: 0 }] }]);
+    await pool.query('update clearing_position set epoch = 0, seq = 0, operation = null');
+    await cleared(sky.number);
+    expect(await left(sky.name)).toEqual([40]);
+  });
+
+  test('gets back what was drawn for a call that was refused after it, and not what is under way or done', async () => {
+    const { sky, member, account } = await prepaidPartner();
+    await buy(sky.name, 100);
+    await sky.accrue({ reference: reference('flight'), account, points: 10 });
+    await shop.admin('POST', `/v1/members/${member}/suspend`, { reference: reference(), reason: 'test' });
+    expect((await sky.accrue({ reference: reference('flight'), account, points: 40 })).status).toBe(409);
+    expect(await left(sky.name)).toEqual([50]);
+    await cleared(sky.number);
+    expect(await returnStrays(pool)).toBe(0);
+    await pool.query("update partner_draw set drawn_at = now() - interval '11 minutes' where partner = $1", [
+      sky.number,
+    ]);
+    await tendPrepaid({ pool, programs: app.programs, ...app.telemetry });
+    expect(await left(sky.name)).toEqual([90]);
+    expect(await app.telemetry.registry.metrics()).toMatch(/loyalty_partner_alerts\{billing="prepaid"\} 2/);
+  });
+
+  test('is not exchanged from beyond what it bought; what comes to nothing goes back', async () => {
+    const air = await ally(app, shop, { billing: prepaid });
+    const worker = createExchanging(app, { timeoutMs: 400, retryMs: 5, retryMsMax: 20 });
+    try {
+      const member = await air.member(0);
+      await buy(air.name, 50);
+      const into = (points: number) =>
+        shop.checkout(
+          'POST',
+          '/v1/exchanges',
+          { member, partner: air.name, direction: 'in', points, reference: reference() },
+          { headers: { prefer: 'wait=5' } },
+        );
+      const beyond = await into(17);
+      expect([beyond.code, beyond.body.reason]).toEqual(['exchange_refused', 'prepaid_exhausted']);
+      const made = await into(10);
+      await waitFor('the exchange is completed', async () => {
+        for (const each of await claimDue(pool, air.number, 10, 1))
+          await worker.saga.drive(each, Date.now() + 5_000);
+        return (await shop.checkout('GET', `/v1/exchanges/${made.id}`)).body.status === 'completed';
+      });
+      expect(await left(air.name)).toEqual([20]);
+      expect(await cleared(air.number)).toEqual([['exchange_in', -30, -30]]);
+      await pool.query("update partner_draw set drawn_at = now() - interval '11 minutes'");
+      await returnStrays(pool);
+      expect(await left(air.name)).toEqual([20]);
+    } finally {
+      await air.far.close();
+    }
+  });
+
+  test('and all of it is what the books say', async () => {
+    expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
+  });
+});

@@ -1,0 +1,234 @@
+/**
+ * Whatever partners give, take and take back, in whatever order shards are read, with turns that die before their commit, with
+ * what is late and with months that are closed in between: the statements and what is open are the partners' accounts in the ledger, to
+ * the point, and what the same movements come to in a model that knows nothing of the engine, to the cent.
+ * `SETTLEMENT_RUNS=50` is the long form.
+ */
+import fc from 'fast-check';
+import { DateTime } from 'luxon';
+import { afterAll, expect, test } from 'vitest';
+import { createProgramFor } from '#src/diary/programs.ts';
+import { checkSettlement } from '#src/partners/clearing/check.ts';
+import { clearTurn } from '#src/partners/clearing/follower.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
+import { reference, startEngine } from './harness.ts';
+import { accountOf, clearAll, clearingOf } from './house/clearing.ts';
+import { linked, openPartner, type Partner } from './house/partner.ts';
+
+const runs = Number(process.env.SETTLEMENT_RUNS ?? 3);
+const seed = Number(process.env.SETTLEMENT_SEED ?? 7);
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool } = engine;
+const shop = await engine.shop({ mode: 'test', timeZone: 'Asia/Shanghai' });
+const followers = [clearingOf(app), clearingOf(app)];
+const programFor = createProgramFor(app.programs);
+
+const stepArbitrary = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('give' as const),
+      who: fc.nat(2),
+      points: fc.integer({ min: 1, max: 999 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('take' as const),
+      who: fc.nat(2),
+      points: fc.integer({ min: 1, max: 300 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('back' as const),
+      which: fc.nat(),
+      points: fc.integer({ min: 1, max: 200 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('read' as const),
+      follower: fc.nat(1),
+      rowsMax: fc.integer({ min: 1, max: 9 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('die' as const), rowsMax: fc.integer({ min: 1, max: 50 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('close' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('late' as const),
+      who: fc.nat(2),
+      points: fc.integer({ min: 1, max: 99 }),
+    }),
+  },
+);
+type Step = typeof stepArbitrary extends fc.Arbitrary<infer T> ? T : never;
+
+interface Moved {
+  readonly kind: 'accrual' | 'redemption';
+  readonly reference: string;
+  left: number;
+}
+
+/** Price in minor units for three points, so that hardly anything comes out even. */
+const prices = { issue: { amount: 7, perPoints: 3 }, redemption: { amount: 5, perPoints: 3 } };
+const month = () => DateTime.fromMillis(shop.now(), { zone: 'Asia/Shanghai' }).startOf('month');
+
+/** One partner with three members, and what it should owe by month, price and kind. */
+class Told {
+  readonly partner: Partner;
+  readonly accounts: readonly string[];
+  readonly moved: Moved[] = [];
+  points = 0;
+
+  constructor(partner: Partner, accounts: readonly string[]) {
+    this.partner = partner;
+    this.accounts = accounts;
+  }
+
+  async give(who: number, points: number): Promise<void> {
+    const name = reference('flight');
+    const answer = await this.partner.accrue({ reference: name, account: this.accounts[who], points });
+    expect([201, 202]).toContain(answer.status);
+    this.moved.push({ kind: 'accrual', reference: name, left: points });
+    this.points -= points;
+  }
+
+  async take(who: number, points: number): Promise<void> {
+    const name = reference('award');
+    const answer = await this.partner.redeem({ reference: name, account: this.accounts[who], points });
+    if (answer.code === 'insufficient_points') return;
+    expect(answer.status).toBe(201);
+    this.moved.push({ kind: 'redemption', reference: name, left: points });
+    this.points += points;
+  }
+
+  async back(which: number, points: number): Promise<void> {
+    const original = this.moved[which % Math.max(1, this.moved.length)];
+    if (!original) return;
+    const { kind: originalKind, reference: originalReference } = original;
+    const body = { reference: reference('back'), originalKind, originalReference, points };
+    const answer = await this.partner.reverse(body);
+    if (points > original.left) expect(answer.code).toBe('reversal_exceeds_original');
+    else {
+      expect(answer.status).toBe(201);
+      original.left -= points;
+      this.points += originalKind === 'accrual' ? points : -points;
+    }
+  }
+
+  async close(): Promise<void> {
+    const period = month();
+    await shop.setClock(period.plus({ months: 1 }).toMillis() + 3_600_000);
+    await readAll();
+    const body = { partner: this.partner.name, period: period.toFormat('yyyy-MM') };
+    const issued = await shop.finance('POST', '/v1/settlements', body);
+    expect(issued.status, JSON.stringify(issued.body)).toBe(201);
+  }
+
+  /** Decided in a month that is closed before it is booked. */
+  async late(who: number, points: number): Promise<void> {
+    await readAll();
+    await engine.withoutWriter(async () => {
+      await this.give(who, points);
+      await this.close();
+    });
+  }
+}
+
+async function readAll(): Promise<void> {
+  for (const follower of followers) await clearAll(pool, follower);
+}
+
+/** A turn that does everything but commit. */
+async function die(rowsMax: number): Promise<void> {
+  const dead = new Error('dead');
+  const turn = inTransaction(pool, async (tx) => {
+    await clearTurn(tx, programFor, rowsMax);
+    throw dead;
+  });
+  await expect(turn).rejects.toBe(dead);
+}
+
+async function follow(told: Told, step: Step): Promise<void> {
+  switch (step.do) {
+    case 'give':
+      return told.give(step.who, step.points);
+    case 'take':
+      return told.take(step.who, step.points);
+    case 'back':
+      return told.back(step.which, step.points);
+    case 'read':
+      await inTransaction(pool, (tx) => clearTurn(tx, programFor, step.rowsMax));
+      return;
+    case 'die':
+      return die(step.rowsMax);
+    case 'close':
+      await engine.drained();
+      return told.close();
+    case 'late':
+      await engine.drained();
+      return told.late(step.who, step.points);
+  }
+}
+
+/** The least, the sum and the most that lines can come to which are each rounded to the nearest minor unit. */
+interface Line {
+  readonly points: number;
+  readonly price: 'issue' | 'redemption';
+  readonly amount: number;
+}
+
+function expectExact({ points, price, amount }: Line): void {
+  const { amount: units, perPoints } = prices[price];
+  expect(Math.abs(-points * units - amount * perPoints) * 2).toBeLessThanOrEqual(perPoints);
+}
+
+async function tell(steps: readonly Step[]): Promise<void> {
+  const name = reference('sky').replaceAll('/', '-').toLowerCase();
+  const partner = await openPartner(engine, shop, { name, contract: { prices } });
+  const accounts: string[] = [];
+  for (let i = 0; i < 3; i += 1)
+    accounts.push(await linked(shop, partner, await shop.enrol('guest'), reference('FF')));
+  const told = new Told(partner, accounts);
+  for (const step of steps) await follow(told, step);
+  await engine.drained();
+  await readAll();
+  const account = (await accountOf(pool, partner.number))[1] ?? 0;
+  expect(account).toBe(told.points);
+  expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
+  const drafts = (await shop.finance('GET', `/v1/settlements/drafts?partner=${name}`)).body.data as {
+    lines: Line[];
+  }[];
+  const issued = (await shop.finance('GET', `/v1/settlements?partner=${name}&limit=200`)).body.data as {
+    id: string;
+  }[];
+  const stated: Line[] = drafts.flatMap(({ lines }) => lines);
+  for (const { id } of issued)
+    stated.push(...((await shop.finance('GET', `/v1/settlements/${id}`)).body.lines as Line[]));
+  expect(stated.reduce((sum, { points }) => sum + points, 0)).toBe(told.points);
+  stated.forEach(expectExact);
+}
+
+test(
+  'statements and what is open are the accounts of partners, whatever happened in whatever order',
+  async () => {
+    await fc.assert(fc.asyncProperty(fc.array(stepArbitrary, { minLength: 15, maxLength: 40 }), tell), {
+      seed,
+      numRuns: runs,
+      endOnFailure: true,
+      interruptAfterTimeLimit: 60_000 * runs,
+    });
+  },
+  120_000 * runs,
+);
