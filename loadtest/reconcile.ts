@@ -25,6 +25,8 @@ const runMsMax = 1_800_000;
 const sampleMs = 50;
 const day = '2026-11-20';
 const alteredEvery = 100_003;
+/** As `npm run reconcile` is run. */
+const asInPackage = ['--max-old-space-size=160', '--max-semi-space-size=8'];
 
 const terms = {
   billing: { kind: 'postpaid', alertAmount: null },
@@ -121,7 +123,7 @@ async function run(
 ): Promise<Measured> {
   const startedMs = performance.now();
   const script = join(around.checkout, 'src/partners/reconciliation/command.ts');
-  const command = startNode(`reconcile-${name}`, [script, ...args], around, {
+  const command = startNode(`reconcile-${name}`, [...asInPackage, script, ...args], around, {
     DATABASE_URL: databaseUrl,
     DATA_DIR: around.folder,
     // No Redis is asked; the settings want one to be named.

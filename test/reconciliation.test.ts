@@ -1,5 +1,6 @@
 /** A partner's file against the books, through the API: what matches, what differs in what, what is refused and leaves nothing. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { movementsIn } from '#src/partners/reconciliation/books.ts';
 import type { Movement } from '#src/partners/reconciliation/movement.ts';
 import { createTree, keyHash, treeSide } from '#src/partners/reconciliation/tree.ts';
 import { reference, startEngine } from './harness.ts';
@@ -249,6 +250,61 @@ describe('a day', () => {
       expect((await sky.call('GET', `${path}?${query}`)).code).toBe('validation_failed');
     const wrong = await sky.call('GET', `${path}/movements?day=${day}&buckets=0`);
     expect(wrong.code).toBe('validation_failed');
+  });
+});
+
+describe('our calls on a partner', () => {
+  type Became = readonly [
+    state: string,
+    direction: 'out' | 'in',
+    more: { readonly there?: boolean; readonly undone?: number; readonly sent?: boolean },
+    said: readonly string[],
+  ];
+  const cases: readonly Became[] = [
+    ['completed', 'out', { there: true }, ['accrual succeeded 40']],
+    ['completed', 'in', { there: true }, ['redemption succeeded 40']],
+    ['capturing', 'out', { there: true }, ['accrual succeeded 40']],
+    ['waiting', 'out', {}, ['accrual pending 40']],
+    ['calling', 'in', {}, ['redemption pending 40']],
+    ['refused', 'out', {}, ['accrual failed 40']],
+    ['undoing', 'in', { there: true }, ['redemption succeeded 40', 'reversal pending 40']],
+    ['reversed', 'in', { there: true, undone: 40 }, ['redemption succeeded 40', 'reversal succeeded 40']],
+    ['reversed', 'out', { undone: 40 }, ['accrual succeeded 40', 'reversal succeeded 40']],
+    ['reversed', 'out', { undone: 0 }, ['accrual failed 40']],
+    ['reversed', 'out', { sent: false }, []],
+  ];
+
+  test('are movements with what became of them there, also where they moved nothing here', async () => {
+    const other = await openPartner(engine, shop, { name: reference('far').replaceAll('/', '-') });
+    const member = await pool.query<{ number: number }>('select number from member limit 1');
+    const wanted: string[] = [];
+    for (const [state, direction, { there, undone, sent = true }, said] of cases) {
+      const { rows } = await pool.query<{ exchange: string }>(
+        `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+           account_sealed, terms, quoted_at, quote_expires_at, day, occurred_at, reference_key, state, sent_at, partner_operation)
+         values (gen_random_uuid(), $1, $2, $3, $4, 1, 80, 'miles', 40, '', '{}', 0, 0, current_date, $5, gen_random_uuid(), $6,
+           case when $7::boolean then now() end, $8) returning replace(exchange::text, '-', '') as exchange`,
+        [
+          ...[shop.program.number, member.rows[0]!.number, other.number, direction, occurredAt * 1_000],
+          ...[state, sent, there ? 'op_1' : null],
+        ],
+      );
+      const exchange = rows[0]!.exchange;
+      if (undone !== undefined)
+        await pool.query(
+          `insert into exchange_step (exchange, action, outcome, detail) values ($1, 'undo', 'succeeded', $2)`,
+          [exchange, JSON.stringify({ points: undone })],
+        );
+      const names = [`exc_${exchange}`, `exc_${exchange}/undo`];
+      wanted.push(...said.map((each, i) => `us ${names[i]} miles ${occurredAt} ${each}`));
+    }
+    const { text, values } = movementsIn({ program: shop.program, partner: other.number }, { from, until });
+    const { rows } = await pool.query<Record<string, string>>(text, [...values]);
+    const found = rows.map(
+      ({ made_by, reference: name, currency, occurred_at, kind, status, points }) =>
+        `${made_by} ${name} ${currency} ${occurred_at} ${kind} ${status} ${points}`,
+    );
+    expect(found.toSorted()).toEqual(wanted.toSorted());
   });
 });
 

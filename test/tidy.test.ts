@@ -189,7 +189,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'partners/reconciliation': [
     'src/partners/',
     'src/earning/program.ts',
-    'src/earning/registry.ts',
+    'src/earning/named.ts',
     'src/members/identity.ts',
     'src/members/identity-key.ts',
     'src/platform/postgres.ts',

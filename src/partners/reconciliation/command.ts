@@ -5,8 +5,9 @@ import { userInfo } from 'node:os';
 import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { type Config, loadConfig } from '#src/config.ts';
+import { programNamed } from '#src/earning/named.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
-import { loadPrograms } from '#src/earning/registry.ts';
+
 import { createIdentity } from '#src/members/identity.ts';
 import { loadIdentityKey } from '#src/members/identity-key.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
@@ -72,14 +73,6 @@ interface Surroundings {
   readonly context: ReconciliationContext;
   readonly actor: string;
   readonly flags: Flags;
-}
-
-async function programOf(pool: pg.Pool, { program: name }: Flags): Promise<Program> {
-  const all = (await loadPrograms(pool)).all();
-  const chosen = name === undefined && all.length === 1 ? all[0] : all.find((each) => each.name === name);
-  if (chosen) return chosen;
-  const names = all.map((each) => each.name).join(', ');
-  throw new UsageFault(`--program needs one of: ${names || '(there is no program yet)'}`);
 }
 
 async function pairNamed({ pool, program }: Surroundings, name: string | undefined): Promise<Pair> {
@@ -198,7 +191,7 @@ async function main(args: readonly string[]): Promise<number> {
   const config = loadConfig();
   const pool = createPool(config.databaseUrl, 2);
   try {
-    const program = await programOf(pool, flags);
+    const program = await programNamed(pool, flags.program);
     const { log, metrics } = createTelemetry({
       logLevel: 'silent',
       processName: 'reconcile',
