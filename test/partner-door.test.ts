@@ -6,7 +6,7 @@ import { signedHeaders } from '#src/partners/signature.ts';
 import { createLogger } from '#src/platform/telemetry.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { commandOf } from './house/command.ts';
-import { freshNonce, linked, openPartner, seconds } from './house/partner.ts';
+import { freshNonce, linked, openPartner, seconds, type Tampering } from './house/partner.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -27,7 +27,27 @@ async function linesOf(word: string): Promise<number> {
 }
 
 describe('a call is refused, moves nothing and leaves a line when', () => {
-  test.each([
+  test.each<[string, string, Tampering]>([
+    [
+      'it is forged, by RFC 9421',
+      'mismatch',
+      { scheme: 'rfc9421', key: { keyId: partner.keyId, secret: 'ls_guessed' } },
+    ],
+    [
+      'one byte of its body is another, by RFC 9421',
+      'mismatch',
+      { scheme: 'rfc9421', change: (text: string) => text.replace('"points":100', '"points":900') },
+    ],
+    [
+      'it is sent to another path, by RFC 9421',
+      'mismatch',
+      { scheme: 'rfc9421', sent: { target: partnerCalls.redeem.path } },
+    ],
+    [
+      'it is 301 seconds old, by RFC 9421',
+      'stale',
+      { scheme: 'rfc9421', stamp: { timestamp: seconds(-302), nonce: freshNonce() } },
+    ],
     ['it is forged', 'mismatch', { key: { keyId: partner.keyId, secret: 'ls_guessed' } }],
     [
       'one byte of its body is another',
@@ -87,8 +107,20 @@ describe('a call is refused, moves nothing and leaves a line when', () => {
     expect(await count()).toBe(before + 2);
   });
 
+  test('it is a copy by either way of signing', async () => {
+    const stamp = { timestamp: seconds(), nonce: freshNonce() };
+    const body = accrual();
+    const first = await partner.call('POST', path, body, { stamp, scheme: 'rfc9421' });
+    expect(first.status).toBeLessThan(203);
+    for (const scheme of ['rfc9421', 'v1'] as const) {
+      const copy = await partner.call('POST', path, body, { stamp, scheme });
+      expect(copy.body).toMatchObject({ code: 'signature_invalid', reason: 'replayed' });
+    }
+  });
+
   test('it is a copy, also at another API', async () => {
     const other = await engine.anotherApi();
+    const before = await linesOf('signature_replayed');
     const stamp = { timestamp: seconds(), nonce: freshNonce() };
     const body = accrual();
     expect((await partner.call('POST', path, body, { stamp })).status).toBeLessThan(203);
@@ -103,7 +135,7 @@ describe('a call is refused, moves nothing and leaves a line when', () => {
     );
     const elsewhere = await other.http('POST', path, text, { headers, invalid: true });
     expect(elsewhere.body).toMatchObject({ code: 'signature_invalid', reason: 'replayed' });
-    expect(await linesOf('signature_replayed')).toBe(2);
+    expect(await linesOf('signature_replayed')).toBe(before + 2);
   });
 
   test('a hundred copies come at once: one of them is let in', async () => {

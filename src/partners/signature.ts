@@ -7,8 +7,11 @@
  *
  * What it keeps out: a body or path changed by one byte and a call sent elsewhere (both are signed), an old call (300 s), and,
  * together with the memory of nonces (`nonces.ts`), a copy of a call. While a secret is replaced two are live.
+ *
+ * In place of the four headers a call may be signed by RFC 9421 (`message-signature.ts`); what is below decides about both alike.
  */
 import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { claimedText, messageClaimOf, messageHeaders } from './message-signature.ts';
 
 export const signatureHeaders = {
   key: 'loyalty-key',
@@ -44,13 +47,18 @@ function macOf(secret: string, text: string): Buffer {
   return createHmac('sha256', secret).update(text).digest();
 }
 
+export const schemes = ['v1', 'rfc9421'] as const;
+export type Scheme = (typeof schemes)[number];
+
 /** The headers that sign a request. Each send, also a repeat, takes a new nonce and the time of now. */
 export function signedHeaders(
   keyId: string,
   secret: string,
   request: SignedRequest,
   stamp: Stamp,
+  scheme: Scheme = 'v1',
 ): Record<string, string> {
+  if (scheme === 'rfc9421') return messageHeaders(keyId, secret, request, stamp);
   return {
     [signatureHeaders.key]: keyId,
     [signatureHeaders.timestamp]: String(stamp.timestamp),
@@ -72,11 +80,24 @@ export type SignatureFault =
 export interface Claim {
   readonly keyId: string;
   readonly timestamp: number;
+  /** Seconds since 1970, where the caller has set an end. */
+  readonly expires?: number | undefined;
   readonly stamp: Stamp;
   readonly mac: Buffer;
+  /** What has to be signed of a request; undefined where the claim does not cover it. */
+  textOf(request: SignedRequest): string | undefined;
 }
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** A claim by RFC 9421. */
+function standardClaimOf(headers: Headers): Claim | SignatureFault {
+  const claim = messageClaimOf(headers);
+  if (!claim) return 'headers_malformed';
+  const { keyId, created: timestamp, expires, nonce, mac } = claim;
+  const textOf = (request: SignedRequest) => claimedText(claim, request, headers);
+  return { keyId, timestamp, expires, stamp: { timestamp, nonce }, mac, textOf };
+}
 
 /** What the headers claim, before anything of it is believed. Headers that came twice are joined and fit no form. */
 export function claimOf(headers: Headers): Claim | SignatureFault {
@@ -84,6 +105,7 @@ export function claimOf(headers: Headers): Claim | SignatureFault {
   const timestamp = headers[signatureHeaders.timestamp];
   const nonce = headers[signatureHeaders.nonce];
   const signature = headers[signatureHeaders.signature];
+  if (signature === undefined && headers['signature-input'] !== undefined) return standardClaimOf(headers);
   if (keyId === undefined || timestamp === undefined || nonce === undefined || signature === undefined)
     return 'headers_missing';
   const mac = /^v1=([0-9a-f]{64})$/.exec(String(signature))?.[1];
@@ -93,23 +115,30 @@ export function claimOf(headers: Headers): Claim | SignatureFault {
     /^[\w-]{16,64}$/.test(String(nonce)) &&
     mac !== undefined;
   if (!isFormed) return 'headers_malformed';
+  // The text as it came is what was signed: `007` is not `7`.
+  const stamp = { timestamp: String(timestamp), nonce: String(nonce) };
   return {
     keyId: String(keyId),
     timestamp: Number(timestamp),
-    // The text as it came is what was signed: `007` is not `7`.
-    stamp: { timestamp: String(timestamp), nonce: String(nonce) },
+    stamp,
     mac: Buffer.from(mac, 'hex'),
+    textOf: (request) => signingText(request, stamp),
   };
 }
 
 /** Whether the time of a claim is near enough to now. */
-export function isTimely({ timestamp }: Pick<Claim, 'timestamp'>, nowMs: number): boolean {
+export function isTimely(
+  { timestamp, expires }: Pick<Claim, 'timestamp' | 'expires'>,
+  nowMs: number,
+): boolean {
+  if (expires !== undefined && nowMs / 1000 > expires) return false;
   return Math.abs(nowMs / 1000 - timestamp) <= toleranceSeconds;
 }
 
 /** Whether one of the live secrets has signed the request. Each comparison takes as long whatever is compared. */
 export function isSignedBy(secrets: readonly string[], request: SignedRequest, claim: Claim): boolean {
-  const text = signingText(request, claim.stamp);
+  const text = claim.textOf(request);
+  if (text === undefined) return false;
   let isSigned = false;
   for (const secret of secrets) if (timingSafeEqual(macOf(secret, text), claim.mac)) isSigned = true;
   return isSigned;

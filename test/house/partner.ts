@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { insertContract, keepPartner } from '#src/partners/contracts/store.ts';
 import type { ContractTerms } from '#src/partners/contracts/types.ts';
 import { operationTarget, partnerCalls } from '#src/partners/protocol/calls.ts';
-import { type SignedRequest, signedHeaders } from '#src/partners/signature.ts';
+import { type Scheme, type SignedRequest, signedHeaders } from '#src/partners/signature.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Answer, Http } from './client.ts';
 import type { Shop } from './shop.ts';
@@ -37,6 +37,7 @@ export interface Tampering {
   /** The body that is sent instead of the one that was signed. */
   readonly change?: (text: string) => string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly scheme?: Scheme;
   /** Another API than the first. */
   readonly at?: Http;
 }
@@ -90,7 +91,13 @@ export async function openPartner(
       sent,
     } = tampering;
     const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
-    const headers = signedHeaders(key.keyId, key.secret, { method, target, body: text }, stamp);
+    const headers = signedHeaders(
+      key.keyId,
+      key.secret,
+      { method, target, body: text },
+      stamp,
+      tampering.scheme,
+    );
     const wire = tampering.change?.(text) ?? text;
     return (tampering.at ?? http)(
       sent?.method ?? method,

@@ -104,7 +104,7 @@ function parsed(text: string): unknown {
 
 /** Signs a request and makes it once. */
 export async function send(
-  { url, keyId, secret }: Endpoint,
+  { url, keyId, secret, signature }: Endpoint,
   method: 'GET' | 'POST',
   path: string,
   body: string,
@@ -119,7 +119,7 @@ export async function send(
     const response = await fetch(at, {
       method,
       headers: {
-        ...signedHeaders(keyId, secret, { method, target, body }, stamp),
+        ...signedHeaders(keyId, secret, { method, target, body }, stamp, signature),
         ...(method === 'POST' ? { 'content-type': 'application/json' } : {}),
         accept: 'application/json',
       },

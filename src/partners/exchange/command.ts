@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { type Config, loadConfig } from '#src/config.ts';
 import { createIdentity } from '#src/members/identity.ts';
 import { loadIdentityKey } from '#src/members/identity-key.ts';
+import { schemes } from '#src/partners/signature.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
@@ -17,7 +18,7 @@ const help = `Exchanges of points with partners.
   npm run exchanges -- list
   npm run exchanges -- show EXCHANGE
   npm run exchanges -- resolve EXCHANGE --as retry|undo|completed|refused --reason TEXT [--actor NAME]
-  npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N] < SECRET
+  npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N] [--signature v1|rfc9421] < SECRET
 
   list      exchanges in review, stuck ones and breaks: what needs a person
   show      every step of an exchange, with its time and outcome
@@ -36,6 +37,7 @@ const options = {
   url: { type: 'string' },
   key: { type: 'string' },
   calls: { type: 'string' },
+  signature: { type: 'string', default: 'v1' },
   help: { type: 'boolean', default: false },
 } as const;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -127,7 +129,9 @@ async function endpoint(
   const partner = rows[0];
   if (!partner) throw new Error(`the program ${program} has no partner ${name}`);
   const callsAtOnce = calls === undefined ? undefined : Number(calls);
-  const draft = { ...partner, url, keyId: key, secret: await secretFromInput(), callsAtOnce };
+  const signature = schemes.find((each) => each === values.signature);
+  if (!signature) throw new UsageFault(`--signature takes ${schemes.join(' or ')}`);
+  const draft = { ...partner, signature, url, keyId: key, secret: await secretFromInput(), callsAtOnce };
   await setEndpoint(pool, await identityOf(config), draft);
   print(`${name} is called at ${url} with the key ${key}.`);
 }

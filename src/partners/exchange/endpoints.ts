@@ -1,6 +1,7 @@
 /** Where partners are called. The secret stands sealed in PostgreSQL, so that a copy of the database signs nothing. */
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
+import type { Scheme } from '#src/partners/signature.ts';
 import type { MemberNumber } from '#src/values.ts';
 
 export interface Endpoint {
@@ -11,6 +12,7 @@ export interface Endpoint {
   readonly keyId: string;
   readonly secret: string;
   readonly callsAtOnce: number;
+  readonly signature: Scheme;
 }
 
 export interface Endpoints {
@@ -29,6 +31,7 @@ interface EndpointRow {
   readonly key_id: string;
   readonly secret_sealed: Buffer;
   readonly calls_at_once: number;
+  readonly signature: Scheme;
 }
 
 /** Remembers for a second what is in the table; nobody waits for PostgreSQL twice in one. */
@@ -37,7 +40,7 @@ export function createEndpoints(pool: pg.Pool, identity: Pick<Identity, 'decrypt
 
   async function read(): Promise<ReadonlyMap<number, Endpoint>> {
     const { rows } = await pool.query<EndpointRow>(
-      `select e.partner, e.program, p.name, e.url, e.key_id, e.secret_sealed, e.calls_at_once
+      `select e.partner, e.program, p.name, e.url, e.key_id, e.secret_sealed, e.calls_at_once, e.signature
        from partner_endpoint e join partner p using (partner)`,
     );
     return new Map(
@@ -50,6 +53,7 @@ export function createEndpoints(pool: pg.Pool, identity: Pick<Identity, 'decrypt
           keyId: row.key_id,
           secret: identity.decrypt(row.program, nobody, row.secret_sealed),
           callsAtOnce: row.calls_at_once,
+          signature: row.signature,
         },
       ]),
     );
@@ -85,18 +89,20 @@ export interface EndpointDraft {
   readonly keyId: string;
   readonly secret: string;
   readonly callsAtOnce?: number | undefined;
+  readonly signature?: Scheme | undefined;
 }
 
 /** Sets where a partner is called from now on. */
 export async function setEndpoint(
   pool: pg.Pool,
   identity: Pick<Identity, 'encrypt'>,
-  { partner, program, url, keyId, secret, callsAtOnce = 16 }: EndpointDraft,
+  { partner, program, url, keyId, secret, callsAtOnce = 16, signature = 'v1' }: EndpointDraft,
 ): Promise<void> {
   await pool.query(
-    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once) values ($1, $2, $3, $4, $5, $6)
+    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once, signature)
+     values ($1, $2, $3, $4, $5, $6, $7)
      on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed,
-       calls_at_once = excluded.calls_at_once, changed_at = now()`,
-    [partner, program, url, keyId, identity.encrypt(program, nobody, secret), callsAtOnce],
+       calls_at_once = excluded.calls_at_once, signature = excluded.signature, changed_at = now()`,
+    [partner, program, url, keyId, identity.encrypt(program, nobody, secret), callsAtOnce, signature],
   );
 }
