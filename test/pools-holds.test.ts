@@ -96,9 +96,13 @@ test('a capture of a part takes the first parts first, gives the rest back, and 
   expect((await priced.care('POST', path, { reference: reference(), points: 41 })).code).toBe(
     'refund_exceeds_redemption',
   );
-  const pieces = [7, 20, 13].map(async (points) =>
-    priced.care('POST', path, { reference: reference(), points }),
-  );
+  const pieces = [7, 20, 13].map((points) => {
+    const body = { reference: reference(), points };
+    return waitFor('it was its turn', async () => {
+      const answer = await priced.care('POST', path, body);
+      return answer.code === 'reference_in_progress' ? undefined : answer;
+    });
+  });
   const amounts = (await Promise.all(pieces)).map((piece) => [piece.status, piece.at('value.amount')]);
   expect(amounts.map(([status]) => status)).toEqual([201, 201, 201]);
   expect(amounts.reduce((sum, [, amount]) => sum + Number(amount), 0)).toBe(13);

@@ -1,7 +1,7 @@
 /** Households: who may spend whose points, whose go first, and what is left to whom. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { parseMemberId } from '#src/values.ts';
-import { reference, startEngine } from './harness.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
 import {
   availableOf,
   figuresOf,
@@ -320,7 +320,17 @@ describe('the policy', () => {
       used: 60,
       required: 41,
     });
-    const answers = await Promise.all(Array.from({ length: 8 }, () => spend(shop, pool, child, 10)));
+    // One after the other, and whoever waits too long for a turn is told to come again.
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => {
+        const more = { reference: reference() };
+        return waitFor('it is answered for good', async () => {
+          const answer = await spend(shop, pool, child, 10, more);
+          const isOpen = answer.status === 202 || answer.status === 504;
+          return isOpen || answer.code === 'reference_in_progress' ? undefined : answer;
+        });
+      }),
+    );
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(4);
     expect((await spend(shop, pool, head, 100)).status).toBe(201);
     expect(await availableOf(shop, residents)).toEqual([300, 0]);

@@ -23,6 +23,8 @@ import { dayRoutes } from '#src/partners/reconciliation/day-routes.ts';
 import { createDays } from '#src/partners/reconciliation/days.ts';
 import { reconciliationRoutes } from '#src/partners/reconciliation/routes.ts';
 import { createRefusals } from '#src/partners/refusals.ts';
+import { createCollector } from '#src/pools/collecting.ts';
+import { createPooledReturns } from '#src/pools/returning.ts';
 import { poolRoutes } from '#src/pools/routes.ts';
 import { redemptionRoutes } from '#src/redemption/routes.ts';
 import { explainWorth } from '#src/redemption/worth.ts';
@@ -44,7 +46,10 @@ export function allRoutes(app: App, keys: Keys): Route[] {
   const context = { ...app, keys, relayDeadlineMs: 10_000 };
   return [
     ...earningRoutes(context),
-    ...redemptionRoutes(context),
+    ...redemptionRoutes({
+      ...context,
+      pooled: createPooledReturns({ ...context, collector: createCollector(context) }),
+    }),
     ...walletRoutes(context),
     ...memberRoutes(context),
     ...tierRoutes({

@@ -10,7 +10,7 @@ export async function measureOpenWork(app: App): Promise<void> {
        (select count(*) from decided_stale)::int as stale,
        (select count(*) from pool_redemption where state in ('collecting', 'giving_back', 'capturing', 'releasing')
             and case when hold_until is null then created_at else changed_at end < now() - interval '1 minute')::int
-         + (select count(*) from pool_refund where state = 'refunding' and created_at < now() - interval '1 minute')::int as pools`,
+         + (select count(*) from pool_refund where state in ('waiting', 'refunding') and created_at < now() - interval '1 minute')::int as pools`,
   );
   app.telemetry.metrics.decidedStale.set(found.rows[0]!.stale);
   app.telemetry.metrics.poolMovementsLeft.set(found.rows[0]!.pools);

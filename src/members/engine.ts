@@ -25,6 +25,8 @@ export interface Step {
   readonly input: unknown;
   readonly request: Readonly<Record<string, unknown>>;
   readonly origins?: readonly OperationHex[];
+  /** The order that it belongs to. */
+  readonly order?: string | undefined;
 }
 
 function questionOf(operations: Operations, step: Step) {
@@ -52,13 +54,14 @@ export async function tryStep(operations: Operations, step: Step): Promise<Attem
   checkBooks(operations, known.behind, step.member);
   const judgedAt = Date.now();
   const at = programNow(step.program, judgedAt);
-  const { script, member, input, origins = [] } = step;
+  const { script, member, input, order, origins = [] } = step;
   const draft = {
     ...question,
     script,
     member,
     factsVersion: undefined,
     origins,
+    order,
     occurredAt: at,
     at,
     judgedAt,

@@ -57,6 +57,7 @@ import {
   noteAttempts,
   noteCaptures,
   noteReturned,
+  orderOf,
   type Part,
   type PoolRedemption,
   type RedemptionState,
@@ -86,9 +87,11 @@ const open: readonly RedemptionState[] = ['collecting', 'giving_back', 'capturin
 const isOpen = ({ state }: PoolRedemption) => open.includes(state);
 const isCollected = ({ state }: Part) => state === 'held' || state === 'captured';
 
-function partStep(program: Program, { redemption, pool }: PoolRedemption, { part, member }: Part) {
+function partStep(program: Program, whole: PoolRedemption, { part, member }: Part) {
+  const { redemption, pool } = whole;
+  const order = orderOf(whole);
   const body = { pool: poolId(pool), redemption: poolMovementId('prd', redemption), part };
-  return { program, member, reference: `${redemption}/${part}`, request: { body } };
+  return { program, member, reference: `${redemption}/${part}`, request: { body }, order };
 }
 
 function holdStep(program: Program, redemption: PoolRedemption, part: Part): Step {

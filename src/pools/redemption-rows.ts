@@ -162,6 +162,28 @@ export function paymentOf(redemption: PoolRedemption): Payment {
   return redemption.captured ?? { price, points, worth, value: request.value as MoneyAmount | undefined };
 }
 
+/** The order that it pays for. */
+export function orderOf({ request }: Pick<RedemptionDraft, 'request'>): string | undefined {
+  const { order, purchase } = request as { order?: string; purchase?: { order?: string } };
+  return order ?? purchase?.order;
+}
+
+const ordersMax = 50;
+
+/** Redemptions of pools that have paid for an order, the oldest first; also those whose parts are on their way to the books. */
+export async function redemptionsOfOrder(
+  db: Queryable,
+  program: number,
+  order: string,
+): Promise<PoolRedemption[]> {
+  const { rows } = await db.query<RedemptionRow>(
+    `select ${columns} from pool_redemption r where r.program = $1 and coalesce(r.request ->> 'order', r.request #>> '{purchase,order}') = $2
+       and r.state in ('capturing', 'redeemed') order by r.made_at, r.redemption limit $3`,
+    [program, order, ordersMax],
+  );
+  return rows.map(redemptionOf);
+}
+
 /** Begins a redemption; false where its reference was used, or another one of the pool is being collected. */
 export async function insertRedemption(tx: pg.PoolClient, draft: RedemptionDraft): Promise<boolean> {
   const { redemption, program, pool, spender, client, referenceKey, fingerprint } = draft;

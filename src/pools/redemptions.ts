@@ -19,6 +19,7 @@ import { poolInPath, presentPool } from './pools.ts';
 import { partWorth } from './pricing.ts';
 import { readPurses } from './reading.ts';
 import {
+  orderOf,
   type Payment,
   type PoolRedemption,
   paymentOf,
@@ -77,7 +78,7 @@ export function paymentView(
   redemption: PoolRedemption,
   { price, worth, value = worth?.value }: Payment,
 ): Record<string, unknown> {
-  const { order } = redemption.request as { order?: string };
+  const order = orderOf(redemption);
   const shown = worth?.value ?? value;
   return {
     mode: program.mode,

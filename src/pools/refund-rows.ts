@@ -23,7 +23,8 @@ export interface RefundPart {
 }
 
 export interface PoolRefund extends RefundDraft {
-  readonly state: 'refunding' | 'refunded';
+  /** `waiting`: for the return that asks for it (`returning.ts`). */
+  readonly state: 'waiting' | 'refunding' | 'refunded';
   /** The last part of the redemption first, as they were made. */
   readonly parts: readonly RefundPart[];
 }
@@ -66,9 +67,9 @@ export function refundByKey(db: Queryable, referenceKey: string): Promise<PoolRe
   return readBy(db, 'f.reference_key = $1', referenceKey);
 }
 
-/** The refund of a redemption that is being made. */
+/** The refund of a redemption that is being made, or waits for its return. */
 export function openRefundOf(db: Queryable, redemption: OperationHex): Promise<PoolRefund | undefined> {
-  return readBy(db, `f.redemption = $1 and f.state = 'refunding'`, redemption);
+  return readBy(db, `f.redemption = $1 and f.state in ('waiting', 'refunding')`, redemption);
 }
 
 /** How many refunds of a redemption there were. */

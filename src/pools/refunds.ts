@@ -4,6 +4,7 @@
  * by however many it is tried; how much of a part is left is known to the member's wallet alone, which others may have asked for a
  * refund of that part too. Refunds of one redemption are made one after the other.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { leastEnds } from '#src/earning/activity.ts';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { undoneOf } from '#src/earning/reversals.ts';
@@ -50,6 +51,7 @@ type Context = Pick<PoolsContext, 'operations' | 'pool' | 'programs'>;
 /** Each time somebody else has refunded the same part in between. */
 const attemptsMax = 10;
 const roundsMax = 100;
+const askAgainMs = 25;
 const resumeMs = 5_000;
 
 const totalOf = (price: Price) => price.reduce((sum, [, points]) => sum + points, 0);
@@ -105,13 +107,17 @@ async function refundPart(
 }
 
 /** Drives a refund to its end, or as far as it comes until the deadline. */
-async function driveRefund(context: Context, id: OperationHex, deadlineMs: number): Promise<PoolRefund> {
+export async function driveRefund(
+  context: Context,
+  id: OperationHex,
+  deadlineMs: number,
+): Promise<PoolRefund> {
   const { operations, pool: database } = context;
   for (let round = 0; round < roundsMax; round += 1) {
     const refund = await readRefund(database, id);
     const redemption = refund && (await readRedemption(database, refund.redemption));
     if (!redemption) throw new Problem('not_found');
-    if (refund.state === 'refunded') return refund;
+    if (refund.state !== 'refunding') return refund;
     const program = context.programs.get(redemption.program);
     if (!program) throw new Problem('not_ready', 'the program of the redemption is not loaded');
     const asked = new Set(refund.parts.map(({ part }) => part));
@@ -199,17 +205,25 @@ async function replyOf(
   return { status: 201, replayed, body: await view(context, program, redemption, refund) };
 }
 
-/** What is left to refund of all parts together, by the books as they are after everything that was acknowledged. */
-async function leftOf({ operations, pool }: PoolsContext, redemption: PoolRedemption): Promise<Price> {
+/** What has come back of each part, whoever gave it back, by the books as they are after everything that was acknowledged. */
+export async function refundedOfPool(
+  { operations, pool }: Context,
+  redemption: PoolRedemption,
+): Promise<ReadonlyMap<OperationHex, Price>> {
   const parts = paidParts(redemption);
   const { wallet } = operations;
   const shards = [...new Set(parts.map(({ member }) => wallet.shardOf(member)))];
   const waited = await Promise.all(shards.map((shard) => wallet.readBarrier(shard, waitMsMin)));
   if (waited.includes('timeout')) throw new Problem('not_ready', 'the books are behind; ask again');
-  const refunded = await refundedOf(
+  return refundedOf(
     pool,
     parts.map(({ capture }) => capture!),
   );
+}
+
+/** What is left to refund of all parts together. */
+async function leftOf(context: Context, redemption: PoolRedemption): Promise<Price> {
+  const refunded = await refundedOfPool(context, redemption);
   return missingOf(paymentOf(redemption).price, [...refunded.values()]);
 }
 
@@ -276,7 +290,9 @@ async function begin(
   while (Date.now() < deadlineMs) {
     const before = await countRefunds(database, draft.redemption);
     const other = await openRefundOf(database, draft.redemption);
-    if (other) await driveRefund(context, other.refund, deadlineMs);
+    // One that waits for a return is decided by whoever makes that.
+    if (other?.state === 'waiting') await delay(askAgainMs);
+    else if (other) await driveRefund(context, other.refund, deadlineMs);
     else if (await insertRefund(database, { ...draft, wanted: await wantedNow() }, before))
       return readRefund(database, draft.refund);
     const known = await knownRefund(context, draft);

@@ -1,6 +1,7 @@
 /**
  * Returns: goods of an order come back, so what they earned is taken back and points that paid for them are given back,
- * in one record. What comes back is planned in `return-plan.ts`.
+ * in one record. What comes back is planned in `return-plan.ts`. Of points that a pool paid with, the record says how many come back;
+ * a refund of the pool then brings them to the members they came from.
  */
 import type pg from 'pg';
 import { awardView } from '#src/earning/accruals.ts';
@@ -11,7 +12,7 @@ import { memberOfAccrual, shortfallView, undoneOf } from '#src/earning/reversals
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { type OriginalState, untouched } from '#src/earning/undoing.ts';
-import { Problem } from '#src/errors.ts';
+import { errorTable, Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { memberId, type OperationHex, type OperationKind, operationId } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
@@ -23,15 +24,17 @@ import {
   fault,
   referenceOf,
 } from '#src/wallet/fields.ts';
-import type { Recorded } from '#src/wallet/operations.ts';
+import type { Durability, Recorded } from '#src/wallet/operations.ts';
 import { allBarriers, findOriginal } from '#src/wallet/originals.ts';
-import { movementReply, perform } from '#src/wallet/perform.ts';
+import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
+import type { KeptPooled, PooledRedemption, PooledReturns, Reserved } from './pooled.ts';
 import { codeOf, type RedemptionContext, sumOf } from './redemptions.ts';
-import { type Order, planReturn } from './return-plan.ts';
+import { type Order, planReturn, type ReturnPlan } from './return-plan.ts';
 import type { ReturnBody } from './schemas.ts';
 
 export interface ReturnContext extends RedemptionContext {
   readonly pool: pg.Pool;
+  readonly pooled: PooledReturns;
 }
 
 const operationsOfOrderMax = 200;
@@ -63,29 +66,72 @@ async function completeOrder(context: ReturnContext, program: Program, order: st
   return operationsOfOrder(context, program, order);
 }
 
-async function findOrder(context: ReturnContext, caller: Caller, body: ReturnBody): Promise<Order> {
+/** Parts of a pool's redemption come back with it, not each by itself. */
+function isPartOfPool({ request }: Recorded): boolean {
+  return (request.body as { pool?: string } | undefined)?.pool !== undefined;
+}
+
+interface FoundOrder extends Order {
+  /** Those of the redemptions that pools have made. */
+  readonly pooled: readonly PooledRedemption[];
+}
+
+/** An order with what pools have paid for it, where its member is of their households. */
+async function withPooled(
+  { pooled: pools }: ReturnContext,
+  order: Order,
+  found: readonly PooledRedemption[],
+  isNamed: boolean,
+): Promise<FoundOrder> {
+  const [first] = [...order.accruals, ...order.redemptions];
+  const owner = first?.member ?? found[0]?.whole.member;
+  const pooled: PooledRedemption[] = [];
+  for (const each of found) {
+    if (each.whole.member === owner || (await pools.isOfHousehold(each, owner!))) pooled.push(each);
+    // Receipt numbers that start again each day: taking somebody else's points would be worse than asking.
+    else if (!isNamed) throw fault('/order', 'belongs to several members; name the accrual instead');
+  }
+  const redemptions = [...order.redemptions, ...pooled.map(({ whole }) => whole)];
+  return { ...order, redemptions: redemptions.sort((a, b) => a.at - b.at), pooled };
+}
+
+async function findOrder(
+  context: ReturnContext,
+  caller: Caller,
+  body: ReturnBody,
+  deadlineMs: number,
+): Promise<FoundOrder> {
   const { program } = caller;
   if (body.accrual !== undefined) {
     const accrual = await findOriginal(context.operations, caller, body.accrual, undefined, ['accrual']);
     if (!accrual) throw new Problem('original_not_found');
-    const of = accrual.order === '' ? [] : await completeOrder(context, program, accrual.order);
-    const paid = of.filter((o) => o.kind !== 'accrual' && o.member === accrual.member);
-    const accruals = of.filter((o) => o.kind === 'accrual' && o.member === accrual.member);
+    const { order } = accrual;
+    const of = order === '' ? [] : await completeOrder(context, program, order);
+    const mine = of.filter((o) => o.member === accrual.member && !isPartOfPool(o));
+    const accruals = mine.filter((o) => o.kind === 'accrual');
     const own = accruals.find((o) => o.operation === accrual.operation) ?? accrual;
-    return { accruals: accruals.length > 0 ? accruals : [own], chosen: [own], redemptions: paid };
+    return withPooled(
+      context,
+      {
+        accruals: accruals.length > 0 ? accruals : [own],
+        chosen: [own],
+        redemptions: mine.filter((o) => o.kind !== 'accrual'),
+      },
+      order === '' ? [] : await context.pooled.ofOrder(program, order, deadlineMs),
+      true,
+    );
   }
-  const found = await completeOrder(context, program, body.order!);
-  if (found.length === 0) throw new Problem('original_not_found');
+  const all = await completeOrder(context, program, body.order!);
+  const found = all.filter((o) => !isPartOfPool(o));
+  const pooled = await context.pooled.ofOrder(program, body.order!, deadlineMs);
+  if (found.length + pooled.length === 0) throw new Problem('original_not_found');
   // Receipt numbers that start again each day: taking somebody else's points would be worse than asking.
   if (new Set(found.map((operation) => operation.member)).size > 1) {
     throw fault('/order', 'belongs to several members; name the accrual instead');
   }
   const accruals = found.filter((o) => o.kind === 'accrual');
-  return {
-    accruals,
-    chosen: accruals,
-    redemptions: found.filter((o) => o.kind !== 'accrual'),
-  };
+  const redemptions = found.filter((o) => o.kind !== 'accrual');
+  return withPooled(context, { accruals, chosen: accruals, redemptions }, pooled, false);
 }
 
 interface KeptReturn {
@@ -116,18 +162,68 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
   };
 }
 
-/** `POST /v1/returns` */
-export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
+/** What the script is asked for, and what is kept: of redemptions of pools only how much comes back of each, and by which refund. */
+function decisionOf(
+  program: Program,
+  order: FoundOrder,
+  plan: ReturnPlan,
+  reserved: Reserved,
+  isMoved: boolean,
+): Decision {
+  const ids = new Map(order.pooled.map(({ id, whole }) => [whole.operation, id]));
+  const redemptions = plan.redemptions.filter(([operation]) => !ids.has(operation));
+  const own = [...plan.accruals, ...redemptions];
+  const pooled = plan.redemptions
+    .filter(([operation]) => ids.has(operation))
+    .map(([operation, , , points]): KeptPooled => [operation, reserved.refunds.get(operation)!, points]);
+  const all = [...plan.accruals, ...plan.redemptions];
+  return {
+    points: all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0),
+    origins: own.map(([operation]) => operation),
+    order: ownerOf(order).order,
+    input: {
+      accruals: plan.accruals,
+      redemptions,
+      least: leastEnds(program),
+      debt: presentVersion(program).definition.debtAllowed,
+      moved: isMoved,
+    },
+    keep: {
+      takenBack: plan.awards,
+      refunded: plan.refunded.map(({ redemption, currency, points, value }) => ({
+        redemption: ids.get(redemption.operation) ?? operationId(redemption.kind, redemption.operation),
+        currency,
+        points,
+        ...(value ? { value } : {}),
+      })),
+      ...(plan.money ? { refundMoney: plan.money } : {}),
+      undone: own.map(undoneOf),
+      ...(pooled.length > 0 ? { pooled } : {}),
+    },
+  };
+}
+
+/** Whose order it is: whoever bought, else whoever paid. */
+function ownerOf({ accruals, redemptions, pooled }: FoundOrder): Recorded {
+  const wholes = new Set(pooled.map(({ whole }) => whole));
+  return accruals[0] ?? redemptions.find((each) => !wholes.has(each)) ?? redemptions[0]!;
+}
+
+/** Runs the return of an order whose turns are taken. */
+function returnOf(
+  context: ReturnContext,
+  call: Call<ReturnBody>,
+  order: FoundOrder,
+  reserved: Reserved,
+  durability: Durability,
+): Promise<Moved> {
   const { caller, body } = call;
   const { program } = caller;
+  const owner = ownerOf(order);
   const reference = referenceOf(call, body);
-  const order = await findOrder(context, caller, body);
-  const owner = (order.accruals[0] ?? order.redemptions[0])!;
-  for (const original of [...order.accruals, ...order.redemptions]) checkOriginalStore(caller, original);
-  const durability = durabilityOf(body, 'ledger');
   const { durability: _asked, metadata, ...canonical } = { ...body, reference };
   const states = new Map<string, OriginalState>();
-  const moved = await perform(context.operations, {
+  return perform(context.operations, {
     caller,
     script: 'undo',
     kind: 'return',
@@ -151,35 +247,42 @@ export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>
       const judged = new Map<Recorded, JudgedMember>();
       for (const accrual of order.accruals)
         judged.set(accrual, await memberOfAccrual(context, program, accrual, member));
-      const stateOf = (original: Recorded) => states.get(original.operation) ?? untouched;
-      const decided = planReturn(program, order, body, stateOf, (accrual) => judged.get(accrual)!);
-      const all = [...decided.accruals, ...decided.redemptions];
-      const points = all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0);
-      checkPointsLimit(caller, points);
-      return {
-        points,
-        origins: all.map(([operation]) => operation),
-        order: owner.order,
-        input: {
-          accruals: decided.accruals,
-          redemptions: decided.redemptions,
-          least: leastEnds(program),
-          debt: presentVersion(program).definition.debtAllowed,
-          moved: member.member !== owner.member,
-        },
-        keep: {
-          takenBack: decided.awards,
-          refunded: decided.refunded.map(({ redemption, currency, points, value }) => ({
-            redemption: operationId(redemption.kind, redemption.operation),
-            currency,
-            points,
-            ...(value ? { value } : {}),
-          })),
-          ...(decided.money ? { refundMoney: decided.money } : {}),
-          undone: all.map(undoneOf),
-        },
-      };
+      const stateOf = ({ operation }: Recorded) =>
+        states.get(operation) ?? { ...untouched, note: reserved.notes.get(operation) ?? '' };
+      const plan = planReturn(program, order, body, stateOf, (accrual) => judged.get(accrual)!);
+      const decision = decisionOf(program, order, plan, reserved, member.member !== owner.member);
+      checkPointsLimit(caller, decision.points!);
+      return order.pooled.length === 0
+        ? decision
+        : { ...decision, keep: { ...decision.keep, returnedBy: caller.client } };
     },
   });
-  return movementReply(moved, durability, 201, view(program, moved.recorded));
+}
+
+/** Whether an error says that nothing was done. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof Problem && errorTable[error.code].applied !== 'unknown';
+}
+
+/** Also a caller who does not want to wait is told what came back of pools, where that is as fast as usual. */
+const waitMsMin = 1_000;
+
+/** `POST /v1/returns` */
+export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
+  const { caller, body } = call;
+  const deadlineMs = Date.now() + Math.max(call.waitMs, waitMsMin);
+  const order = await findOrder(context, caller, body, deadlineMs);
+  for (const original of [...order.accruals, ...order.redemptions]) checkOriginalStore(caller, original);
+  const durability = durabilityOf(body, 'ledger');
+  const reserved = await context.pooled.reserve(caller, referenceOf(call, body), order.pooled, deadlineMs);
+  let moved: Moved;
+  try {
+    moved = await returnOf(context, call, order, reserved, durability);
+  } catch (error) {
+    if (isRefusal(error)) await reserved.giveUp();
+    throw error;
+  }
+  const isBack = await context.pooled.finish(moved.recorded, reserved, deadlineMs);
+  const reached = isBack ? moved.reached : 'journal';
+  return movementReply({ ...moved, reached }, durability, 201, view(caller.program, moved.recorded));
 }

@@ -6,6 +6,7 @@ import { route } from '#src/http/route.ts';
 import type { Soon } from '#src/values.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import { type HoldContext, hold, listHolds, readHold, settle } from './holds.ts';
+import type { PooledReturns } from './pooled.ts';
 import { quoteRedemption } from './quotes.ts';
 import { redeem, refund } from './redemptions.ts';
 import { returnGoods } from './returns.ts';
@@ -26,6 +27,7 @@ import {
 } from './schemas.ts';
 
 export interface RedemptionRoutesContext extends HoldContext {
+  readonly pooled: PooledReturns;
   /** A member from a path or query: `mem_…` or the caller's own id. */
   resolvePathMember(program: Program, text: string): Soon<MemberFacts | undefined>;
 }

@@ -10,6 +10,8 @@ import { waitFor } from './waiting.ts';
 export interface Step {
   readonly on: string;
   readonly when?: string;
+  /** Of which rows alone: SQL over `$1`, the new row, which may ask other tables. */
+  readonly of?: string;
 }
 
 export interface Stall {
@@ -30,41 +32,56 @@ const locks = 471_100;
 
 const stallFunction = `
   create or replace function stall() returns trigger language plpgsql as $$
+  declare
+    is_meant boolean := true;
   begin
-    if nextval('stalled_' || tg_argv[0]) = 1 then
+    if tg_nargs > 1 then execute 'select ' || tg_argv[1] into is_meant using new; end if;
+    if is_meant and nextval('stalled_' || tg_argv[0]) = 1 then
       perform pg_advisory_lock_shared(tg_argv[0]::bigint);
       perform pg_advisory_unlock_shared(tg_argv[0]::bigint);
     end if;
     return new;
   end $$`;
 
-export async function stallAt(databaseUrl: string, steps: readonly Step[]): Promise<Stalls> {
+/** `atEnd` is told what leaves nobody standing; where the stalls are not those of one test, it is for their owner to call it. */
+export async function stallAt(
+  databaseUrl: string,
+  steps: readonly Step[],
+  atEnd: (remove: () => Promise<void>) => void = onTestFinished,
+): Promise<Stalls> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   await client.query(stallFunction);
+  // Many may be waited for at once, and a connection does one thing after the other.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = (text: string, lock: number) => {
+    const mine = last.then(() => client.query(text, [lock]));
+    last = mine.catch(() => {});
+    return mine;
+  };
   const at: Stall[] = [];
-  for (const [i, { on, when }] of steps.entries()) {
+  for (const [i, { on, when, of }] of steps.entries()) {
     const lock = locks + i;
     const condition = when === undefined ? '' : `when (${when})`;
     await client.query('select pg_advisory_lock($1)', [lock]);
     await client.query(`create sequence stalled_${lock}`);
     await client.query(
-      `create trigger stall_${lock} before ${on} for each row ${condition} execute function stall('${lock}')`,
+      `create trigger stall_${lock} before ${on} for each row ${condition} execute function stall('${lock}'${of === undefined ? '' : `, ${client.escapeLiteral(of)}`})`,
     );
     at.push({
       async reached() {
         const isThere = async () => {
-          const { rowCount } = await client.query(
+          const { rowCount } = await inTurn(
             // Files of tests have databases of their own on one server, and locks by the same numbers there.
             `select from pg_locks where locktype = 'advisory' and objid = $1 and not granted
                and database = (select oid from pg_database where datname = current_database())`,
-            [lock],
+            lock,
           );
           return rowCount === 1;
         };
         await waitFor(`somebody stands at ${on} ${condition}`, isThere, 30_000);
       },
-      letGo: async () => void (await client.query('select pg_advisory_unlock($1)', [lock])),
+      letGo: async () => void (await inTurn('select pg_advisory_unlock($1)', lock)),
     });
   }
   let isRemoved = false;
@@ -85,6 +102,6 @@ export async function stallAt(databaseUrl: string, steps: readonly Step[]): Prom
     },
   };
   // A test that fails in between leaves nobody standing for those that follow.
-  onTestFinished(() => stalls.remove());
+  atEnd(() => stalls.remove());
   return stalls;
 }
