@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/order.ts';
 
 /**
- * Four groups: what needs no servers, the engine, then the check that all files together provoked every error code, and at
+ * Three groups: what needs no servers and the engine, then the check that all files together provoked every error code, and at
  * last, with the machine to itself, the guard of the benchmark's ratios.
- * Each file of the engine has servers of its own, so files run side by side. Many wait for leases and timers most of the time, so
- * three at once keep two cores busy.
+ * Each file of the engine has servers of its own, so files run side by side, the longest first. Many wait for leases and timers
+ * most of the time, so four at once keep two cores busy.
  */
 const withoutServers = ['test/**/*.pure.test.ts', 'test/tidy.test.ts'];
 const afterAllOthers = ['test/error-codes.test.ts'];
@@ -28,7 +29,8 @@ const notOnCluster =
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 3,
+    maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 60_000,
@@ -41,11 +43,11 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [...withoutServers, ...afterAllOthers, ...alone, ...notOnCluster],
           globalSetup: 'test/global-setup.ts',
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 0 },
         },
       },
-      { extends: true, test: { name: 'codes', include: afterAllOthers, sequence: { groupOrder: 2 } } },
-      { extends: true, test: { name: 'guard', include: alone, sequence: { groupOrder: 3 } } },
+      { extends: true, test: { name: 'codes', include: afterAllOthers, sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'guard', include: alone, sequence: { groupOrder: 2 } } },
     ],
   },
 });

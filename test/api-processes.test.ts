@@ -4,15 +4,14 @@
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { Agent, get } from 'node:http';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createAcknowledgedNote } from '#src/platform/acknowledged.ts';
-import { freeLoopbackPort } from '#src/platform/local/ports.ts';
-import { launch } from '#src/platform/local/processes.ts';
+import { childrenOf } from '../loadtest/chaos/member-process.ts';
 import { type Shop, waitFor } from './harness.ts';
-import { checkout } from './house/folders.ts';
+import { allServe, byProcess, isGone, page } from './house/api-processes.ts';
 import { type Load, startLoad } from './house/load.ts';
 import { type SpawnedApi, spawnEngine } from './house/spawn.ts';
 
@@ -25,59 +24,6 @@ const engine = await spawnEngine({
 afterAll(() => engine.end());
 const { stores } = engine;
 const first = (): SpawnedApi => engine.apis[0]!;
-
-/** The processes behind a port; none once their supervisor is gone. */
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return text.split(' ').filter(Boolean).map(Number);
-}
-
-async function isGone(pid: number): Promise<boolean> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return stat === '' || / [ZX] /.test(stat);
-}
-
-interface Page {
-  readonly status: number;
-  readonly text: string;
-}
-
-/** Asks for a page, by default over a connection of its own, so that the processes answer in turn. */
-function page(url: string, agent: Agent | false = false, key = ''): Promise<Page> {
-  return new Promise((resolve, reject) => {
-    const headers = key === '' ? {} : { authorization: `Bearer ${key}` };
-    const request = get(url, { agent, headers, timeout: 3_000 }, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
-      response.on('error', reject);
-    });
-    request.on('timeout', () => request.destroy(new Error('no answer')));
-    request.on('error', reject);
-  });
-}
-
-/** A sample's value for each process. */
-function byProcess(text: string, name: string, labels = ''): Map<string, number> {
-  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) && line.includes(labels));
-  return new Map(
-    lines.map((line) => [/process="(\w+)"/.exec(line)?.[1] ?? '', Number(line.split(' ').at(-1))]),
-  );
-}
-
-async function takeConnections(api: SpawnedApi): Promise<void> {
-  await waitFor(
-    'all processes take connections',
-    async () => {
-      const { text } = await page(`${api.url}/metrics`);
-      return byProcess(text, 'loyalty_api_processes').get('supervisor') === processes;
-    },
-    90_000,
-  );
-}
 
 /** A shop whose keys every process knows: one that was not asked reads them within 0.4 s. */
 async function openShop(): Promise<Shop> {
@@ -107,7 +53,7 @@ async function endLoad(load: Load): Promise<void> {
 
 describe('one port', () => {
   test('is served by all processes in turn, and every page of metrics shows each of them', async () => {
-    await takeConnections(first());
+    await allServe(first().url, processes);
     for (let i = 0; i < 2 * processes; i += 1) await page(`${first().url}/healthz`);
     const names = ['1', '2', '3'];
     for (let i = 0; i < processes; i += 1) {
@@ -162,7 +108,7 @@ test('two ledger writers share sixteen shards, eight and eight, and both write',
 
 describe('a process that fails', () => {
   test('kill -9 of one under load: nothing is lost, the connections of the others live on, and another takes its place', async () => {
-    await takeConnections(first());
+    await allServe(first().url, processes);
     const agents = Array.from({ length: 2 * processes }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
     const cut = new Set<Agent>();
     for (const agent of agents) {
@@ -183,40 +129,15 @@ describe('a process that fails', () => {
     expect(cut.size).toBeGreaterThan(0);
     for (const agent of kept) expect((await page(`${first().url}/healthz`, agent)).status).toBe(200);
     expect(kept.filter((agent) => cut.has(agent))).toEqual([]);
-    await takeConnections(first());
+    await allServe(first().url, processes);
     const after = await childrenOf(first().pid);
     expect(after.filter((pid) => before.includes(pid))).toEqual(before.slice(1));
     for (const agent of agents) agent.destroy();
     await endLoad(load);
   }, 240_000);
 
-  test('one that stands still makes /readyz 503 and names itself, /readyz/partly stays 200, and half a minute later it is replaced', async () => {
-    await takeConnections(first());
-    const [victim, ...others] = await childrenOf(first().pid);
-    process.kill(victim!, 'SIGSTOP');
-    const url = first().url;
-    const silent = await waitFor(
-      '/readyz says so',
-      async () => {
-        const answer = await page(`${url}/readyz`);
-        return answer.status === 503 && answer;
-      },
-      30_000,
-    );
-    expect(silent.text).toMatch(/"process_silent","detail":"process \d of 3: it has said nothing/);
-    const partly = await waitFor('/readyz/partly answers', () => page(`${url}/readyz/partly`));
-    expect(partly.status).toBe(200);
-    const { text } = await waitFor('metrics answer', () => page(`${url}/metrics`));
-    expect([...byProcess(text, 'nodejs_heap_size_used_bytes').keys()]).toHaveLength(processes);
-    await waitFor('it is killed', () => isGone(victim!), 60_000);
-    await takeConnections(first());
-    const after = await childrenOf(first().pid);
-    expect(after.filter((pid) => others.includes(pid))).toHaveLength(processes - 1);
-    await waitFor('ready', async () => (await page(`${url}/readyz`)).status === 200, 20_000);
-  }, 240_000);
-
   test('SIGHUP replaces all of them under load, one by one: each drains, no port is closed meanwhile, nothing is lost', async () => {
-    await takeConnections(first());
+    await allServe(first().url, processes);
     const before = await childrenOf(first().pid);
     const unexpected = async () =>
       (await readFile(first().logPath, 'utf8')).split('ended unexpectedly').length;
@@ -234,7 +155,7 @@ describe('a process that fails', () => {
       },
       90_000,
     );
-    await takeConnections(first());
+    await allServe(first().url, processes);
     expect(faults).not.toContain('ECONNREFUSED');
     expect(await unexpected()).toBe(endedBefore);
     await endLoad(load);
@@ -243,7 +164,7 @@ describe('a process that fails', () => {
   test('kill -9 of the supervisor: the processes finish what they are at, end, and the port is free at once', async () => {
     const load = await loadOf(8);
     const victim = first();
-    await takeConnections(victim);
+    await allServe(victim.url, processes);
     const children = await childrenOf(victim.pid);
     const drains = async () => (await readFile(victim.logPath, 'utf8')).split('"draining"').length;
     const before = await drains();
@@ -283,65 +204,14 @@ test('a note of what was acknowledged that its owner renews while another proces
   await stores.pool.query('delete from acknowledged where process = $1', [owner]);
 });
 
-describe('the end', () => {
-  test('SIGTERM under load: requests in flight get their answers, exit code 0, no process is left', async () => {
-    engine.apis.push(await engine.startApi());
-    const load = await loadOf(8);
-    const victim = engine.apis.shift()!;
-    const children = await childrenOf(victim.pid);
-    expect(children).toHaveLength(processes);
-    await victim.stop();
-    expect(await victim.running.exited).toBe('exit code 0');
-    for (const pid of children) expect(await isGone(pid)).toBe(true);
-    await endLoad(load);
-  }, 90_000);
-
-  async function given(env: Readonly<Record<string, string>>) {
-    const logPath = join(engine.logFolder, `given-up-${await freeLoopbackPort()}.log`);
-    const own = { ...engine.env, PORT: String(await freeLoopbackPort()), ...env };
-    const command = {
-      file: process.execPath,
-      args: [join(checkout, 'src/main.ts')],
-      cwd: checkout,
-      env: own,
-    };
-    const running = launch(command, logPath, 'ipc');
-    return { ...running, log: () => readFile(logPath, 'utf8') };
-  }
-
-  test('a port that never served because a store is missing ends at once, with the cause in its log', async () => {
-    const nowhere = `postgres://points@127.0.0.1:${await freeLoopbackPort()}/points`;
-    const supervisor = await given({ DATABASE_URL: nowhere });
-    expect(await supervisor.exited).toBe('exit code 1');
-    const log = await supervisor.log();
-    expect(log).toContain('an API process ended before any served');
-    expect(log).toContain('ECONNREFUSED');
-    expect(log).not.toContain('starting it again');
-  }, 60_000);
-
-  test('one that dies again and again is tried again while another serves, and when none does all end with exit code 1', async () => {
-    const supervisor = await given({ API_PROCESSES: '2' });
-    const pid = supervisor.pid!;
-    await waitFor('it serves', async () => (await supervisor.log()).includes('takes connections'), 30_000);
-    const [kept] = await childrenOf(pid);
-    await waitFor(
-      'the other one died seven times',
-      async () => {
-        for (const child of await childrenOf(pid)) if (child !== kept) process.kill(child, 'SIGKILL');
-        return (await supervisor.log()).includes('"count":7');
-      },
-      60_000,
-    );
-    expect(supervisor.hasExited()).toBe(false);
-    await waitFor(
-      'it gives up',
-      async () => {
-        for (const child of await childrenOf(pid)) process.kill(child, 'SIGKILL');
-        return supervisor.hasExited();
-      },
-      60_000,
-    );
-    expect(await supervisor.exited).toBe('exit code 1');
-    expect(await supervisor.log()).toContain('ended too often within a minute');
-  }, 240_000);
-});
+test('SIGTERM under load: requests in flight get their answers, exit code 0, no process is left', async () => {
+  engine.apis.push(await engine.startApi());
+  const load = await loadOf(8);
+  const victim = engine.apis.shift()!;
+  const children = await childrenOf(victim.pid);
+  expect(children).toHaveLength(processes);
+  await victim.stop();
+  expect(await victim.running.exited).toBe('exit code 0');
+  for (const pid of children) expect(await isGone(pid)).toBe(true);
+  await endLoad(load);
+}, 90_000);

@@ -1,4 +1,4 @@
-/** Twenty seconds of the fuzzer with a fixed seed; `npm run fuzz` runs longer and with other seeds. */
+/** A thousand calls of the fuzzer with a fixed seed; `npm run fuzz` runs longer and with other seeds. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -10,8 +10,8 @@ test('valid, broken and random calls at every route: no 5xx, no change without a
   const { code, text } = await new Promise<{ code: number; text: string }>((resolve) => {
     execFile(
       process.execPath,
-      [command, '--seconds', '20', '--seed', '7', ...cluster],
-      { timeout: 150_000, maxBuffer: 16_777_216 },
+      [command, '--steps', '1000', '--seconds', '120', '--seed', '7', ...cluster],
+      { timeout: 240_000, maxBuffer: 16_777_216 },
       (error, stdout, stderr) =>
         resolve({ code: error ? Number(error.code ?? -1) : 0, text: stdout + stderr }),
     );
@@ -22,9 +22,8 @@ test('valid, broken and random calls at every route: no 5xx, no change without a
   expect(report.findings).toEqual([]);
   expect(code).toBe(0);
   expect(report.drift).toBe(0);
-  // It got past the schemas: many routes have answered with a success, and points have moved. Calls of partners want a signature,
-  // and pools, tiers and exchanges want a program that has them: of these it reaches the refusals.
-  expect(report.routesReached).toBeGreaterThan(0.4 * report.routes);
+  // It got past the schemas: most routes have answered with a success, and points have moved.
+  expect(report.routesReached, JSON.stringify(report.unreached)).toBeGreaterThan(0.7 * report.routes);
   expect(report.operations).toBeGreaterThan(100);
-  expect(report.steps).toBeGreaterThan(300);
-}, 180_000);
+  expect(report.steps).toBe(1_000);
+}, 270_000);

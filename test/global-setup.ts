@@ -60,6 +60,8 @@ async function endForgotten(folder: string): Promise<void> {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'points-engine-test-'));
   const guardian = guard(folder);
+  // Every process that the tests start reads some 400 files of TypeScript: 1.3 s of a core, and 0.6 s once they are compiled.
+  process.env.NODE_COMPILE_CACHE = join(folder, 'compiled');
   await rm(codesFolder, { recursive: true, force: true });
   await mkdir(codesFolder, { recursive: true });
   // The first of many starts fetches the program; files that start side by side then only find it.

@@ -1,6 +1,9 @@
 /** PURE. One call from chance: which route, which path, headers and body, from valid to nonsense. */
+import { signedHeaders } from '#src/partners/signature.ts';
 import type { Chance } from './chance.ts';
-import { type Grammar, hostileText, type Known, type Schema } from './grammar.ts';
+import { contractEntry, partnerName, partnerSource, programSource, rateEntry } from './files.ts';
+import { type Grammar, grammarOf, hostileText, type Schema } from './grammar.ts';
+import type { Known } from './known.ts';
 
 interface Operation {
   readonly method: string;
@@ -13,6 +16,21 @@ interface Operation {
     readonly schema?: Schema;
   }[];
   readonly body: Schema | undefined;
+  /** Who may make it. */
+  readonly roles: readonly string[];
+}
+
+/** A key that works. */
+export interface FuzzKey {
+  readonly role: string;
+  readonly token: string;
+}
+
+/** A program with keys of every role, and a partner's key that signs. */
+export interface FuzzProgram {
+  readonly name: string;
+  readonly keys: readonly FuzzKey[];
+  readonly signer: { readonly keyId: string; readonly secret: string };
 }
 
 export interface FuzzCall {
@@ -23,11 +41,12 @@ export interface FuzzCall {
   /** Sent so many times at once. */
   readonly copies: number;
   readonly meantFor: Operation;
-  readonly token: string;
+  readonly program: FuzzProgram;
 }
 
-interface Document {
+export interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Schema>>>>;
+  readonly components?: { readonly schemas?: Readonly<Record<string, Schema>> };
 }
 
 /** Every operation of the document. */
@@ -41,6 +60,7 @@ export function operationsOf(document: Document): Operation[] {
         template,
         parameters: (operation.parameters ?? []) as Operation['parameters'],
         body: content?.['application/json']?.schema,
+        roles: /Roles: ([a-z, ]+)\./.exec(String(operation.description))?.[1]?.split(', ') ?? [],
       };
     }),
   );
@@ -80,14 +100,66 @@ const strangeHeaders: readonly (readonly [string, string])[] = [
   ['Cookie', 'a=b'.repeat(200)],
 ];
 
-function pathText(chance: Chance, known: Known, template: string, parameter: string): string {
-  if (chance.oneIn(15)) return encodeURIComponent(hostileText(chance)).slice(0, 3_000) || '%20';
+/** Prefixes of ids by the part of the path before them; of a pool's holds and redemptions they are others. */
+const prefixes: Readonly<Record<string, string>> = {
+  accruals: 'acc',
+  redemptions: 'red',
+  holds: 'hold',
+  exchanges: 'exc',
+  pools: 'pool',
+};
+
+/** Who and what a call is about: the path, and the members that its body may name. */
+interface Place {
+  readonly path: string;
+  readonly members: readonly string[];
+}
+
+function membersFor(template: string, known: Known): readonly string[] {
+  const isPartners = template.includes('/exchanges') || template.includes('/partner/');
+  return isPartners && known.linked.length > 0 ? known.linked : known.members;
+}
+
+/** A text for a parameter, from what is known; undefined where nothing is. */
+function known(what: Known, chance: Chance, template: string, parameter: string): string | undefined {
+  const pick = (list: readonly string[]) => (list.length > 0 ? chance.pick(list) : undefined);
   // Nobody revokes the keys that the run needs.
-  if (template.startsWith('/v1/keys'))
-    return known.keyIds.length > 0 ? chance.pick(known.keyIds) : 'key_none';
-  const pool = parameter === 'member' || template.startsWith('/v1/members/') ? known.members : known.ids;
-  const text = pool.length > 0 ? chance.pick(pool) : 'nobody';
-  return encodeURIComponent(chance.oneIn(15) ? text.slice(0, -1) : text);
+  if (template.startsWith('/v1/keys')) return pick(what.keyIds) ?? 'key_none';
+  if (parameter === 'partner') return partnerName;
+  if (parameter === 'version' || parameter === 'run') return String(1 + chance.below(4));
+  if (parameter === 'member') return pick(membersFor(template, what));
+  const before = template
+    .slice(0, template.indexOf(`/{${parameter}}`))
+    .split('/')
+    .at(-1)!;
+  return pick(what.ids(prefixes[before]));
+}
+
+/** A path to a pool, and to something of it or to a grant of a member where the template wants that; undefined where none is known. */
+function linkedPlace(template: string, what: Known, chance: Chance): Record<string, string> | undefined {
+  if (template.includes('{grant}'))
+    return what.grants.length > 0 ? { ...chance.pick(what.grants) } : undefined;
+  if (!template.includes('{pool}')) return undefined;
+  const prefix = template.includes('{hold}') ? 'phd_' : 'prd_';
+  if (!/\{(hold|redemption)\}/.test(template))
+    return what.pools.length > 0 ? { pool: chance.pick(what.pools) } : undefined;
+  const movements = what.poolMovements.filter(({ id }) => id.startsWith(prefix));
+  if (movements.length === 0) return undefined;
+  const { pool, id } = chance.pick(movements);
+  return { pool, hold: id, redemption: id };
+}
+
+function placeOf(template: string, what: Known, chance: Chance): Place {
+  const linked = linkedPlace(template, what, chance);
+  const inPool = what.membersOf(linked?.pool ?? '');
+  const members = inPool.length > 0 ? inPool : membersFor(template, what);
+  const path = template.replaceAll(/\{([^}]+)\}/g, (_, name: string) => {
+    if (chance.oneIn(20)) return encodeURIComponent(hostileText(chance)).slice(0, 3_000) || '%20';
+    const ofPool = name === 'member' && inPool.length > 0 ? chance.pick(inPool) : undefined;
+    const text = ofPool ?? linked?.[name] ?? known(what, chance, template, name) ?? 'nobody';
+    return encodeURIComponent(chance.oneIn(20) ? text.slice(0, -1) : text);
+  });
+  return { path, members };
 }
 
 function queryText(operation: Operation, chance: Chance, grammar: Grammar): string {
@@ -122,48 +194,82 @@ function garbage(chance: Chance): Buffer {
   }
 }
 
+/** Bodies of which the document says nothing but that they are objects. */
+function freeBody(template: string, chance: Chance): object | undefined {
+  if (chance.oneIn(5)) return undefined;
+  if (template.endsWith('/contracts')) return contractEntry(chance);
+  return template.endsWith('/rates') ? rateEntry(chance) : undefined;
+}
+
 function bodyOf(operation: Operation, chance: Chance, grammar: Grammar): Buffer | undefined {
   if (chance.oneIn(25)) return garbage(chance);
   if (!operation.body) return chance.oneIn(20) ? Buffer.from('{}') : undefined;
-  const text = JSON.stringify(grammar.value(operation.body, '', chance.pick([0, 0, 0, 0, 0, 20, 8])));
+  const faultsIn = chance.pick([0, 0, 0, 0, 0, 20, 8]);
+  const free = freeBody(operation.template, chance);
+  const text = JSON.stringify(free ?? grammar.value(operation.body, '', faultsIn));
   return Buffer.from(chance.oneIn(30) ? text.slice(0, chance.below(text.length)) : text);
 }
 
-/** Keys that work, and what was refused to whom. */
-export interface Tokens {
-  readonly all: readonly string[];
-  /** `METHOD /template token` of every call that a role may not make. */
-  readonly barred: ReadonlySet<string>;
+function tokenFor({ roles }: Operation, { keys }: FuzzProgram, chance: Chance): string {
+  if (chance.oneIn(30)) return chance.pick(['', 'nobody', '\u00e9', 'x'.repeat(3_000)]);
+  const may = keys.filter(({ role }) => roles.includes(role));
+  return chance.pick(chance.oneIn(20) || may.length === 0 ? keys : may).token;
 }
 
-function tokenFor(operation: Operation, chance: Chance, { all, barred }: Tokens): string {
-  if (chance.oneIn(30)) return chance.pick(['', 'nobody', '\u00e9', 'x'.repeat(3_000)]);
-  const may = all.filter((token) => !barred.has(`${operation.method} ${operation.template} ${token}`));
-  return chance.pick(chance.oneIn(20) || may.length === 0 ? all : may);
+export interface Around {
+  readonly chance: Chance;
+  readonly programs: readonly FuzzProgram[];
+  readonly knownOf: (program: FuzzProgram) => Known;
+  readonly components: Readonly<Record<string, Schema>>;
+  readonly nowMs: number;
+  /** A reference of this step alone. */
+  readonly reference: () => string;
+}
+
+/** By a token, or by a signature where a partner calls. */
+function credentials(
+  { method, path, body }: Pick<FuzzCall, 'method' | 'path' | 'body'>,
+  operation: Operation,
+  program: FuzzProgram,
+  { chance, nowMs, reference }: Around,
+): Record<string, string> {
+  if (!operation.template.startsWith('/v1/partner/') || chance.oneIn(30))
+    return { Authorization: `Bearer ${tokenFor(operation, program, chance)}` };
+  const { keyId, secret } = program.signer;
+  const nonce = reference().replaceAll('/', '-').padStart(16, '0');
+  const request = { method, target: path, body: body ?? '' };
+  return signedHeaders(keyId, secret, request, { timestamp: Math.floor(nowMs / 1_000), nonce });
+}
+
+/** Calls after which there is less for the others to be about. */
+const endings =
+  /\/(dissolve|leave|merge|erasure|cancel|status)$|^\/v1\/members\/\{member\}\/links\/\{partner\}$/;
+
+function operationFor(operations: readonly Operation[], chance: Chance): Operation {
+  const first = chance.pick(operations);
+  return endings.test(first.template) && !chance.oneIn(3) ? chance.pick(operations) : first;
 }
 
 /** The next call, and the operation that it is meant for. */
-export function callOf(
-  operations: readonly Operation[],
-  chance: Chance,
-  grammar: Grammar,
-  known: Known,
-  tokens: Tokens,
-): FuzzCall {
-  const operation = chance.pick(operations);
-  const path = chance.oneIn(40)
-    ? chance.pick(strangePaths)
-    : operation.template.replaceAll(/\{([^}]+)\}/g, (_, name: string) =>
-        pathText(chance, known, operation.template, name),
-      ) + queryText(operation, chance, grammar);
-  const token = tokenFor(operation, chance, tokens);
-  const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
+export function callOf(operations: readonly Operation[], around: Around): FuzzCall {
+  const { chance, programs, knownOf, components, nowMs, reference } = around;
+  const operation = operationFor(operations, chance);
+  const { template } = operation;
+  const program = chance.pick(programs);
+  // Now and then about what is another program's.
+  const what = knownOf(chance.oneIn(20) ? chance.pick(programs) : program);
+  const { path: place, members } = placeOf(template, what, chance);
+  const isPartners = template.startsWith('/v1/partners');
+  const source = () => (isPartners ? partnerSource : programSource)(chance);
+  const grammar = grammarOf(components, { chance, known: what, members, source, nowMs, reference });
+  const path = chance.oneIn(40) ? chance.pick(strangePaths) : place + queryText(operation, chance, grammar);
+  const method = chance.oneIn(40) ? chance.pick(methods) : operation.method;
   const body = bodyOf(operation, chance, grammar);
+  const headers = credentials({ method, path, body }, operation, program, around);
   if (body) headers['Content-Type'] = 'application/json';
   while (chance.oneIn(8)) {
     const [name, value] = chance.pick(strangeHeaders);
     headers[name] = value;
   }
-  const method = chance.oneIn(40) ? chance.pick(methods) : operation.method;
-  return { method, path, headers, body, copies: chance.oneIn(12) ? 2 : 1, meantFor: operation, token };
+  return { method, path, headers, body, copies: chance.oneIn(12) ? 2 : 1, meantFor: operation, program };
 }

@@ -3,17 +3,10 @@
  * it gets past the schemas, and broken in one or two places, so that what lies behind them meets the unexpected too.
  */
 import type { Chance } from './chance.ts';
+import { matchedTier, matchName, partnerName } from './files.ts';
+import type { Known } from './known.ts';
 
 export type Schema = Readonly<Record<string, unknown>>;
-
-/** What the service said before that later calls may name: ids, members, references. */
-export interface Known {
-  readonly members: readonly string[];
-  readonly ids: readonly string[];
-  readonly references: readonly string[];
-  /** Keys that the fuzzer made; it must not revoke its own. */
-  readonly keyIds: readonly string[];
-}
 
 const hostileTexts = [
   '',
@@ -76,6 +69,10 @@ export interface Grammar {
 interface Surroundings {
   readonly chance: Chance;
   readonly known: Known;
+  /** Whom a body may be about. */
+  readonly members: readonly string[];
+  /** A file, for whom the call is about. */
+  readonly source: () => string;
   readonly nowMs: number;
   /** A reference of this step alone. */
   readonly reference: () => string;
@@ -86,60 +83,73 @@ const depthMax = 8;
 const alternatives = [
   ['purchase', 'flight', 'activity', 'grant'],
   ['order', 'accrual'],
-  ['points', 'parts'],
+  // Parts stand instead of points and currency.
+  ['points', 'points', 'points', 'parts'],
+  ['name', 'name', 'code'],
 ] as const;
 
-/** A file of the fuzzer's programs; one in three is wrong. */
-function programFile(chance: Chance): string {
-  const more = chance.pick([
-    '',
-    '',
-    'debtAllowed: false\n',
-    'rules: [\n',
-    'rules: &r [*r]\n',
-    'x: *y\n',
-    '"\\ud800": 1\n',
-  ]);
-  const points = chance.pick([1, 2, 3]);
-  const earn = `{ by: amount, points: ${points}, perMinorUnits: 100 }`;
-  return `timeZone: Europe/Berlin\ncurrencies: [{ code: points }]\nrules:\n  - { name: spend, currency: points, earn: ${earn} }\n${more}`;
-}
+/** Texts that mean one thing wherever they stand. */
+const fixed: Readonly<Record<string, readonly string[]>> = {
+  birthday: ['1990-05-17'],
+  carrier: ['1', '2.5', 'XX'],
+  quantity: ['1', '2.5', 'XX'],
+  'their code': ['CODE-000001', 'CODE-000002'],
+  'their account': ['FF000001', 'FF000002'],
+  direction: ['out', 'in'],
+  ladder: ['status'],
+  offer: [matchName],
+  partner: [partnerName],
+  tier: ['silver', matchedTier],
+  type: ['card', 'card', 'email', 'phone'],
+};
+/** Days that have to lie ahead. */
+const later = ['until', 'through'];
+
+/** Ids by what they are called in a body. */
+const prefixOf: Readonly<Record<string, string | undefined>> = {
+  id: undefined,
+  operation: undefined,
+  hold: 'hold',
+  accrual: 'acc',
+  redemption: 'red',
+  quote: 'exc',
+};
 
 /** Text for a property by what it is called, because most patterns say less than the name. */
-function named(name: string, { chance, known, nowMs, reference }: Surroundings): string | undefined {
-  const lately = () => new Date(nowMs - chance.below(100_000_000)).toISOString();
+function named(name: string, schema: Schema, around: Surroundings): string | undefined {
+  const { chance, known, members, nowMs, reference, source } = around;
+  const pick = (list: readonly string[]) => (list.length > 0 ? chance.pick(list) : undefined);
+  if (schema.maxLength === 3) return chance.pick(['FRA', 'LHR']);
+  if (later.includes(name) && schema.format === 'date') return `20${30 + chance.below(9)}-01-31`;
+  if (schema.format === 'date' && name !== 'birthday') return undefined;
+  if (Object.hasOwn(fixed, name)) return pick(fixed[name]!);
+  if (Object.hasOwn(prefixOf, name)) return pick(known.ids(prefixOf[name]));
   switch (name) {
     case 'reference':
       return chance.oneIn(5) && known.references.length > 0 ? chance.pick(known.references) : reference();
+    case 'originalReference':
+      return pick(known.references);
+    case 'account':
+    case 'callerAccount':
+      return pick(members);
+    case 'code':
+      return pick(known.codes);
     case 'member':
     case 'from':
     case 'to':
     case 'into':
-      return known.members.length > 0 && !chance.oneIn(10)
-        ? chance.pick(known.members)
-        : `fuzz-${chance.below(50)}`;
-    case 'id':
-    case 'operation':
-    case 'hold':
-    case 'accrual':
-    case 'redemption':
-      return known.ids.length > 0 ? chance.pick(known.ids) : undefined;
-    case 'birthday':
-      return '1990-05-17';
+      return members.length > 0 && !chance.oneIn(10) ? chance.pick(members) : `fuzz-${chance.below(50)}`;
+    case 'value':
+      return `card-${chance.below(40)}`;
     case 'expiresAt':
       return new Date(nowMs + 86_400_000).toISOString();
-    case 'type':
-      return chance.pick(['card', 'email', 'phone']);
-    case 'carrier':
-    case 'quantity':
-      return chance.pick(['1', '2.5', 'XX']);
     case 'order':
       return `order-${chance.below(30)}`;
     case 'source':
-      return programFile(chance);
+      return source();
     case 'occurredAt':
     case 'at':
-      return lately();
+      return new Date(nowMs - chance.below(100_000_000)).toISOString();
     default:
       return undefined;
   }
@@ -182,7 +192,9 @@ export function grammarOf(components: Readonly<Record<string, Schema>>, around: 
       const group = alternatives.findIndex((names) => (names as readonly string[]).includes(key));
       const isChosen = group < 0 ? key === 'reference' || chance.oneIn(4) : chosen[group] === key;
       const isWanted = required.has(key) || isChosen ? !(faultsIn > 0 && chance.oneIn(faultsIn)) : false;
-      if (isWanted) made[key] = value(part, key, faultsIn, depth + 1);
+      // Beside a partner's name they are what the partner calls so.
+      const isTheirs = 'partner' in properties && (key === 'account' || key === 'code');
+      if (isWanted) made[key] = value(part, isTheirs ? `their ${key}` : key, faultsIn, depth + 1);
     }
     const more = schema.additionalProperties;
     if (typeof more === 'object' && more !== null && chance.oneIn(2))
@@ -210,7 +222,7 @@ export function grammarOf(components: Readonly<Record<string, Schema>>, around: 
       case 'null':
         return null;
       case 'string':
-        return named(name, around) ?? ofFormat(schema, around);
+        return named(name, schema, around) ?? ofFormat(schema, around);
       default:
         return hostile(chance);
     }

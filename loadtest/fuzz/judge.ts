@@ -26,6 +26,15 @@ function parsed(text: string): unknown {
   }
 }
 
+/** The code of a refusal, with the first fault of a body. */
+export function reasonOf({ status, text }: FuzzAnswer): string {
+  const body = parsed(text) as
+    | { code?: string; errors?: { pointer?: string; detail?: string }[] }
+    | undefined;
+  const { pointer = '', detail = '' } = body?.errors?.[0] ?? {};
+  return `${body?.code ?? status} ${pointer} ${detail}`.trim().slice(0, 100);
+}
+
 /** Why an answer is a finding; undefined when it is none. `isReady` is what /readyz says. */
 export function faultOf(call: FuzzCall, answer: FuzzAnswer | Error, isReady: boolean): string | undefined {
   if (answer instanceof Error) return `no answer: ${answer.message}`;

@@ -8,11 +8,12 @@ import { audit, auditConnection } from '#src/ledger/audit.ts';
 import { renderReport } from '#src/ledger/audit-report.ts';
 import { keys } from '#src/wallet/keys.ts';
 import { enrol } from '../setup/members.ts';
-import { callOf, type FuzzCall, operationsOf } from './call.ts';
+import { callOf, type Document, type FuzzCall, type FuzzProgram, operationsOf } from './call.ts';
 import { chanceOf } from './chance.ts';
-import type { FuzzEngine } from './engine.ts';
-import { grammarOf, type Schema } from './grammar.ts';
-import { type Finding, type FuzzAnswer, faultOf, idsIn, lineOf } from './judge.ts';
+import { type FuzzEngine, partnerAccounts } from './engine.ts';
+import { partnerName } from './files.ts';
+import { type Finding, type FuzzAnswer, faultOf, idsIn, lineOf, reasonOf } from './judge.ts';
+import { createMemory, type Memory } from './known.ts';
 
 interface FuzzSettings {
   readonly seed: number;
@@ -29,6 +30,8 @@ export interface FuzzReport {
   /** Routes that were answered with a success at least once, of all. */
   readonly routesReached: number;
   readonly routes: number;
+  /** Those that were not, and what they answered how often. */
+  readonly unreached: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly operations: number;
   readonly drift: number;
   readonly findings: readonly Finding[];
@@ -36,7 +39,6 @@ export interface FuzzReport {
 
 const answerMs = 20_000;
 const findingsMax = 50;
-const pooledMax = 400;
 const drainMs = 60_000;
 const populationSize = 30;
 
@@ -72,34 +74,6 @@ async function isReady(url: string): Promise<boolean> {
   return answer?.status === 200;
 }
 
-/** What was answered so far, bounded: the newest of each sort. */
-function createMemory() {
-  const known = {
-    members: [] as string[],
-    ids: [] as string[],
-    references: [] as string[],
-    keyIds: [] as string[],
-  };
-  const answered = new Set<string>();
-  const keep = (pool: string[], more: readonly string[]) => {
-    for (const each of more) if (!pool.includes(each)) pool.push(each);
-    pool.splice(0, Math.max(0, pool.length - pooledMax));
-  };
-  return {
-    known,
-    answered,
-    learn(call: Pick<FuzzCall, 'method' | 'body'>, { status, text }: FuzzAnswer) {
-      for (const operation of idsIn.operations(text)) answered.add(operation);
-      if (status >= 300) return;
-      keep(known.members, idsIn.members(text));
-      keep(known.ids, idsIn.ids(text));
-      // Only keys that it made itself: a list shows those that the run needs.
-      if (call.method === 'POST') keep(known.keyIds, idsIn.keys(text));
-      keep(known.references, idsIn.references(call.body?.toString('utf8') ?? ''));
-    },
-  };
-}
-
 /** Waits until the books hold every record of the journals. */
 async function drained({ pool, nodes }: FuzzEngine): Promise<boolean> {
   const deadline = performance.now() + drainMs;
@@ -130,11 +104,13 @@ async function judgeBooks(
   const found = (what: string) => findings.push({ step, what, call: '' });
   if (!(await drained(engine))) found('the books did not take everything within a minute');
   const { rows } = await engine.pool.query<{ operation: string; kind: string; request: string }>(
-    `select replace(operation::text, '-', '') as operation, kind, left(request::text, 400) as request from operation where client <> 0`,
+    // What a reversal made void before it came was answered as the reversal.
+    `select replace(operation::text, '-', '') as operation, kind, left(request::text, 400) as request from operation
+     where client <> 0 and request -> 'body' ->> 'void' is null`,
   );
   const silent = rows.filter(({ operation }) => !answered.has(operation));
-  const others = silent.filter(({ kind }) => kind !== 'status');
-  // A change of status answers with the member and not with an operation; every other change names its own.
+  // These answer with the member and with the hold, not with an operation; every other change names its own.
+  const others = silent.filter(({ kind }) => kind !== 'status' && kind !== 'release');
   if (others.length > unanswered) {
     // The reference in the request names the step.
     for (const { kind, operation, request: asked } of others.slice(0, 5))
@@ -157,10 +133,35 @@ interface Loop {
   readonly findings: Finding[];
   readonly answers: Record<string, number>;
   readonly reached: Set<string>;
-  readonly barred: Set<string>;
-  readonly memory: ReturnType<typeof createMemory>;
+  /** What each route refused, and how often. */
+  readonly refused: Map<string, Record<string, number>>;
+  readonly answered: Set<string>;
+  readonly memories: ReadonlyMap<FuzzProgram, Memory>;
   /** Calls whose outcome nobody was told: no answer, or `outcome_unknown`. */
   unanswered: number;
+}
+
+function learn(
+  { answered, memories }: Loop,
+  program: FuzzProgram,
+  call: Pick<FuzzCall, 'method' | 'body'>,
+  answer: FuzzAnswer,
+): void {
+  for (const operation of idsIn.operations(answer.text)) answered.add(operation);
+  memories.get(program)!.learn(call, answer);
+}
+
+function noteRoute({ reached, refused }: Loop, { method, meantFor }: FuzzCall, answer: FuzzAnswer): void {
+  if (method !== meantFor.method) return;
+  const route = `${method} ${meantFor.template}`;
+  if (answer.status < 300) {
+    reached.add(route);
+    return;
+  }
+  const counts = refused.get(route) ?? {};
+  refused.set(route, counts);
+  const reason = reasonOf(answer);
+  counts[reason] = (counts[reason] ?? 0) + 1;
 }
 
 async function takeStep(engine: FuzzEngine, loop: Loop, step: number, call: FuzzCall): Promise<void> {
@@ -177,27 +178,66 @@ async function takeStep(engine: FuzzEngine, loop: Loop, step: number, call: Fuzz
       loop.findings.push({ step, what: fault, call: lineOf(call) });
     if (answer instanceof Error || answer.status === 504) loop.unanswered += 1;
     if (answer instanceof Error) continue;
-    loop.memory.learn(call, answer);
-    const { meantFor, token } = call;
-    const route = `${meantFor.method} ${meantFor.template}`;
-    if (answer.status === 403 && call.method === meantFor.method) loop.barred.add(`${route} ${token}`);
-    if (answer.status < 300 && call.method === meantFor.method) loop.reached.add(route);
+    learn(loop, call.program, call, answer);
+    noteRoute(loop, call, answer);
   }
 }
 
-/** Members with points to spend, so that most calls have somebody to be about. */
-async function populate(engine: FuzzEngine, memory: Loop['memory']): Promise<void> {
-  for (const token of engine.tokens) {
-    const postBulk = async (path: string, items: readonly object[]) => {
+/** One of what calls are about that comes about by several steps: pools with what moved their points, a tier that was given, a key. */
+async function beginWith(
+  post: (path: string, content: object) => Promise<string>,
+  run: string,
+): Promise<void> {
+  for (const first of [0, 4]) {
+    const card = (index: number) => ({ type: 'card', value: `card-${first + index}` });
+    const pool = await post('/v1/pools', { head: card(0), reference: `${run}/${first}/pool` });
+    for (const index of [1, 2]) await post(`/v1/pools/${pool}/members`, { card: card(index) });
+    const movement = (name: string) => ({
+      member: card(0),
+      reference: `${run}/${first}/${name}`,
+      points: 300,
+    });
+    await post(`/v1/pools/${pool}/redemptions`, movement('redemption'));
+    for (const name of ['hold', 'another']) await post(`/v1/pools/${pool}/holds`, movement(name));
+    for (const path of ['redemptions', 'holds']) await post(`/v1/${path}`, movement(path));
+    const grant = { tier: 'silver', reason: 'to begin with', reference: `${run}/${first}/grant` };
+    await post(`/v1/members/fuzz-${first}/tier`, grant);
+  }
+  await post('/v1/keys', { client: 'another-partner', role: 'partner' });
+}
+
+/** Members with a card and points to spend, some of them linked with the partner, so that most calls have somebody to be about. */
+async function populate(engine: FuzzEngine, loop: Loop): Promise<void> {
+  for (const [at, program] of engine.programs.entries()) {
+    const { token } = program.keys.find(({ role }) => role === 'admin')!;
+    const post = async (path: string, content: object) => {
       const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
-      const body = Buffer.from(JSON.stringify({ items }));
+      const body = Buffer.from(JSON.stringify(content));
       const answer = await send(engine.port, { method: 'POST', path, headers, body });
       if (answer instanceof Error) throw answer;
-      memory.learn({ method: 'POST', body: undefined }, answer);
+      if (answer.status >= 300) throw new Error(`POST ${path}: ${answer.status} ${answer.text}`);
+      learn(loop, program, { method: 'POST', body: undefined }, answer);
+      return String((JSON.parse(answer.text) as { id?: unknown }).id);
     };
     const memberAt = (index: number) => `fuzz-${index}`;
+    const items = Array.from({ length: populationSize }, (_, i) => ({
+      member: memberAt(i),
+      identifiers: [{ type: 'card', value: `card-${i}` }],
+    }));
+    await post('/v1/members/bulk', { items });
     const receipt = { money: 'EUR', amount: 1_000_000, run: 'start' };
+    const postBulk = async (path: string, more: readonly object[]) =>
+      void (await post(path, { items: more }));
     await enrol({ ...receipt, members: populationSize, memberAt, postBulk });
+    await beginWith(post, `begin/${program.name}`);
+    // The first two accounts are left for calls.
+    for (let account = 3 + at; account <= partnerAccounts; account += 2) {
+      const digits = String(account).padStart(6, '0');
+      const member = memberAt(account);
+      const link = { partner: partnerName, account: `FF${digits}`, code: `CODE-${digits}` };
+      await post(`/v1/members/${member}/links`, link);
+      loop.memories.get(program)!.link(member);
+    }
   }
 }
 
@@ -208,33 +248,31 @@ export async function fuzz(
   abort: AbortSignal,
 ): Promise<FuzzReport> {
   const { seed, seconds, stepsMax } = settings;
-  const document = (await (await fetch(`${engine.url}/openapi.json`)).json()) as {
-    paths: Record<string, Record<string, Schema>>;
-    components?: { schemas?: Record<string, Schema> };
-  };
+  const document = (await (await fetch(`${engine.url}/openapi.json`)).json()) as Document;
+  const components = document.components?.schemas ?? {};
   const operations = operationsOf(document);
   const loop: Loop = {
     findings: [],
     answers: {},
     reached: new Set(),
-    barred: new Set(),
-    memory: createMemory(),
+    refused: new Map(),
+    answered: new Set(),
+    memories: new Map(engine.programs.map((program) => [program, createMemory()])),
     unanswered: 0,
   };
-  await populate(engine, loop.memory);
+  await populate(engine, loop);
+  const knownOf = (program: FuzzProgram) => loop.memories.get(program)!;
   const startedAt = performance.now();
   let step = 0;
   for (; step < stepsMax && performance.now() - startedAt < seconds * 1_000 && !abort.aborted; step += 1) {
-    const chance = chanceOf(seed, step);
     let made = 0;
     const reference = () => {
       made += 1;
       return `fuzz/${seed}/${step}/${made}`;
     };
-    const around = { chance, known: loop.memory.known, nowMs: Date.now(), reference };
-    const grammar = grammarOf(document.components?.schemas ?? {}, around);
-    const tokens = { all: engine.tokens, barred: loop.barred };
-    await takeStep(engine, loop, step, callOf(operations, chance, grammar, loop.memory.known, tokens));
+    const chance = chanceOf(seed, step);
+    const around = { chance, programs: engine.programs, knownOf, components, nowMs: Date.now(), reference };
+    await takeStep(engine, loop, step, callOf(operations, around));
     const dead = engine.dead();
     if (dead !== undefined) {
       loop.findings.push({ step, what: `the process ${dead} has ended`, call: '' });
@@ -242,7 +280,7 @@ export async function fuzz(
     }
   }
   const took = (performance.now() - startedAt) / 1_000;
-  const books = await judgeBooks(engine, loop.memory.answered, loop.unanswered, step);
+  const books = await judgeBooks(engine, loop.answered, loop.unanswered, step);
   return {
     seed,
     steps: step,
@@ -250,6 +288,12 @@ export async function fuzz(
     answers: loop.answers,
     routesReached: loop.reached.size,
     routes: operations.length,
+    unreached: Object.fromEntries(
+      operations
+        .map(({ method, template }) => `${method} ${template}`)
+        .filter((route) => !loop.reached.has(route))
+        .map((route) => [route, loop.refused.get(route) ?? {}]),
+    ),
     operations: books.operations,
     drift: books.drift,
     findings: [...loop.findings, ...books.findings],

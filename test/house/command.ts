@@ -18,7 +18,11 @@ export function commandOf(
   const path = join(checkout, 'src', file);
   return (...args) =>
     new Promise((resolve) => {
-      execFile(process.execPath, [path, ...args], { env, timeout: timeoutMs }, (error, out, complaint) =>
+      const options = {
+        env: { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
+        timeout: timeoutMs,
+      };
+      execFile(process.execPath, [path, ...args], options, (error, out, complaint) =>
         resolve({ code: error ? Number(error.code) : 0, out, complaint }),
       );
     });

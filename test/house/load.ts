@@ -30,6 +30,8 @@ export interface Load {
 }
 
 const patienceMs = 60_000;
+/** A till between two receipts: callers without it would take the cores from what they call, and tests beside from each other. */
+const betweenMs = 15;
 const uncertain = new Set([502, 503, 504]);
 
 /** Repeats a call until its answer is definite. */
@@ -99,6 +101,7 @@ export async function startLoad(apis: () => readonly Http[], shop: Shop, callers
       );
       if (answer.status >= 300) throw new Error(`${kind} was refused: ${JSON.stringify(answer.body)}`);
       promised.push({ reference: String(body.reference), id: answer.id, member, kind, points });
+      await delay(betweenMs);
     }
   }
 

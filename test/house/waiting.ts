@@ -10,7 +10,8 @@ export async function waitFor<T>(
   timeoutMs = 10_000,
   everyMs = 10,
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
+  const startedAt = performance.now();
+  const deadline = startedAt + timeoutMs;
   let last: unknown;
   for (;;) {
     try {
@@ -23,6 +24,7 @@ export async function waitFor<T>(
     if (performance.now() > deadline) {
       throw new Error(`waited ${timeoutMs} ms in vain: ${what}`, last === undefined ? {} : { cause: last });
     }
-    await delay(everyMs);
+    // What has taken a second may take fifty milliseconds more: most conditions ask PostgreSQL or the API.
+    await delay(Math.max(everyMs, Math.min(50, 10 + (performance.now() - startedAt) / 25)));
   }
 }
