@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { createMemberCounters, weigh } from '#src/earning/backtest/counters.ts';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
 import { mulDiv } from '#src/earning/rules/amounts.ts';
+import { countersThen } from '#src/earning/undoing.ts';
 import { judge, pointsBy, receipt, rulesFrom } from './house/judge.ts';
 import { amountRule } from './house/shop.ts';
 
@@ -100,6 +101,34 @@ describe('lines', () => {
     const rule = { name: 'r', currency: 'points', earn: { ...amount, paidBy: ['club-card'] } as never };
     const judged = judge(rulesFrom({ rules: [rule] }), { subject: { purchase: { ...purchase, payments } } });
     expect(judged.awards[0]?.points).toBe(16);
+  });
+});
+
+describe('what several promotions assume of one counter', () => {
+  const [first, tenth] = [1, 10].map((purchaseNumber) => fixed(`p-${purchaseNumber}`, 5, { purchaseNumber }));
+  const rules = promoted([{ name: 'days', combine: 'additive' }], [first!, tenth!]);
+  const purchases = rules.purchases!.counter;
+  const most = Number.MAX_SAFE_INTEGER;
+
+  test.for([
+    [0, 0, 0],
+    [4, 1, 8],
+    [9, 9, 9],
+    [30, 10, most],
+  ] as const)('at %i is one range, %i to %i', ([value, from, to]) => {
+    const { assumptions } = judge(rules, { ...tenEuros, counters: () => value });
+    expect(assumptions).toEqual([{ counter: purchases, period: 0, from, to }]);
+  });
+
+  test('is judged again as it was, also from the ranges that older versions kept one by one', () => {
+    const kept = (...ranges: readonly (readonly [number, number])[]) => {
+      const assumptions = ranges.map(([from, to]) => ({ counter: purchases, period: 0, from, to }));
+      const counters = countersThen({ request: { assumptions }, effect: { legs: [], balances: [] } });
+      return pointsBy(judge(rules, { ...tenEuros, counters }));
+    };
+    expect(kept([1, most], [9, 9])).toEqual({ base: 10, 'p-10': 5 });
+    expect(kept([1, most], [0, 8])).toEqual({ base: 10 });
+    expect(kept([0, 0])).toEqual({ base: 10, 'p-1': 5 });
   });
 });
 

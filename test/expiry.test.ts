@@ -231,6 +231,29 @@ test('points that wait for an event count from their release, rule by rule, and 
   expect(await shop.balances(member)).toMatchObject({ available: 300, pending: 0, debt: 0 });
 });
 
+test('a release finds its points also beside awards that became one part because their terms are the same', async () => {
+  const joined = [
+    amountRule('spend', 'points', [1, 100]),
+    waiting[1]!,
+    amountRule('more', 'points', [4, 100]),
+  ];
+  const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [...joined, waiting[2]!]);
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  expect(await shop.balances(member)).toMatchObject({ available: 500, pending: 500 });
+  await engine.drained();
+  const shown = await shop.care('GET', `/v1/operations/${accrual.id}`);
+  const wallets = (shown.body.entries as { account: string; points: number }[]).filter(
+    ({ account }) => account === 'wallet',
+  );
+  expect(wallets.map(({ points }) => points)).toEqual([500, 200, 300]);
+  expect((await unlocking(shop, accrual.id, { rule: 'review' })).body.points).toMatchObject([
+    { points: 300 },
+  ]);
+  expect((await unlocking(shop, accrual.id, { rule: 'stay' })).body.points).toMatchObject([{ points: 200 }]);
+  expect(await shop.balances(member)).toMatchObject({ available: 1_000, pending: 0 });
+});
+
 test('what was taken back before is not released, and a lot shared by two accruals is released for one only', async () => {
   const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [waiting[1]!]);
   const member = await shop.enrol();

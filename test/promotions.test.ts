@@ -173,6 +173,38 @@ describe('what depends on what the member did before', () => {
   });
 });
 
+describe('awards with the same terms', () => {
+  test('are one lot and two entries in the ledger, and stay apart in the answer, its repeat and the explanation', async () => {
+    const member = await regular();
+    const goods = bought([[2_500, 'fresh']], { codes: ['TWICE'] });
+    const body = { member, reference: reference(), occurredAt: shop.time(), ...goods };
+    const answer = await shop.pos('POST', '/v1/accruals', body);
+    expect(awardsOf(answer)).toEqual({ base: 25, fresh: 50, double: 25 });
+    await engine.drained();
+    const repeat = await shop.pos('POST', '/v1/accruals', body);
+    expect(repeat.body).toEqual({ ...answer.body, ledger: repeat.body.ledger });
+    const { body: shown } = await shop.care('GET', `/v1/operations/${answer.id}`);
+    expect(shown.entries).toEqual([
+      { account: 'wallet', currency: 'points', points: 100, lot: 1, party: 'program' },
+      { account: 'issuance', currency: 'points', points: -100, party: 'program' },
+    ]);
+    const { rules } = shown.explanation as { rules: { rule: string; outcome: string; points: number }[] };
+    const applied = rules.filter(({ outcome }) => outcome === 'applied' || outcome === 'capped');
+    expect(Object.fromEntries(applied.map(({ rule, points }) => [rule, points]))).toEqual(awardsOf(answer));
+  });
+
+  test('are trimmed and taken back each by itself', async () => {
+    const member = await regular();
+    const answer = await send(member, bought([[3_000, 'fresh'], [1_000]], { codes: ['TWICE'] }));
+    expect(awardsOf(answer)).toEqual({ base: 40, fresh: 50, double: 40 });
+    const lines = [{ line: 1, amount: 1_000 }];
+    const back = { reference: reference(), occurredAt: shop.time(), lines };
+    const reversal = await shop.pos('POST', `/v1/accruals/${answer.id}/reversals`, back);
+    // Of the 20.00 of fresh food that are left the rule gives 40; of all that is left the base 30, and as much again.
+    expect(awardsOf(reversal)).toEqual({ base: 10, fresh: 10, double: 10 });
+  });
+});
+
 describe('a cap', () => {
   test('is never passed by a point, however many receipts come at once', async () => {
     const member = await regular();

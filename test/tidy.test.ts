@@ -62,6 +62,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/postgres.ts',
     ...redisNodes,
     'src/platform/clock.ts',
+    'src/earning/rules/calendar.ts',
     ...programs,
     ...calls,
     memberRef,

@@ -24,9 +24,10 @@ import {
   accrueInput,
   judge,
   type KeptAward,
-  keptAward,
+  keptAssumption,
   keptAwards,
   looksAtMember,
+  writtenAward,
 } from './judge.ts';
 import { type Program, type ProgramVersion, programNow, versionAt } from './program.ts';
 import { type JudgedMember, nobody } from './rules/types.ts';
@@ -169,11 +170,11 @@ function decisionOf(
     order: asked.subject.purchase?.order,
     input: accrueInput(program, version, judgement),
     keep: {
-      awards: judgement.awards.map(keptAward),
+      awards: judgement.awards.map(writtenAward),
       programVersion: version.version,
       // Whoever judges it again must not guess it from the clock: a process hears of a run some time after it has ended.
       ...(version.definition.segments ? { segmentRun: program.segmentRun ?? 0 } : {}),
-      ...(assumptions.length > 0 ? { assumptions } : {}),
+      ...(assumptions.length > 0 ? { assumptions: assumptions.map(keptAssumption) } : {}),
     },
   };
 }

@@ -11,7 +11,7 @@ import { evaluate } from './rules/evaluate.ts';
 import { type Explained, explain, type GivenByScript } from './rules/explain.ts';
 import type { Question } from './rules/judging.ts';
 import { toProgramAmount, toProgramMoney } from './rules/money.ts';
-import type { Award, Judgement, PurchaseLine, Subject } from './rules/types.ts';
+import type { Assumption, Award, Judgement, PurchaseLine, Subject } from './rules/types.ts';
 import type { AccrualBody } from './schemas.ts';
 
 /** What an accrual is for: one of the four. */
@@ -154,7 +154,7 @@ export function accrueInput(
   };
 }
 
-/** What is kept of an award: its limits follow from rule and version. */
+/** What is known of an award for ever: its limits follow from rule and version. */
 export interface KeptAward {
   readonly currency: string;
   readonly points: Points;
@@ -164,9 +164,34 @@ export interface KeptAward {
   readonly expiresAt: EpochMs;
 }
 
+/**
+ * An award as the books have it: what most awards have in common is left out. A receipt of five awards is 300 bytes shorter
+ * by that, which Redis, its file, the writer and PostgreSQL all carry. Versions before wrote everything.
+ */
+export type WrittenAward = Pick<KeptAward, 'currency' | 'points' | 'rule'> & Partial<KeptAward>;
+
+const usualFunder = 'program';
+
+export function writtenAward(award: Award): WrittenAward {
+  const { currency, points, rule, funder, availableAt, expiresAt } = award;
+  return {
+    currency,
+    points,
+    rule,
+    ...(funder === usualFunder ? {} : { funder }),
+    ...(availableAt === 0 ? {} : { availableAt }),
+    ...(expiresAt === 0 ? {} : { expiresAt }),
+  };
+}
+
+export function keptAward(award: WrittenAward): KeptAward {
+  const { currency, points, rule, funder = usualFunder, availableAt = 0, expiresAt = 0 } = award;
+  return { currency, points, rule, funder, availableAt, expiresAt };
+}
+
 /** The awards that a recorded accrual asked for. */
 export function askedAwards({ request }: Pick<Recorded, 'request'>): readonly KeptAward[] {
-  return (request.awards as KeptAward[] | undefined) ?? [];
+  return ((request.awards as WrittenAward[] | undefined) ?? []).map(keptAward);
 }
 
 /** The awards of a recorded accrual with the points that caps and budgets left of each; some may have none. */
@@ -176,6 +201,9 @@ export function keptAwards(recorded: Pick<Recorded, 'request' | 'effect'>): read
   return given ? asked.map((award, i) => ({ ...award, points: given[i] ?? award.points })) : asked;
 }
 
-export function keptAward({ currency, points, rule, funder, availableAt, expiresAt }: Award): KeptAward {
-  return { currency, points, rule, funder, availableAt, expiresAt };
+/** What is kept of an assumption: where a judgement is made again, the beginning of the range stands for all of it. */
+export type KeptAssumption = Pick<Assumption, 'counter' | 'period' | 'from'>;
+
+export function keptAssumption({ counter, period, from }: Assumption): KeptAssumption {
+  return { counter, period, from };
 }

@@ -21,6 +21,7 @@ import {
   referenceOf,
   textOf,
 } from '#src/wallet/fields.ts';
+import { creditedParts } from '#src/wallet/operation-state.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
@@ -55,6 +56,30 @@ export const unlockReply = z
   })
   .meta({ id: 'Unlock' });
 
+function isWaiting({ availableAt, expiresAt }: KeptAward): boolean {
+  return availableAt > 0 && availableAt === expiresAt;
+}
+
+/**
+ * The part of an accrual, from 1, that each award became of which caps left something. Awards with the same terms are one
+ * part at the place of the first of them, unless they wait for an event (`accrue.lua`); of versions before, each is its own.
+ */
+export function partsOf(accrual: Pick<Recorded, 'request' | 'effect'>): [part: number, award: KeptAward][] {
+  const given = keptAwards(accrual).filter(({ points }) => points > 0);
+  const isJoined = creditedParts(accrual.effect).length < given.length;
+  const seen = new Map<string, number>();
+  let parts = 0;
+  return given.map((award) => {
+    const { currency, expiresAt, availableAt, funder } = award;
+    const terms = [currency, expiresAt, availableAt, funder].join();
+    const known = isJoined && !isWaiting(award) ? seen.get(terms) : undefined;
+    if (known !== undefined) return [known, award];
+    parts += 1;
+    seen.set(terms, parts);
+    return [parts, award];
+  });
+}
+
 /** [part of the accrual from 1, end]: what waits for an event, as its rules date it. */
 function termsOf(
   program: Program,
@@ -65,14 +90,10 @@ function termsOf(
   const { definition } = versionOfAccrual(program, accrual);
   const dayOf = (at: EpochMs) => DateTime.fromMillis(at, { zone: program.timeZone }).toISODate() ?? '';
   const days = { occurred: dayOf(accrual.occurredAt), posted: dayOf(accrual.at) };
-  // The parts of an accrual are its awards of which caps left something, in their order.
-  return keptAwards(accrual)
-    .filter(({ points }) => points > 0)
-    .flatMap((award: KeptAward, i): [number, EpochMs][] => {
-      const isWaiting = award.availableAt > 0 && award.availableAt === award.expiresAt;
-      if (!isWaiting || (rule !== undefined && award.rule !== rule)) return [];
-      return [[i + 1, expiryOfGiver(definition, award.rule)(days, member)]];
-    });
+  return partsOf(accrual).flatMap(([part, award]): [number, EpochMs][] => {
+    if (!isWaiting(award) || (rule !== undefined && award.rule !== rule)) return [];
+    return [[part, expiryOfGiver(definition, award.rule)(days, member)]];
+  });
 }
 
 function view(program: Program, recorded: Recorded, accrual: Recorded): Record<string, unknown> {

@@ -14,6 +14,7 @@ import {
   type AccrualSubject,
   askedAwards,
   judge,
+  type KeptAssumption,
   type KeptAward,
   keptAwards,
   looksAtMember,
@@ -32,15 +33,7 @@ import { mulDiv } from './rules/amounts.ts';
 import { momentOf } from './rules/calendar.ts';
 import { rulesOf } from './rules/compile.ts';
 import { limitsOf } from './rules/judging.ts';
-import type {
-  Assumption,
-  Award,
-  CounterValues,
-  JudgedMember,
-  Judgement,
-  Limit,
-  Purchase,
-} from './rules/types.ts';
+import type { Award, CounterValues, JudgedMember, Judgement, Limit, Purchase } from './rules/types.ts';
 
 /** State of an original as the wallet knows it: which version the caller decides on, and the note kept with it. */
 export interface OriginalState {
@@ -99,8 +92,8 @@ export function versionOfAccrual(program: Program, accrual: Recorded): ProgramVe
  * The counters as they stood before the operation, which its record says of each that it changed: whoever spent 80.00 before
  * and keeps 30.00 of 40.00 has still reached 100.00. Of others the highest that all assumptions allow.
  */
-export function countersThen(accrual: Recorded): CounterValues {
-  const assumptions = (accrual.request.assumptions as Assumption[] | undefined) ?? [];
+export function countersThen(accrual: Pick<Recorded, 'request' | 'effect'>): CounterValues {
+  const assumptions = (accrual.request.assumptions as KeptAssumption[] | undefined) ?? [];
   const changed = accrual.effect.counters ?? [];
   return ({ counter, period }) => {
     const row = changed.find((each) => each[0] === counter && each[1] === period);

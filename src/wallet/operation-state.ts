@@ -41,8 +41,11 @@ function partsOf(kind: string, effect: Effect): OperationPart[] | undefined {
   }
 }
 
-/** The wallet leg of an award stands right before its other side (`accrue.lua`): issuance, or the partner that gave it. */
-function creditedParts(effect: Effect): OperationPart[] {
+/**
+ * What an accrual gave, by terms. The wallet leg of a part stands right before its other side (`accrue.lua`): issuance, or the
+ * partner that gave it. Versions before had a part for each award.
+ */
+export function creditedParts(effect: Effect): OperationPart[] {
   const parts: OperationPart[] = [];
   for (let i = 1; i < effect.legs.length; i += 1) {
     const leg = effect.legs[i]!;

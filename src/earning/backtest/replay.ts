@@ -11,7 +11,7 @@ import { Problem } from '#src/errors.ts';
 import type { CounterRow } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Points } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { type AccrualSubject, judge, type KeptAward, keptAward } from '../judge.ts';
+import { type AccrualSubject, judge, type KeptAward, keptAward, type WrittenAward } from '../judge.ts';
 import { versionNumbered } from '../program.ts';
 import { parseReturned, type ReturnedSoFar } from '../returned.ts';
 import { momentOf } from '../rules/calendar.ts';
@@ -44,7 +44,7 @@ export interface LedgerRow extends Positioned {
 /** What the ledger keeps of a request. */
 export interface KeptRequest {
   readonly body?: AccrualSubject;
-  readonly awards?: readonly KeptAward[];
+  readonly awards?: readonly WrittenAward[];
   readonly programVersion?: number;
   readonly segmentRun?: number;
   readonly takenBack?: readonly KeptAward[];
@@ -186,7 +186,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
   }
 
   function accrual(row: LedgerRow, member: JudgedMember): void {
-    const { body: subject = {}, programVersion, awards: asked = [] } = row.request!;
+    const { body: subject = {}, programVersion, awards = [] } = row.request!;
     // A reference that was only used up, or a gift of a worker: no receipt earned it.
     if (!(subject.purchase || subject.flight || subject.activity || subject.grant)) return;
     receipts += 1;
@@ -196,6 +196,7 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     const { segments } = member;
     tally.receipt(segments);
     const place = { state, segments, date: momentOf(row.occurredAt, program.timeZone).date };
+    const asked = awards.map(keptAward);
     const theirs = withPoints(
       asked,
       row.given === undefined ? undefined : (JSON.parse(row.given) as number[]),

@@ -8,6 +8,7 @@
 import { hash } from 'node:crypto';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
+import type { WrittenAward } from '../judge.ts';
 import type { Program } from '../program.ts';
 import { momentOf } from '../rules/calendar.ts';
 import { compileExpiry, compilePending } from '../rules/expiry.ts';
@@ -31,7 +32,7 @@ export function referenceOfGift({ program, promotion, occurrence }: Occasion, me
 /** What is kept of a gift; its `body` says what it was for. */
 export interface GiftRequest {
   readonly body: { readonly reference: string; readonly give: Omit<Occasion, 'program'> };
-  readonly awards: readonly Award[];
+  readonly awards: readonly WrittenAward[];
   readonly programVersion: number;
 }
 

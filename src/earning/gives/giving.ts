@@ -14,6 +14,7 @@ import { newOperation } from '#src/values.ts';
 import type { Operations } from '#src/wallet/operations.ts';
 import { referenceKeyOf } from '#src/wallet/reference.ts';
 import type { Movement } from '#src/wallet/wallet.ts';
+import { writtenAward } from '../judge.ts';
 import { type Program, programNow } from '../program.ts';
 import type { Chunk, ChunkDone } from './chunks.ts';
 import type { GivingPromotion } from './days.ts';
@@ -96,7 +97,7 @@ function templatesOf(
     const mark = '\0';
     const request: GiftRequest = {
       body: { reference: mark, give: { promotion, occurrence } },
-      awards: [award],
+      awards: [writtenAward(award)],
       programVersion: version,
     };
     const [before, after] = JSON.stringify(request).split(JSON.stringify(mark)) as [string, string];

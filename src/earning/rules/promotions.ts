@@ -19,7 +19,7 @@ import {
 } from './judging.ts';
 import { moneyText } from './money.ts';
 import { aloneOf, type Candidate, type Stacked, stack, trimmed } from './stacking.ts';
-import type { CounterPlace } from './types.ts';
+import type { Assumption, CounterPlace } from './types.ts';
 
 type Range = readonly [from: number, to: number];
 
@@ -34,9 +34,16 @@ function assumedRange(
 ): number {
   const value = question.counters(place) ?? counterMax;
   const index = ranges.findIndex(([from, to]) => value >= from && value <= to);
-  const [from, to] = ranges[index]!;
-  assumptions.push({ ...place, from, to });
+  assume(assumptions, place, ranges[index]!);
   return index;
+}
+
+/** Notes a range. What several promotions assume of one place is assumed once: where all their ranges meet. */
+function assume(assumptions: Assumption[], { counter, period }: CounterPlace, [from, to]: Range): void {
+  const i = assumptions.findIndex((known) => known.counter === counter && known.period === period);
+  const known = assumptions[i];
+  if (!known) assumptions.push({ counter, period, from, to });
+  else assumptions[i] = { counter, period, from: Math.max(from, known.from), to: Math.min(to, known.to) };
 }
 
 /** Why it does not fit, worked out where somebody listens. */
