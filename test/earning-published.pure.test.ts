@@ -4,7 +4,10 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
+import type { Program } from '#src/earning/program.ts';
 import { compileExpiry, compilePending } from '#src/earning/rules/expiry.ts';
+import { dayStart } from '#src/ledger/statement.ts';
+import { monthsLater } from '#src/wallet/extensions.ts';
 import { judge, pointsBy, rulesFrom } from './house/judge.ts';
 
 type Rule = NonNullable<ProgramFileInput['rules']>[number];
@@ -220,5 +223,21 @@ describe('points of a day that has no midnight', () => {
     expect(local(compilePending({ kind: 'days', days: 1 }, timeZone)(dayBefore), timeZone)).toBe(
       `${day} 01:00`,
     );
+  });
+
+  test('an end that is moved from such a day, and the day after it in a statement, are at midnight', () => {
+    const timeZone = 'Asia/Beirut';
+    const end = compileExpiry({ kind: 'month_end', months: 0, from: 'occurrence' }, timeZone);
+    const first = compilePending({ kind: 'days', days: 1 }, timeZone)('2026-03-28');
+    expect(local(first, timeZone)).toBe('2026-03-29 01:00');
+    expect(local(monthsLater(first, 1, timeZone), timeZone)).toBe('2026-04-29 00:00');
+    expect(
+      local(monthsLater(end({ occurred: '2026-03-29', posted: '2026-03-29' }, {}), 1, timeZone), timeZone),
+    ).toBe('2026-05-01 00:00');
+    const program = { timeZone } as Program;
+    expect([0, 1].map((days) => local(dayStart('2026-03-29', program, days), timeZone))).toEqual([
+      '2026-03-29 01:00',
+      '2026-03-30 00:00',
+    ]);
   });
 });

@@ -453,3 +453,14 @@ describe('exclusive promotions of one priority', () => {
     ['other purchases', 'purchaseNumber: 1', 'purchaseNumber: 2'],
   ])('that cannot meet are right: %s', (_, a, b) => expect(pair(a, b)).toEqual([]));
 });
+
+test('of many windows that never occur so many are told that nobody waits for them', () => {
+  const rules = Array.from(
+    { length: 60 },
+    (_, i) =>
+      `  - { name: r${i}, currency: points, ${fixed}, during: { repeat: "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30;INTERVAL=${i + 1}" } }`,
+  );
+  const found = said(withRule(rules.join('\n')));
+  expect(found).toHaveLength(20);
+  expect(found[19]).toMatch(/ \/rules\/20\/during never occurs/);
+});

@@ -329,5 +329,6 @@ export async function familyOf(
 
 /** The instant at which a day begins in the program's zone; `days` later where given. */
 export function dayStart(day: string, program: Program, days = 0): EpochMs {
-  return DateTime.fromISO(day, { zone: program.timeZone }).startOf('day').plus({ days }).toMillis();
+  // Where a day begins at 01:00, luxon keeps that hour on later ones.
+  return DateTime.fromISO(day, { zone: program.timeZone }).plus({ days }).startOf('day').toMillis();
 }

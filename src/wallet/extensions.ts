@@ -74,7 +74,8 @@ export interface ExtensionContext {
 export function monthsLater(expiresAt: EpochMs, months: number, timeZone: string): EpochMs {
   const end = DateTime.fromMillis(expiresAt, { zone: timeZone });
   const lastDay = DateTime.fromMillis(expiresAt - 1, { zone: timeZone }).startOf('day');
-  const byEnd = end.plus({ months });
+  // Where a day begins at 01:00, luxon keeps that hour on every later one.
+  const byEnd = end.plus({ months }).startOf('day');
   const byDay = lastDay.plus({ months }).plus({ days: 1 }).startOf('day');
   return Math.max(byEnd.toMillis(), byDay.toMillis());
 }
