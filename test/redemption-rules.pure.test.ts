@@ -97,9 +97,18 @@ describe('limits', () => {
       { means: 'points', amount: 400 },
       { means: 'card', amount: 3_000 },
     ];
-    // Three quarters of 30.00 are left, half of that may be paid.
+    // 25.50 of the 30.00 are not the gift card's. Points may pay half of that, 12.75, and have paid 3.00 of it.
     const terms = open(version, occasionOf({ ...small, payments }));
-    expect([terms.payable, terms.maximum]).toEqual([1_125, 2_200]);
+    expect([terms.payable, terms.maximum]).toEqual([975, 1_900]);
+  });
+
+  test('a share is of the receipt, in however many redemptions it is paid', () => {
+    const paid = (amount: number) => ({
+      ...receipt({ food: 3_000 }),
+      payments: [{ means: 'points', amount }],
+    });
+    const payable = (amount: number) => open(version, occasionOf(paid(amount))).payable;
+    expect([0, 600, 1_499, 1_500, 2_000].map(payable)).toEqual([1_500, 900, 1, 0, 0]);
   });
 
   test('a receipt below the minimum takes no points at all', () => {

@@ -164,12 +164,18 @@ function occasionCase(definition: Definition, { purchase, member, at }: Occasion
  * Smallest units of the receipt's own money that lines of any of the rules stand for, less the share of the receipt that
  * other points and gift cards have paid.
  */
-function eligibleAmount(rules: readonly CompiledRule[], each: Case, purchase: Purchase): number {
+function eligibleAmount(
+  rules: readonly CompiledRule[],
+  each: Case,
+  purchase: Purchase,
+  /** Counted as not paid yet. */
+  unpaid = 0,
+): number {
   const own = countedOf(purchase.lines, purchase.payments);
   const picked = new Set(rules.flatMap(({ pick }) => pick(each).map(({ line }) => line)));
   let sum = 0;
   for (const { line, amount } of purchase.lines) if (picked.has(line)) sum += amount;
-  return shareOf(sum, own.paid, own.total);
+  return shareOf(sum, Math.min(own.total, own.paid + unpaid), own.total);
 }
 
 /** What several rules of a version together can pay of a receipt. */
@@ -182,8 +188,20 @@ export function eligibleOf(
   return eligibleAmount(chosen, occasionCase(definition, occasion), occasion.purchase);
 }
 
-function payableOf({ sharePercentMax }: RedemptionRule, eligible: number): number {
-  return Number((BigInt(eligible) * BigInt(sharePercentMax)) / 100n);
+/** Minor units that points have paid of the receipt before. */
+function paidByPoints({ payments = [] }: Purchase): number {
+  return payments.reduce((sum, { means, amount }) => (means === 'points' ? sum + amount : sum), 0);
+}
+
+/**
+ * What points may still pay of what is eligible. The share is of all that no gift card pays, so what points have paid of it
+ * before counts: half of a receipt is half of it in one redemption or in five.
+ */
+function payableOf(compiled: CompiledRule, each: Case, purchase: Purchase): number {
+  const eligible = eligibleAmount([compiled], each, purchase);
+  const before = eligibleAmount([compiled], each, purchase, paidByPoints(purchase));
+  const share = Number((BigInt(before) * BigInt(compiled.rule.sharePercentMax)) / 100n);
+  return Math.max(0, Math.min(eligible, share - (before - eligible)));
 }
 
 /** What bounds the points from above, whatever the member has. */
@@ -197,7 +215,7 @@ function boundOf(
   if (!purchase && needsReceipt) return { maximum: 0, limitedBy: 'receipt', payable: undefined };
   const isExcluded = purchase?.payments?.some(({ means }) => rule.exceptPaidBy?.includes(means)) ?? false;
   if (isExcluded) return { maximum: 0, limitedBy: 'payment', payable: 0 };
-  const payable = purchase && payableOf(rule, eligibleAmount([compiled], each, purchase));
+  const payable = purchase && payableOf(compiled, each, purchase);
   const ofRule = rule.maximumPoints ?? pointsMax;
   const ofReceipt =
     payable === undefined ? undefined : (BigInt(payable) * worth.denominator) / worth.numerator;

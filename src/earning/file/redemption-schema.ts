@@ -29,7 +29,7 @@ export const redemptionRuleSchema = z.strictObject({
   minimumPoints: pointsField.default(1),
   stepPoints: pointsField.default(1),
   maximumPoints: pointsField.optional(),
-  /** Percentage of the eligible lines that points may pay. */
+  /** Percentage of the eligible lines that points may pay, in however many redemptions: payments by `points` count. */
   sharePercentMax: z.int().min(1).max(100).default(100),
   /** Lines that points may pay; absent: all. */
   lines: lineFilterSchema.optional(),
