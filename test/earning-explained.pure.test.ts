@@ -127,6 +127,31 @@ test('of several caps those are named that had less room than was asked for', ()
   expect(caps(0, 490, 10)).toEqual([{ period: 'month', pointsMax: 500, cut: 20 }]);
 });
 
+test('the cap of a receipt stands among the caps, before those of a longer period', () => {
+  const caps = [
+    { points: 25, period: 'receipt' as const },
+    { points: 40, period: 'day' as const },
+  ];
+  const file: File = {
+    rules: [amountRule('base', 'points', [1, 100], { caps })],
+    promotions: [{ name: 'twice', currency: 'points', multiply: { by: 2 }, caps: caps.slice(0, 1) }],
+  };
+  const views = viewsOf(
+    file,
+    { subject: { purchase: receipt([3_000]) }, counters: () => 30 },
+    { given: [10, 25] },
+  );
+  expect(views.base).toMatchObject({
+    outcome: 'capped',
+    points: 10,
+    caps: [
+      { period: 'receipt', pointsMax: 25, cut: 5 },
+      { period: 'day', pointsMax: 40, cut: 15 },
+    ],
+  });
+  expect(views.twice).toMatchObject({ outcome: 'applied', points: 25, caps: [] });
+});
+
 test('what points or a gift card paid earns nothing, by piece or as such', () => {
   const rules = rulesFrom({
     rules: [

@@ -29,7 +29,7 @@ function judgeRule(judging: Judging, rule: CompiledRule): void {
   if (!fits(judging, rule)) return;
   const { base, points } = rule.earn(judging.each);
   const rest = withinReceipt(rule, points);
-  judging.trace?.judged(rule, judging.each, base, rest, rest < points ? 'the cap of a receipt' : undefined);
+  judging.trace?.judged(rule, judging.each, base, rest, points);
   if (rest === 0) return;
   judging.given.push({ rule, points: rest });
   award(judging, rule, rest);

@@ -33,6 +33,14 @@ export interface GivenByScript {
   readonly full?: readonly (readonly [award: number, cut: Points])[] | undefined;
 }
 
+/** The caps of one receipt that cut an award. */
+function receiptCaps({ caps }: CompiledGiver, asked: Points, points: Points): RuleView['caps'] {
+  if (points === asked) return [];
+  return caps
+    .filter(({ period, pointsMax }) => period === 'receipt' && pointsMax < asked)
+    .map(({ period, pointsMax }) => ({ period, pointsMax, cut: asked - points }));
+}
+
 /** The caps that cut an award: those that had less room. Where nobody knows what stood there, each could have been it. */
 function cutBy(
   giver: CompiledGiver,
@@ -69,7 +77,8 @@ function withLimits(
   if (!award || points === undefined || points === award.points) return view;
   const ofBudget = by.full?.find(([number]) => number === index + 1)?.[1] ?? 0;
   const cut = award.points - points - ofBudget;
-  const caps = cut > 0 ? cutBy(giver, award.points, cut, award.limits ?? [], counters) : [];
+  const longer = cut > 0 ? cutBy(giver, award.points, cut, award.limits ?? [], counters) : [];
+  const caps = [...view.caps, ...longer];
   if (ofBudget === 0) return { ...view, outcome: 'capped', points, caps };
   const detail = `the budget ${giver.budget} is used up: ${ofBudget} points are left out`;
   return { ...view, outcome: points > 0 ? 'capped' : 'excluded', points, caps, detail };
@@ -101,14 +110,15 @@ export function explain(rules: CompiledRules, question: Question, given: GivenBy
     notMatched(giver, each, detail) {
       view(giver, { conditions: conditionsOf(giver, each), ...(detail === undefined ? {} : { detail }) });
     },
-    judged(giver, each, base, points, detail) {
-      const outcome = points > 0 ? 'applied' : detail === undefined ? 'not_matched' : 'excluded';
-      const cut = detail === 'the cap of a receipt';
-      const why = points === 0 && detail === undefined ? shortageOf(rules, giver.name, each) : detail;
+    judged(giver, each, base, points, asked, detail) {
+      const caps = receiptCaps(giver, asked, points);
+      const why = asked === 0 && detail === undefined ? shortageOf(rules, giver.name, each) : detail;
+      const without = detail === undefined ? 'not_matched' : 'excluded';
       view(giver, {
-        outcome: cut ? 'capped' : outcome,
+        outcome: caps.length > 0 ? 'capped' : points > 0 ? 'applied' : without,
         conditions: conditionsOf(giver, each),
         base,
+        caps,
         points,
         ...(why === undefined ? {} : { detail: why }),
       });

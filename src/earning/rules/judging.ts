@@ -34,7 +34,15 @@ export interface Trace {
   notOfKind(giver: CompiledGiver): void;
   /** `more` says what beside the checks did not fit. */
   notMatched(giver: CompiledGiver, each: Case, more?: string): void;
-  judged(giver: CompiledGiver, each: Case, base: number, points: Points, detail?: string): void;
+  /** `asked`: before the caps of a receipt cut it. */
+  judged(
+    giver: CompiledGiver,
+    each: Case,
+    base: number,
+    points: Points,
+    asked: Points,
+    detail?: string,
+  ): void;
   failed(giver: CompiledGiver, reason: string): void;
 }
 

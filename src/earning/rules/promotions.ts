@@ -173,7 +173,7 @@ function candidateOf(judging: Judging, promotion: CompiledPromotion): Candidate 
   const base = earned?.base ?? multiplied(judging, promotion, lines);
   const candidate = { promotion, base, lines, points: earned?.points ?? 0 };
   if (aloneOf(candidate) > 0) return candidate;
-  trace?.judged(promotion, each, base, 0);
+  trace?.judged(promotion, each, base, 0, 0);
   return undefined;
 }
 
@@ -198,13 +198,7 @@ export function judgePromotions(judging: Judging): void {
   for (const { candidate, points, detail } of given) {
     const { promotion, base } = candidate;
     const rest = withinReceipt(promotion, points);
-    judging.trace?.judged(
-      promotion,
-      judging.each,
-      base,
-      rest,
-      rest < points ? 'the cap of a receipt' : detail,
-    );
+    judging.trace?.judged(promotion, judging.each, base, rest, points, detail);
     award(judging, promotion, rest);
     const place = rest > 0 ? timesPlace(judging, promotion) : undefined;
     if (place) judging.counts.push({ ...place, by: 1 });
