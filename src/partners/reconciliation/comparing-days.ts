@@ -138,7 +138,7 @@ function checkDigests(buckets: ReadonlyMap<string, string>, movements: readonly 
   }
 }
 
-interface Found {
+export interface Found {
   readonly far: DayReply;
   readonly buckets: readonly string[];
   readonly theirs: readonly Movement[];
@@ -155,7 +155,8 @@ async function findOnce(mine: Tree, far: FarDay): Promise<Found> {
   return { far: first, buckets: [...buckets.keys()], theirs: theirs.map(movementOf) };
 }
 
-async function find(treeOfDay: () => Promise<Tree>, far: FarDay): Promise<Found> {
+/** Finds the buckets in which two days differ, and the partner's movements in them. */
+export async function findDiffering(treeOfDay: () => Promise<Tree>, far: FarDay): Promise<Found> {
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
     try {
       return await findOnce(await treeOfDay(), far);
@@ -187,7 +188,7 @@ export async function reconcileDay(
 ): Promise<Reconciliation> {
   const period = periodOf(day);
   const { pool } = context;
-  const found = await find(() => context.days.treeOf({ pair, day, asks: true }), far);
+  const found = await findDiffering(() => context.days.treeOf({ pair, day, asks: true }), far);
   const { program, partner } = pair;
   const question = { period, asks: true, buckets: found.buckets, limit: 1_000_000 };
   const ours = await movementsOfBuckets(pool, pair, question);
