@@ -64,6 +64,8 @@ interface Line {
 
 const answerBytesMax = 65_536;
 const busyMs = 200;
+/** Nobody looks more often whether an exchange by files has gone out. */
+const filesMs = 60_000;
 
 /** Errors from before anything was sent. */
 const notConnected = new Set([
@@ -191,6 +193,7 @@ export function createCalls(patience: Patience, metrics: CallMetrics): Calls {
 
   return {
     take(endpoint) {
+      if (endpoint.delivery === 'files') return { waitMs: filesMs };
       const line = lineOf(endpoint.partner);
       if (line.running >= endpoint.callsAtOnce) return { waitMs: busyMs };
       const waitMs = line.breaker.waitMs(Date.now());

@@ -8,6 +8,7 @@ import { schemes } from '#src/partners/signature.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
+import { batch } from './batch-command.ts';
 import { setEndpoint } from './endpoints.ts';
 import { resolveExchange, type Verdict, verdicts } from './resolving.ts';
 import { historiesOf } from './rows.ts';
@@ -20,11 +21,15 @@ const help = `Exchanges of points with partners.
   npm run exchanges -- resolve EXCHANGE --as retry|undo|completed|refused --reason TEXT [--actor NAME]
   npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N] [--signature v1|rfc9421] < SECRET
 
+  npm run exchanges -- batch PARTNER --program NAME on|request [N] FILE|reply FILE
+
   list      exchanges in review, stuck ones and breaks: what needs a person
   show      every step of an exchange, with its time and outcome
   resolve   decides about an exchange in review, and closes a break. completed and refused say what the partner has done: ask
             it before. retry goes on where it stopped, undo asks the partner to take it back or never to do it
   endpoint  where a partner is called from now on, with which key; the secret comes on standard input
+  batch     a partner that takes files: on says that it does; request writes what waits to be sent into FILE, with N the file of that
+            number once more; reply takes the partner's answers from FILE, each number once and in order
 
 The database is DATABASE_URL, or the one that npm start runs for DATA_DIR (.data).
 `;
@@ -111,6 +116,20 @@ async function secretFromInput(): Promise<string> {
   return secret;
 }
 
+async function partnerOf(
+  pool: pg.Pool,
+  name: string | undefined,
+  program: string | undefined,
+): Promise<{ partner: number; program: number }> {
+  if (!name || !program) throw new UsageFault('PARTNER and --program are needed');
+  const { rows } = await pool.query<{ partner: number; program: number }>(
+    'select p.partner, p.program from partner p join program g on g.number = p.program where p.name = $1 and g.name = $2',
+    [name, program],
+  );
+  if (!rows[0]) throw new Error(`the program ${program} has no partner ${name}`);
+  return rows[0];
+}
+
 async function endpoint(
   pool: pg.Pool,
   config: Config,
@@ -122,12 +141,7 @@ async function endpoint(
     throw new UsageFault('endpoint needs PARTNER, --program, --url and --key');
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new UsageFault('--url takes http://… or https://…');
-  const { rows } = await pool.query<{ partner: number; program: number }>(
-    'select p.partner, p.program from partner p join program g on g.number = p.program where p.name = $1 and g.name = $2',
-    [name, program],
-  );
-  const partner = rows[0];
-  if (!partner) throw new Error(`the program ${program} has no partner ${name}`);
+  const partner = await partnerOf(pool, name, program);
   const callsAtOnce = calls === undefined ? undefined : Number(calls);
   const signature = schemes.find((each) => each === values.signature);
   if (!signature) throw new UsageFault(`--signature takes ${schemes.join(' or ')}`);
@@ -140,7 +154,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { values, positionals } = typed(() =>
     parseArgs({ args: [...args], options, allowPositionals: true }),
   );
-  const [action, subject] = positionals;
+  const [action, subject, ...more] = positionals;
   if (values.help || action === undefined) return print(help);
   const config = loadConfig();
   const pool = createPool(config.databaseUrl, 2);
@@ -149,7 +163,10 @@ async function main(args: readonly string[]): Promise<void> {
     else if (action === 'show') await show(pool, subject);
     else if (action === 'resolve') await resolve(pool, config, subject, values);
     else if (action === 'endpoint') await endpoint(pool, config, subject, values);
-    else throw new UsageFault(`there is no ${action}`);
+    else if (action === 'batch') {
+      const partner = await partnerOf(pool, subject, values.program);
+      await batch({ pool, identity: await identityOf(config) }, { ...partner, name: subject! }, more);
+    } else throw new UsageFault(`there is no ${action}`);
   } finally {
     await pool.end();
   }

@@ -13,7 +13,11 @@ export interface Endpoint {
   readonly secret: string;
   readonly callsAtOnce: number;
   readonly signature: Scheme;
+  /** A partner that takes files is never called. */
+  readonly delivery: Delivery;
 }
+
+export type Delivery = 'calls' | 'files';
 
 export interface Endpoints {
   of(partner: number): Promise<Endpoint | undefined>;
@@ -31,6 +35,7 @@ interface EndpointRow {
   readonly key_id: string;
   readonly secret_sealed: Buffer;
   readonly calls_at_once: number;
+  readonly delivery: Delivery;
   readonly signature: Scheme;
 }
 
@@ -40,7 +45,7 @@ export function createEndpoints(pool: pg.Pool, identity: Pick<Identity, 'decrypt
 
   async function read(): Promise<ReadonlyMap<number, Endpoint>> {
     const { rows } = await pool.query<EndpointRow>(
-      `select e.partner, e.program, p.name, e.url, e.key_id, e.secret_sealed, e.calls_at_once, e.signature
+      `select e.partner, e.program, p.name, e.url, e.key_id, e.secret_sealed, e.calls_at_once, e.signature, e.delivery
        from partner_endpoint e join partner p using (partner)`,
     );
     return new Map(
@@ -54,6 +59,7 @@ export function createEndpoints(pool: pg.Pool, identity: Pick<Identity, 'decrypt
           secret: identity.decrypt(row.program, nobody, row.secret_sealed),
           callsAtOnce: row.calls_at_once,
           signature: row.signature,
+          delivery: row.delivery,
         },
       ]),
     );
@@ -90,19 +96,39 @@ export interface EndpointDraft {
   readonly secret: string;
   readonly callsAtOnce?: number | undefined;
   readonly signature?: Scheme | undefined;
+  readonly delivery?: Delivery | undefined;
 }
 
 /** Sets where a partner is called from now on. */
 export async function setEndpoint(
   pool: pg.Pool,
   identity: Pick<Identity, 'encrypt'>,
-  { partner, program, url, keyId, secret, callsAtOnce = 16, signature = 'v1' }: EndpointDraft,
+  {
+    partner,
+    program,
+    url,
+    keyId,
+    secret,
+    callsAtOnce = 16,
+    signature = 'v1',
+    delivery = 'calls',
+  }: EndpointDraft,
 ): Promise<void> {
   await pool.query(
-    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once, signature)
-     values ($1, $2, $3, $4, $5, $6, $7)
+    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once, signature, delivery)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)
      on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed,
-       calls_at_once = excluded.calls_at_once, signature = excluded.signature, changed_at = now()`,
-    [partner, program, url, keyId, identity.encrypt(program, nobody, secret), callsAtOnce, signature],
+       calls_at_once = excluded.calls_at_once, signature = excluded.signature, delivery = excluded.delivery,
+       changed_at = now()`,
+    [
+      partner,
+      program,
+      url,
+      keyId,
+      identity.encrypt(program, nobody, secret),
+      callsAtOnce,
+      signature,
+      delivery,
+    ],
   );
 }

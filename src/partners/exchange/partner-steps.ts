@@ -172,11 +172,20 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return false;
   }
 
+  /** What goes out and comes back in files waits for them (`batch.ts`); one that is in a file and never answered is parked. */
+  async function byFiles(exchange: Exchange, waitMs: number): Promise<undefined> {
+    const isOut = exchange.state !== 'ready' && exchange.wasSent;
+    if (isOut && isOverdue(exchange, patience.pendingMsMax))
+      await review(exchange, { action: 'inquire', outcome: 'no_reply_file' }, [exchange.state]);
+    else await postpone(pool, exchange.exchange, waitMs);
+  }
+
   /** A slot at the partner; without one the exchange waits, or is given up where nothing of it was ever sent. */
   async function slotFor(exchange: Exchange): Promise<Slot | undefined> {
     const endpoint = await context.endpoints.of(exchange.partner);
     const slot = endpoint ? calls.take(endpoint) : { waitMs: nowhereMs };
     if (!('waitMs' in slot)) return slot;
+    if (endpoint?.delivery === 'files') return byFiles(exchange, slot.waitMs);
     const isFree = exchange.state === 'ready' && !exchange.isInDoubt;
     if (isFree && isOverdue(exchange, patience.giveUpMs))
       await refused(exchange, 'partner_unavailable', { action: 'call', outcome: 'given_up' }, ['ready']);

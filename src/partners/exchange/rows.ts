@@ -103,6 +103,19 @@ export async function readExchange(
   return rows[0] && exchangeOf(sealing, rows[0]);
 }
 
+/** Those of the exchanges that there are, in the order of their ids. */
+export async function readExchanges(
+  db: Queryable,
+  sealing: Sealing,
+  exchanges: readonly OperationHex[],
+): Promise<Exchange[]> {
+  const { rows } = await db.query<ExchangeRow>(
+    `select ${columns} from exchange e where e.exchange = any($1::uuid[]) order by e.exchange`,
+    [exchanges],
+  );
+  return rows.map((row) => exchangeOf(sealing, row));
+}
+
 /** The exchanges that references stand for, by the key of the reference. */
 export async function exchangesByKey(
   db: Queryable,

@@ -1,0 +1,231 @@
+/** Exchanges with a partner that takes files: each line moves points once, a file is taken whole or not at all, and none is taken twice. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { type FilePartner, makeRequest, requestFile, takeReply } from '#src/partners/exchange/batch.ts';
+import { batch } from '#src/partners/exchange/batch-command.ts';
+import { type ReplyLine, writeReply } from '#src/partners/exchange/batch-format.ts';
+import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { resolveExchange } from '#src/partners/exchange/resolving.ts';
+import { claimDue } from '#src/partners/exchange/rows.ts';
+import { parseExchangeId } from '#src/partners/exchange/types.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { allied, flyer, partnerAccount } from './house/alliance.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool } = engine;
+const shop = await engine.shop();
+const worker: Exchanging = createExchanging(app);
+const folder = await mkdtemp(join(tmpdir(), 'batch-'));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const created = '2026-11-23T00:00:00Z';
+
+async function newPartner() {
+  const nowhere = { url: 'http://127.0.0.1:9', keyId: 'pk', secret: 'ls' };
+  const same = { give: 1, receive: 1 };
+  const { name, partner } = await allied(app, shop, nowhere, { out: same, in: same });
+  const files: FilePartner = { partner: partner.number, program: shop.program.number, name };
+  await batch(app, files, ['on']);
+  let replies = 0;
+  const member = () => flyer(app, shop, partner, 100, (number) => `FILE-${number}`);
+  const exchange = async (of: string, direction: 'out' | 'in', points: number) => {
+    const body = { member: of, partner: name, direction, points, reference: reference() };
+    const answer = await shop.checkout('POST', '/v1/exchanges', body);
+    expect([answer.status, answer.body.status]).toEqual([202, 'pending']);
+    // Held, where it goes out, and ready for the next file.
+    await waitFor('it is ready', async () => {
+      const { rows } = await pool.query<{ state: string }>('select state from exchange where exchange = $1', [
+        parseExchangeId(answer.id),
+      ]);
+      return rows[0]!.state === 'ready';
+    });
+    return answer.id;
+  };
+  return {
+    files,
+    member,
+    exchange,
+    /** Lines of the next request file, by reference. */
+    async requested() {
+      const made = await makeRequest(app, files);
+      const text = made ? await requestFile(app, files, made.sequence) : '';
+      const lines = text.split('\n').filter((line) => line.startsWith('D,'));
+      return { made, text, lines: lines.map((line) => line.split(',').slice(2)) };
+    },
+    reply(...lines: ReplyLine[]) {
+      replies += 1;
+      const head = { partner: name, sequence: replies, created };
+      return Buffer.from(writeReply(head, lines).text);
+    },
+    take: (bytes: Buffer) => takeReply(app, files, bytes),
+    driven: (id: string, wanted: string) =>
+      waitFor(`${id} is ${wanted}`, async () => {
+        for (const each of await claimDue(pool, partner.number, 10, 1))
+          await worker.saga.drive(each, Date.now() + 5_000);
+        return (await shop.checkout('GET', `/v1/exchanges/${id}`)).body.status === wanted;
+      }),
+    async standing(of: string) {
+      await engine.drained();
+      const { available, held } = await shop.balances(of);
+      return { available, held, went: await partnerAccount(pool, shop, partner.number) };
+    },
+  };
+}
+
+const line = (
+  id: string,
+  kind: ReplyLine['kind'],
+  points: number,
+  more: Partial<ReplyLine> = {},
+): ReplyLine => ({
+  ...{ kind, reference: id, status: 'succeeded', points, currency: 'miles', word: `there-${points}` },
+  ...more,
+});
+
+describe('points', () => {
+  test('go out and come in by a request and a reply file, each line once', async () => {
+    const who = await newPartner();
+    const [out, into, refused] = [await who.member(), await who.member(), await who.member()];
+    const ids = [
+      await who.exchange(out, 'out', 80),
+      await who.exchange(into, 'in', 40),
+      await who.exchange(refused, 'out', 30),
+    ];
+    expect(await who.standing(out)).toEqual({ available: 20, held: 80, went: 0 });
+    const { made, text, lines } = await who.requested();
+    expect(made).toEqual({ sequence: 1, details: 3 });
+    expect(text.split('\n')[0]).toMatch(new RegExp(`^H,1,request,${who.files.name},1,`));
+    const byId = new Map(
+      lines.map(([kind, id, account, points]) => [id, [kind, account?.slice(0, 5), points]]),
+    );
+    expect(ids.map((id) => byId.get(id))).toEqual([
+      ['accrual', 'FILE-', '80'],
+      ['redemption', 'FILE-', '40'],
+      ['accrual', 'FILE-', '30'],
+    ]);
+    // What is in a file is in no other, and cannot be called off any more.
+    expect((await who.requested()).made).toBeUndefined();
+    const cancelled = await shop.checkout('POST', `/v1/exchanges/${ids[0]}/cancel`, {});
+    expect(cancelled.code).toBe('exchange_not_cancellable');
+    const reply = who.reply(
+      line(ids[0]!, 'accrual', 80),
+      line(ids[1]!, 'redemption', 40),
+      line(ids[2]!, 'accrual', 0, { status: 'failed', word: 'member_not_active' }),
+    );
+    expect(await who.take(reply)).toEqual({ sequence: 1, details: 3, known: 0, breaks: 0 });
+    await who.driven(ids[0]!, 'completed');
+    await who.driven(ids[1]!, 'completed');
+    await who.driven(ids[2]!, 'refused');
+    expect(await who.standing(out)).toEqual({ available: 20, held: 0, went: 40 });
+    expect(await who.standing(into)).toEqual({ available: 140, held: 0, went: 40 });
+    expect(await who.standing(refused)).toEqual({ available: 100, held: 0, went: 40 });
+    await expect(who.take(reply)).rejects.toThrow('the reply file 1 was taken before');
+    // The same said once more, in a file of its own, changes nothing.
+    const again = who.reply(line(ids[0]!, 'accrual', 80));
+    expect(await who.take(again)).toEqual({ sequence: 2, details: 1, known: 1, breaks: 0 });
+    expect(await who.standing(out)).toEqual({ available: 20, held: 0, went: 40 });
+  });
+
+  test('that a person has taken back go out as a reversal, and come back by the answer to it', async () => {
+    const who = await newPartner();
+    const member = await who.member();
+    const id = await who.exchange(member, 'out', 50);
+    await who.requested();
+    // What the partner says that it booked is not what was asked for.
+    const taken = await who.take(who.reply(line(id, 'accrual', 51)));
+    expect(taken.breaks).toBe(1);
+    expect(await who.standing(member)).toEqual({ available: 50, held: 50, went: 0 });
+    const decision = { verdict: 'undo' as const, actor: 'anna', reason: 'asked by telephone' };
+    await resolveExchange(pool, app.identity, parseExchangeId(id)!, decision);
+    const { lines } = await who.requested();
+    expect(lines.map(([kind, named]) => [kind, named])).toEqual([['reversal', id]]);
+    expect((await who.requested()).made).toBeUndefined();
+    await who.take(who.reply(line(id, 'reversal', 51)));
+    await who.driven(id, 'reversed');
+    expect(await who.standing(member)).toEqual({ available: 100, held: 0, went: 0 });
+    // A success after the points went back is a break, and moves nothing.
+    expect((await who.take(who.reply(line(id, 'accrual', 50)))).breaks).toBe(1);
+    expect(await who.standing(member)).toEqual({ available: 100, held: 0, went: 0 });
+  });
+});
+
+describe('a reply file is refused, and nothing moves, when', () => {
+  test('it is changed, of another order, or about something that was never sent', async () => {
+    const who = await newPartner();
+    const member = await who.member();
+    const sent = await who.exchange(member, 'out', 60);
+    const { text } = await who.requested();
+    const waiting = await who.exchange(member, 'out', 10);
+    const good = who.reply(line(sent, 'accrual', 60));
+    const lines = good.toString().split('\n');
+    const changed = (index: number, from: string | RegExp, to: string) =>
+      Buffer.from(lines.map((each, i) => (i === index ? each.replace(from, to) : each)).join('\n'));
+    const head = { partner: who.files.name, sequence: 1, created };
+    const made = (details: ReplyLine[], own: Partial<typeof head> = {}) =>
+      Buffer.from(writeReply({ ...head, ...own }, details).text);
+    const bad: [Buffer, string][] = [
+      [changed(1, ',60,', ',61,'), 'line 3: the points sum to 61, not to 60'],
+      [changed(1, 'there-60', 'there-61'), 'line 3: the digest is not that of the lines before it'],
+      [changed(1, 'D,1,', 'D,2,'), 'line 2: the detail is number 1'],
+      [changed(1, ',60,', ',060,'), 'line 2: the sixth value is not a whole number'],
+      [changed(1, 'succeeded', 'done'), 'line 2: the fifth value is succeeded or failed'],
+      [changed(1, 'accrual', 'gift'), 'line 2: the third value is one of accrual, redemption, reversal'],
+      [
+        changed(1, ',miles,', ',,'),
+        'line 2: a value is empty, too long or has a character that no value has',
+      ],
+      [changed(1, ',miles', ''), 'line 2: a detail has eight values'],
+      [changed(0, 'reply', 'request'), 'line 1: the file is not a reply'],
+      [changed(0, 'H,1,', 'H,2,'), 'line 1: the version is not 1'],
+      [changed(0, '00Z', '00'), 'line 1: times have the form 2026-11-22T00:00:00Z'],
+      [changed(0, 'H,', 'X,'), 'line 1: the header has six values'],
+      [changed(2, 'T,1,', 'T,2,'), 'line 3: the trailer counts 2 details, there are 1'],
+      [changed(2, 'T,', 'X,'), 'line 3: the trailer is missing'],
+      [good.subarray(0, good.length - 1), 'line 3: the file ends in the middle of a line'],
+      [
+        Buffer.concat([good.subarray(0, 20), Buffer.of(0xff), good.subarray(20)]),
+        'line 1: the file is not UTF-8',
+      ],
+      [made([line(sent, 'accrual', 60)], { partner: 'other' }), 'line 1: the file is of other, not of'],
+      [
+        made([line(sent, 'accrual', 60), line(sent, 'accrual', 60)]),
+        'line 3: the movement stands in the file twice',
+      ],
+      [made([line(sent, 'accrual', 60)], { sequence: 2 }), 'the reply file 1 is missing before 2'],
+      [made([line(sent, 'redemption', 60)]), `line 2: ${sent} is no redemption`],
+      [made([line(sent, 'accrual', 60), line(waiting, 'accrual', 10)]), `line 3: ${waiting} was never sent`],
+      [made([line('strange', 'accrual', 60)]), 'line 2: strange was never sent'],
+      [Buffer.from(text), 'line 1: the file is not a reply'],
+    ];
+    for (const [bytes, sentence] of bad) {
+      await writeFile(join(folder, 'bad'), bytes);
+      await expect(batch(app, who.files, ['reply', join(folder, 'bad')]), sentence).rejects.toThrow(sentence);
+    }
+    expect(await who.standing(member)).toEqual({ available: 30, held: 70, went: 0 });
+    const noted = await pool.query(
+      `select from audit_log where program = $1 and subject = $2 and action like 'exchange.reply_file refused: %'`,
+      [who.files.program, who.files.name],
+    );
+    expect(noted.rowCount).toBe(bad.length);
+    expect((await who.take(good)).known).toBe(0);
+  });
+});
+
+test('a request file is written once more as it was, and the partner takes nothing by call', async () => {
+  const who = await newPartner();
+  const member = await who.member();
+  await who.exchange(member, 'out', 20);
+  const [first, second] = [join(folder, 'first'), join(folder, 'second')];
+  await batch(app, who.files, ['request', first]);
+  await batch(app, who.files, ['request', '1', second]);
+  expect(await readFile(second, 'utf8')).toBe(await readFile(first, 'utf8'));
+  // A file that is there is never written over.
+  await expect(batch(app, who.files, ['request', '1', second])).rejects.toThrow('EEXIST');
+  await expect(batch(app, who.files, ['request', '2', join(folder, 'third')])).rejects.toThrow(
+    'there is no request file 2',
+  );
+  await expect(batch(app, who.files, ['post'])).rejects.toThrow('batch takes on');
+});
