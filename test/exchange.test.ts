@@ -123,6 +123,20 @@ describe('points that go out', () => {
     expect((await shop.balances(member)).available).toBe(140);
   });
 
+  test('have their fee in the books, as it was quoted, beside the points it is for', async () => {
+    const who = await newAlly({ fee: { currency: 'EUR', fixed: 50, amount: 1, perPoints: 10 } });
+    const member = await who.member(100);
+    const answer = await out(who, member, 80);
+    expect(answer.body.fee).toEqual({ amount: 58, currency: 'EUR' });
+    await engine.drained();
+    const { rows } = await pool.query<{ fee: unknown }>(
+      `select request -> 'body' -> 'fee' as fee from operation
+       where kind = 'exchange_out' and request -> 'body' ->> 'exchange' = $1`,
+      [answer.id],
+    );
+    expect(rows).toEqual([{ fee: answer.body.fee }]);
+  });
+
   test('stay where the member has too few, or the partner refuses', async () => {
     const who = await newAlly();
     const member = await who.member(100);
@@ -198,7 +212,7 @@ describe('points that go out', () => {
       await driven(answer.id, who, [status]);
       expect(await standing(who, member)).toEqual(expected);
     }
-  });
+  }, 90_000);
 
   test('are held for a person where the partner says that it booked others', async () => {
     const who = await newAlly();

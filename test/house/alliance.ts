@@ -26,6 +26,8 @@ export interface AllyOptions {
   readonly quoteSeconds?: number;
   readonly callsAtOnce?: number;
   readonly billing?: object;
+  /** Of what goes out, in money. */
+  readonly fee?: object;
   /** Caps of what goes out. */
   readonly caps?: readonly object[];
 }
@@ -60,6 +62,7 @@ export async function allied(
 ): Promise<{ readonly name: string; readonly partner: Partner }> {
   const name = reference('air').replaceAll('/', '-').toLowerCase();
   const common = { from: '2020-01-01', currency: 'points', partnerCurrency: 'miles' };
+  const fee = options.fee === undefined ? {} : { fee: options.fee };
   const step = terms.step === undefined ? {} : { step: terms.step };
   const file = {
     partner: name,
@@ -76,7 +79,7 @@ export async function allied(
       },
     ],
     rates: [
-      { ...common, direction: 'out', ratio: terms.out, ...step, caps: options.caps ?? [] },
+      { ...common, direction: 'out', ratio: terms.out, ...step, ...fee, caps: options.caps ?? [] },
       { ...common, direction: 'in', ratio: terms.in },
     ],
   };

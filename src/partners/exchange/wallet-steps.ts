@@ -37,8 +37,10 @@ export interface WalletSteps {
 const mergesMax = 5;
 const barrierMs = 2_000;
 
+/** Kept in the books with the movement. The fee is money, so that whoever settles finds it beside the points it is for. */
 function bodyOf({ exchange, partner, terms }: Exchange) {
-  return { exchange: exchangeId(exchange), partner, rate: terms.rate };
+  const { rate, fee } = terms;
+  return { exchange: exchangeId(exchange), partner, rate, ...(fee === null ? {} : { fee }) };
 }
 
 function stepOf(program: Program, exchange: Exchange, what: string): Omit<Step, 'script' | 'kind' | 'input'> {
