@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { counterDifference } from '#src/ledger/counter-rows.ts';
 import { missingCounters } from '#src/ledger/restoring.ts';
 import type { MemberNumber } from '#src/values.ts';
-import { hotCounters, loadedCounters } from '#src/wallet/counter-state.ts';
+import { hotCounters, loadedCounters, ordersFrom } from '#src/wallet/counter-state.ts';
 import { createCounterMemory } from '#src/wallet/counter-values.ts';
 
 const at = { epoch: 7, seq: 40 };
@@ -98,15 +98,43 @@ test('a restore counts what Redis has beyond the books and the kept records', ()
   ]);
 });
 
-test('a process remembers what it heard last, and forgets what it heard longest ago', () => {
-  const memory = createCounterMemory(2);
+describe('what a process remembers of counters', () => {
   const member = 5 as MemberNumber;
-  memory.note(member, [
-    [1, 202611, 30, 30],
-    [2, 0, 7],
-  ]);
-  const value = (counter: number, period: number) => memory.of(member)({ counter, period });
-  expect([value(1, 202611), value(2, 0), value(3, 0)]).toEqual([30, 7, undefined]);
-  memory.note(member, [[3, 0, 1]]);
-  expect([value(1, 202611), value(2, 0), value(3, 0)]).toEqual([undefined, 7, 1]);
+
+  test('is what it heard last; of whom it heard longest ago it forgets', () => {
+    const memory = createCounterMemory(2);
+    const value = (counter: number, period: number) => memory.of(member)({ counter, period });
+    memory.note(member, [
+      [1, 202611, 30, 30],
+      [2, 0, 7],
+    ]);
+    memory.note(member, [[1, 202611, 5, 35]]);
+    expect([value(1, 202611), value(2, 0), value(3, 0), value(1, 202612)]).toEqual([
+      35,
+      7,
+      undefined,
+      undefined,
+    ]);
+    memory.note(6 as MemberNumber, [[1, 202611, 1]]);
+    memory.note(7 as MemberNumber, [[1, 202611, 1]]);
+    expect(value(1, 202611)).toBeUndefined();
+  });
+
+  test('is heard by who asked for the member before', () => {
+    const memory = createCounterMemory();
+    const before = memory.of(member);
+    expect(before({ counter: 2, period: 0 })).toBeUndefined();
+    memory.note(member, [[2, 0, 7]]);
+    expect(before({ counter: 2, period: 0 })).toBe(7);
+  });
+
+  test('stays bounded for one member, and orders push out orders only', () => {
+    const memory = createCounterMemory();
+    const value = (counter: number, period: number) => memory.of(member)({ counter, period });
+    memory.note(member, [[2, 0, 7]]);
+    for (let i = 0; i < 100; i += 1) memory.note(member, [[1, ordersFrom + i, 1]]);
+    expect([value(2, 0), value(1, ordersFrom), value(1, ordersFrom + 99)]).toEqual([7, undefined, 1]);
+    for (let i = 0; i < 1_000; i += 1) memory.note(member, [[1, 20_000_000 + i, i]]);
+    expect([value(2, 0), value(1, 20_000_999)]).toEqual([undefined, 999]);
+  });
 });

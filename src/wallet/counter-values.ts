@@ -4,8 +4,11 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { MemberNumber } from '#src/values.ts';
+import { ordersFrom } from './counter-state.ts';
 
-const rememberedMax = 200_000;
+const membersMax = 50_000;
+/** Of a member with more places the order or ticket is forgotten that was heard of first. */
+const placesMax = 64;
 
 /** The last known value of a place; undefined where it was never heard of, which mostly means that nothing was counted. */
 export type ValueAt = (place: { readonly counter: number; readonly period: number }) => number | undefined;
@@ -16,12 +19,43 @@ export interface CounterMemory {
   note(member: MemberNumber, rows: readonly (readonly number[])[]): void;
 }
 
-export function createCounterMemory(max: number = rememberedMax): CounterMemory {
-  const values = new LRUCache<string, number>({ max });
+/** Counter, period and value of one place after the other: found faster than by a key that has to be put together. */
+type Places = number[];
+
+function indexOf(places: Places, counter: number, period: number): number {
+  for (let i = 0; i < places.length; i += 3) if (places[i] === counter && places[i + 1] === period) return i;
+  return -1;
+}
+
+function indexToForget(places: Places): number {
+  for (let i = 0; i < places.length; i += 3) if (places[i + 1]! >= ordersFrom) return i;
+  return 0;
+}
+
+export function createCounterMemory(max: number = membersMax): CounterMemory {
+  const members = new LRUCache<MemberNumber, Places>({ max });
   return {
-    of: (member) => (place) => values.get(`${member}.${place.counter}.${place.period}`),
+    // Looked up when a value is asked for: whoever judges again asks the same again after a note.
+    of: (member) => (place) => {
+      const places = members.get(member);
+      const i = places ? indexOf(places, place.counter, place.period) : -1;
+      return i < 0 ? undefined : places![i + 2];
+    },
     note(member, rows) {
-      for (const row of rows) values.set(`${member}.${row[0]}.${row[1]}`, row.at(-1)!);
+      let places = members.get(member);
+      if (!places) {
+        places = [];
+        members.set(member, places);
+      }
+      for (const row of rows) {
+        const [counter = 0, period = 0] = row;
+        const i = indexOf(places, counter, period);
+        if (i >= 0) places[i + 2] = row.at(-1)!;
+        else {
+          if (places.length >= 3 * placesMax) places.splice(indexToForget(places), 3);
+          places.push(counter, period, row.at(-1)!);
+        }
+      }
     },
   };
 }

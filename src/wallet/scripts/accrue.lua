@@ -10,32 +10,36 @@
 --         what full ones cut
 local POINTS_MAX = 9007199254740991
 
--- An award is read as texts: for the legs they are wanted as text, and reading them by pattern costs a third of what cjson
--- does.
-local AWARD = '^[%[,]%[(%d+),(%d+),(%d+),(%d+),(%d+)%]'
-
--- Awards with the same terms become one part, at the place of the first: they would join one lot, and five rules of a receipt
--- cost four entries where they cost ten. Points that wait for an event stay apart: a release names the rule that gave them
--- (`partsOf` in releases.ts). A part is {currency, points, expiresAt, availableAt, party}, all texts, one after the other.
-local function join(parts, currency, points, expires, available, party)
-  local size = #parts
-  if available == '0' or available ~= expires then
-    for i = 1, size, 5 do
-      if parts[i + 2] == expires and parts[i + 3] == available and parts[i] == currency and parts[i + 4] == party then
-        parts[i + 1] = text(parts[i + 1] + points)
-        return
+-- Awards with the same terms become one, at the place of the first: they would join one lot, and five rules of a receipt cost
+-- four entries where they cost ten. Points that wait for an event stay apart: a release names the rule that gave them
+-- (`partsOf` in releases.ts). Awards without points are left out. The list is made shorter where it stands; answers its length.
+local function joined(awards)
+  local size = 0
+  for i = 1, #awards, 5 do
+    local currency, points, expires, available, party = awards[i], awards[i + 1], awards[i + 2], awards[i + 3], awards[i + 4]
+    local k = points == '0' and -1 or (available == '0' or available ~= expires) and 1 or size + 1
+    while k > 0 and k <= size do
+      if awards[k + 2] == expires and awards[k + 3] == available and awards[k] == currency and awards[k + 4] == party then
+        awards[k + 1] = text(awards[k + 1] + points)
+        k = -1
+      else
+        k = k + 5
       end
     end
+    if k > 0 then
+      awards[k], awards[k + 1], awards[k + 2], awards[k + 3], awards[k + 4] = currency, points, expires, available, party
+      size = size + 5
+    end
   end
-  parts[size + 1], parts[size + 2], parts[size + 3], parts[size + 4], parts[size + 5] = currency, points, expires, available, party
+  return size
 end
 
 local function decide(m, json, at)
   local code, details = barred(m, false)
   if code then return nil, code, details end
-  local parts, legs, place = {}, {}, #'{"awards":['
-  local account, number, whose, trimmed, extra, save = 'issuance', 0
-  -- Awards are numbers only: a quote behind their first bracket begins something else.
+  local awards, place = awards_in(json)
+  local account, whose, extra, save = 'issuance'
+  -- Awards are numbers only: a quote behind them begins something else.
   local rest = string.find(json, '"', place, true)
   if rest then
     if string.sub(json, rest, rest + 8) == '"account"' then
@@ -44,24 +48,13 @@ local function decide(m, json, at)
       whose = string.match(whose, '^,"party":(%d+)$')
     else
       local by = string.find(json, '"budgets":', rest, true) and weigh_budgets or weigh
-      trimmed, extra, save = by(m, json, rest)
-      if not trimmed then return nil, extra, save end
+      extra, save, details = by(m, json, rest, awards)
+      if not extra then return nil, save, details end
     end
   end
-  local _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
-  while last do
-    if trimmed then
-      number = number + 1
-      points = trimmed[number] or points
-    end
-    if points ~= '0' then join(parts, currency, points, expires, available, party) end
-    place = last + 1
-    _, last, currency, points, expires, available, party = string.find(json, AWARD, place)
-  end
-  -- An award that could not be read ends the call before anything of it is written.
-  if not string.find(json, '^%[?%]', place) then error('no awards: ' .. json) end
-  for i = 1, #parts, 5 do
-    currency, points, expires, available, party = parts[i], parts[i + 1], parts[i + 2], parts[i + 3], parts[i + 4]
+  local legs = {}
+  for i = 1, joined(awards), 5 do
+    local currency, points, expires, available, party = awards[i], awards[i + 1], awards[i + 2], awards[i + 3], awards[i + 4]
     local w, earned, starts = wallet_of(m, currency + 0), points + 0, available + 0
     local lots, sum = w[4], earned
     for j = 1, #lots do sum = sum + lots[j][2] end

@@ -94,11 +94,11 @@ end
 --   "limits":[[award (from 1), counter, period, pointsMax, is all or nothing 0 | 1], …], "assumptions":[[counter, period, from,
 --   to], …], "counts":[[counter, period, by], …], "known":…, "budgets":[[award, budget, may be trimmed 0 | 1], …], "program":n,
 --   "full":[budget, …]; each may be left out
--- Returns the points, as text, of those awards that are given fewer, by their number; extra; save. Or nil, code, details.
+-- Returns extra, save. Or nil, code, details.
 -- Rare.
-local function weigh_budgets(m, json, first)
+local function weigh_budgets(m, json, first, awards)
   local input = cjson.decode('{' .. string.sub(json, first))
-  local known, list, changes, trimmed, none = input.known, counters_of(m), { 1, 0, 0, 0, 0, 0, 0 }, {}, {}
+  local known, list, changes, is_trimmed, none = input.known, counters_of(m), { 1, 0, 0, 0, 0, 0, 0 }, false, {}
   local assumptions, limits, counts = input.assumptions or none, input.limits or none, input.counts or none
   local stood, is_cold, stands = #list, false, nil
   for k = 1, #assumptions do
@@ -123,13 +123,10 @@ local function weigh_budgets(m, json, first)
     end
     return nil, 'stale_counters', '{"counters":[' .. table.concat(stands, ',') .. ']}'
   end
-  local given, award, place = nil, 0, 1
   local purse = input.budgets and purse_of(input.budgets, input.program, input.full or none)
-  while purse or limits[1] do
-    local _, last, asked = string.find(json, ',(%d+),%d+,%d+,%d+%]', place)
-    if not last or last > first then break end
-    award, place = award + 1, last
-    local least, is_whole = asked + 0, false
+  for award = 1, #awards / 5 do
+    local asked = awards[5 * award - 3] + 0
+    local least, is_whole = asked, false
     for k = 1, #limits do
       local row = limits[k]
       if row[1] == award then
@@ -137,21 +134,20 @@ local function weigh_budgets(m, json, first)
         is_whole = is_whole or row[5] == 1
       end
     end
-    if is_whole and least < asked + 0 then least = 0 end
+    if is_whole and least < asked then least = 0 end
     if purse then least = drawn(purse, award, least) end
-    if least < asked + 0 then trimmed[award] = text(least) end
+    if least < asked then awards[5 * award - 3], is_trimmed = text(least), true end
     for k = 1, #limits do
       if limits[k][1] == award and least > 0 then add(list, changes, limits[k][6], least) end
     end
-    given = (given and given .. ',' or '') .. (trimmed[award] or asked)
   end
   if purse and purse.is_short then return shortage(purse) end
   for k = 1, #counts do add(list, changes, counts[k][4], counts[k][3]) end
   local extra, save = finish(m, list, stood, changes)
-  if next(trimmed) then extra = extra .. ',"given":[' .. given .. ']' end
-  if not purse then return trimmed, extra, save end
+  if is_trimmed then extra = extra .. given_text(awards) end
+  if not purse then return extra, save end
   local of_budgets, write = spent(purse)
-  return trimmed, extra .. of_budgets, function(seq)
+  return extra .. of_budgets, function(seq)
     if save then save(seq) end
     if write then write() end
   end

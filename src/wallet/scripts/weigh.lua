@@ -6,12 +6,13 @@ local function apply(base)
   local m = load_member(ARGV[base + MEMBER])
   if not m then return { 'cold' } end
   local json = ARGV[base + INPUT]
-  local rest = string.find(json, '"', #'{"awards":[', true)
+  local awards, place = awards_in(json)
+  local rest = string.find(json, '"', place, true)
   if not rest then return { 'weighed', '' } end
-  local trimmed, extra, details = weigh(m, json, rest)
-  if trimmed then return { 'weighed', string.match(extra, '"given":(%b[])') or '' } end
-  if extra == 'cold_counter' then return { extra, details } end
-  return { 'refused', extra, details }
+  local extra, code, details = weigh(m, json, rest, awards)
+  if extra then return { 'weighed', string.match(extra, '"given":(%b[])') or '' } end
+  if code == 'cold_counter' then return { code, details } end
+  return { 'refused', code, details }
 end
 
 return run(nil, apply)
