@@ -128,7 +128,7 @@ function partsOf<Each extends { readonly row: CdnowRow }>(month: readonly Each[]
 
 describe.skipIf(!existsSync(file))(`CDNOW by months (skipped where ${file} is missing)`, async () => {
   const engine = await startEngine({ maxmemoryMb: 512 });
-  afterAll(() => engine.end());
+  afterAll(() => engine.end(), 180_000);
   const { app, pool } = engine;
   const rows = existsSync(file) ? cdnowRows(file) : [];
   const bought = rows.map(

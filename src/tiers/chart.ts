@@ -48,12 +48,16 @@ function movements(report: LadderReport, top: number): string[] {
     const x = Number((labelWidth + i * column).toFixed(1));
     const middle = Math.round(x + column / 2 - 2);
     const small = ' text-anchor="middle" font-size="10"';
-    lines.push(
-      box([x, Number((line - up * scale).toFixed(1))], [column - 4, up * scale], colours.first),
-      box([x, Number(line.toFixed(1))], [column - 4, down * scale], colours.second),
-      text(middle, Math.round(line - up * scale - 4), String(up), small),
-      text(middle, Math.round(line + down * scale + 12), String(down), small),
-    );
+    if (up > 0)
+      lines.push(
+        box([x, Number((line - up * scale).toFixed(1))], [column - 4, up * scale], colours.first),
+        text(middle, Math.round(line - up * scale - 4), String(up), small),
+      );
+    if (down > 0)
+      lines.push(
+        box([x, Number(line.toFixed(1))], [column - 4, down * scale], colours.second),
+        text(middle, Math.round(line + down * scale + 12), String(down), small),
+      );
     if (month.endsWith('-01') || i === 0)
       lines.push(text(Math.round(x), Math.round(top + captionHeight + fieldHeight + 30), month));
   }
