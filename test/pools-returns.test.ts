@@ -18,6 +18,30 @@ const engine = await startEngine();
 afterAll(() => engine.end());
 const shop = await engine.shop({ definition: householdFile });
 
+/** Repeats a call under its reference for as long as it is told to come back, as on a machine that is busy with other things. */
+function answered(send: () => Promise<Answer>): Promise<Answer> {
+  return waitFor(
+    'a call is answered for good',
+    async () => {
+      const answer = await send();
+      const isOpen = ['reference_in_progress', 'outcome_unknown', 'not_ready'].includes(answer.code);
+      return answer.status === 202 || isOpen ? undefined : answer;
+    },
+    30_000,
+  );
+}
+
+/** Spends of a pool. */
+function spent({ pool }: Household, by: Resident, points: number, more: object): Promise<Answer> {
+  const once = { reference: reference(), ...more };
+  return answered(() => spend(shop, pool, by, points, once));
+}
+
+function post(path: string, more: object = {}): Promise<Answer> {
+  const body = { reference: reference(), ...more };
+  return answered(() => shop.pos('POST', path, body));
+}
+
 /** Buys for so many minor units; a point for each hundred. */
 async function buy({ member }: Resident, order: string, amount: number): Promise<Answer> {
   const lines = [{ line: 1, amount }];
@@ -36,14 +60,13 @@ interface Ordered {
 async function ordered(amount = 1_000, more: object = {}): Promise<Ordered> {
   const house = await household(shop, [40, 40, 40], { order: 'equal_shares' });
   const order = reference('order');
-  const paid = await spend(shop, house.pool, house.residents[0]!, 90, { order, ...more });
+  const paid = await spent(house, house.residents[0]!, 90, { order, ...more });
   expect(paid.status).toBe(201);
   expect(await availableOf(shop, house.residents)).toEqual([10, 10, 10]);
   return { house, order, paid, accrual: await buy(house.residents[0]!, order, amount) };
 }
 
-const giveBack = (body: object): Promise<Answer> =>
-  shop.pos('POST', '/v1/returns', { reference: reference(), occurredAt: shop.time(), ...body });
+const giveBack = (body: object): Promise<Answer> => post('/v1/returns', { occurredAt: shop.time(), ...body });
 
 test('whole, everybody has again what the pool took, once, also where it is asked for by its receipt', async () => {
   for (const name of ['order', 'accrual'] as const) {
@@ -90,21 +113,19 @@ test('in pieces, in any order, the points come back in shares that are all of th
 test('after a refund of the pool, or of a part of it, only the rest comes back', async () => {
   const { house, order, paid } = await ordered();
   const refunds = `/v1/pools/${house.pool}/redemptions/${paid.id}/refunds`;
-  expect((await shop.pos('POST', refunds, { reference: reference(), points: 20 })).status).toBe(201);
+  expect((await post(refunds, { points: 20 })).status).toBe(201);
   const { parts } = paid.body as { parts: { id: string }[] };
   const part = `/v1/redemptions/${parts[0]!.id}/refunds`;
-  expect((await shop.pos('POST', part, { reference: reference(), points: 7 })).status).toBe(201);
+  expect((await post(part, { points: 7 })).status).toBe(201);
   expect((await giveBack({ order })).body.refunded).toMatchObject([{ points: 63 }]);
   expect(await availableOf(shop, house.residents)).toEqual([40, 40, 40]);
-  expect((await shop.pos('POST', refunds, { reference: reference() })).code).toBe(
-    'refund_exceeds_redemption',
-  );
+  expect((await post(refunds)).code).toBe('refund_exceeds_redemption');
 });
 
 test('that nobody has a receipt of, the points come back alone', async () => {
   const house = await household(shop, [40, 40]);
   const order = reference('order');
-  await spend(shop, house.pool, house.residents[1]!, 60, { order });
+  await spent(house, house.residents[1]!, 60, { order });
   const back = await giveBack({ order });
   expect(back).toMatchObject({ status: 201, body: { reversed: [], refunded: [{ points: 60 }] } });
   expect(back.body.member).toBe(house.residents[1]!.member);
@@ -114,7 +135,7 @@ test('that nobody has a receipt of, the points come back alone', async () => {
 test('bought by one of the household and paid by another is one order; a stranger’s with the same number is not', async () => {
   const house = await household(shop, [40, 40]);
   const order = reference('order');
-  await spend(shop, house.pool, house.residents[1]!, 60, { order });
+  await spent(house, house.residents[1]!, 60, { order });
   await buy(house.residents[0]!, order, 500);
   expect((await giveBack({ order, lines: [{ line: 1, amount: 250 }] })).body).toMatchObject({
     member: house.residents[0]!.member,
@@ -134,24 +155,15 @@ test('that is refused keeps nobody waiting: the pool’s redemption can be refun
   const { rowCount } = await engine.pool.query(`select from pool_refund where state = 'waiting'`);
   expect(rowCount).toBe(0);
   const refunds = `/v1/pools/${house.pool}/redemptions/${paid.id}/refunds`;
-  expect((await shop.pos('POST', refunds, { reference: reference() })).status).toBe(201);
+  expect((await post(refunds)).status).toBe(201);
 });
 
 test('by many at once comes back once', async () => {
   const { house, order } = await ordered();
   const body = { reference: reference(), occurredAt: shop.time(), order };
-  const until = (send: () => Promise<Answer>) =>
-    waitFor('it is answered for good', async () => {
-      const answer = await send();
-      const isOpen = ['reference_in_progress', 'outcome_unknown', 'not_ready'].includes(answer.code);
-      return answer.status === 202 || isOpen ? undefined : answer;
-    });
   const answers = await Promise.all([
-    ...Array.from({ length: 6 }, () => until(() => shop.pos('POST', '/v1/returns', body))),
-    ...Array.from({ length: 6 }, () => {
-      const other = { ...body, reference: reference() };
-      return until(() => shop.pos('POST', '/v1/returns', other));
-    }),
+    ...Array.from({ length: 6 }, () => post('/v1/returns', body)),
+    ...Array.from({ length: 6 }, () => post('/v1/returns', { ...body, reference: reference() })),
   ]);
   const tally = Map.groupBy(answers, ({ status, code }) => code || String(status));
   // All six of one reference, or one of the others.
@@ -184,6 +196,6 @@ test('whose request died before its record gives its turn up when none can be ma
     `update pool_refund set changed_at = now() - interval '3 minutes' where state = 'waiting'`,
   );
   await finishPools(engine.app, 10);
-  expect((await shop.pos('POST', refunds, refund)).status).toBe(201);
+  expect((await post(refunds, refund)).status).toBe(201);
   await give(shop, house.residents[0]!, 1);
 });
