@@ -5,27 +5,17 @@
 import { afterAll, expect, test } from 'vitest';
 import { waitFor } from './harness.ts';
 import { addMembers, giftsInBooks, runsOf } from './house/gifts.ts';
+import { randomOf } from './house/random.ts';
 import { type Spawned, spawnEngine } from './house/spawn.ts';
 
 const kills = Number(process.env.GIVE_KILLS ?? 3);
-const members = 6_000;
+const members = 3_000;
 const seed = 20_261_122;
 const dayMs = 86_400_000;
 
 const engine = await spawnEngine({ onlyOneRedis: 'kills its process and starts it again on its file' });
 afterAll(() => engine.end());
 const { stores } = engine;
-
-/** The same numbers for the same seed: mulberry32. */
-function randomOf(start: number): (below: number) => number {
-  let state = start;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
 
 test(
   `after ${kills} kills in the middle of runs every selected member has the points of each run once`,

@@ -22,6 +22,7 @@ import { reference, startEngine, waitFor } from './harness.ts';
 import { accrueCounting, newMember } from './house/counting.ts';
 import { followerOf, readAll } from './house/diary.ts';
 import { addMonthsBefore } from './house/months.ts';
+import { type Asked, growing, listen, type Plan, scansOf } from './house/plans.ts';
 
 const monthsBefore = 6;
 const membersMade = 3_000;
@@ -47,36 +48,8 @@ const gifts = await engine.shop({
   },
 });
 
-/** Tables whose size follows that of the ledger or of the membership. */
-const growing =
-  /^(operation|entry)_|^(reference|consequence|lot|counter|hold|member|identifier|block|transfer|event|diary_(?:day|points|order|return))$/;
-
-interface Asked {
-  readonly text: string;
-  readonly values: readonly unknown[];
-}
-
-const asked = new Map<string, Asked>();
 /** Those that were filled: a page or two are read as a whole by any plan. */
 let large: ReadonlySet<string>;
-
-/** Notes what every connection of this process asks from now on. */
-function listen(): void {
-  const query = pg.Client.prototype.query;
-  pg.Client.prototype.query = function noting(this: pg.Client, ...args: unknown[]) {
-    const [first, second] = args as [string | { text?: string; values?: unknown[] }, unknown];
-    const text = typeof first === 'string' ? first : (first?.text ?? '');
-    const values = typeof first === 'string' ? second : (first?.values ?? second);
-    const key = text.replaceAll(/\s+/g, ' ').trim();
-    // The first time may have been with nothing to look for.
-    if (
-      /^(select|with|insert|update|delete|merge)\b/i.test(key) &&
-      (Array.isArray(values) || values === undefined)
-    )
-      asked.set(key, { text, values: values ?? [] });
-    return (query as (...rest: unknown[]) => unknown).apply(this, args);
-  } as typeof query;
-}
 
 /** Members, and operations of theirs in every month, with entries, references and what follows. */
 async function fill(begins: readonly Date[]): Promise<void> {
@@ -263,20 +236,6 @@ async function work(): Promise<void> {
   await publishAudit(app);
 }
 
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Relation Name'?: string;
-  readonly 'Actual Loops'?: number;
-  readonly Plans?: readonly Plan[];
-}
-
-/** The scans that were carried out: how, and of what. */
-function* scansOf(plan: Plan): Generator<{ how: string; table: string }> {
-  const table = plan['Relation Name'];
-  if (table !== undefined && plan['Actual Loops'] !== 0) yield { how: plan['Node Type'], table };
-  for (const each of plan.Plans ?? []) yield* scansOf(each);
-}
-
 interface Explained {
   readonly text: string;
   readonly whole: readonly string[];
@@ -330,7 +289,7 @@ const everyMonth: readonly { readonly part: string; readonly because: string }[]
 const explained: Explained[] = [];
 beforeAll(async () => {
   await fill(await addMonthsBefore(stores.databaseUrl, monthsBefore));
-  listen();
+  const asked = listen();
   await work();
   await waitFor('the writer has written', () =>
     [...asked.keys()].some((key) => key.startsWith('update position')),

@@ -17,6 +17,8 @@ export interface ChaosOptions {
   readonly seconds: number;
   readonly seed: number;
   readonly faults: readonly string[];
+  /** Ends when so many have bitten, before the seconds are over. */
+  readonly faultsMax?: number;
   readonly callers: number;
   readonly folder: string;
   readonly cacheDir: string;
@@ -135,7 +137,7 @@ async function breakAgainAndAgain(
   load: Load,
   course: Course,
 ): Promise<void> {
-  const { seconds, seed, print, abort } = options;
+  const { seconds, seed, print, abort, faultsMax = Infinity } = options;
   const chosen = await possible(options);
   if (chosen.length === 0) {
     course.troubles.push('none of the faults can be injected on this machine');
@@ -148,7 +150,7 @@ async function breakAgainAndAgain(
   )) {
     await delay(pauseMs);
     abort.throwIfAborted();
-    if (performance.now() > deadline) return;
+    if (performance.now() > deadline || course.runs.length >= faultsMax) return;
     const fault = chosen.find((each) => each.name === name)!;
     if (!(await oneFault(fault, { house, load, random }, course, print))) return;
   }

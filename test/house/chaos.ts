@@ -8,8 +8,17 @@ import { cacheFolder } from './folders.ts';
 
 const seed = 20_261_122;
 
+/** How long a run breaks things: until so many faults have bitten, or for CHAOS_SECONDS. */
+export function lengthOf(faultsMax: number): { readonly seconds: number; readonly faultsMax: number } {
+  const seconds = process.env.CHAOS_SECONDS;
+  return seconds === undefined
+    ? { seconds: 90, faultsMax }
+    : { seconds: Number(seconds), faultsMax: Infinity };
+}
+
 interface Run {
   readonly seconds: number;
+  readonly faultsMax?: number;
   readonly faults: readonly string[];
   readonly root: string;
   readonly isCluster?: boolean;
