@@ -123,6 +123,28 @@ describe('points that go out', () => {
     expect((await shop.balances(member)).available).toBe(140);
   });
 
+  test('are no more than the cap where a member asks for many at once, beside others, and one reference is one exchange', async () => {
+    const who = await newAlly({ caps: [{ period: 'day', of: 'give', points: 60 }] });
+    const [eager, other] = [await who.member(1_000), await who.member(1_000)];
+    const body = { reference: reference() };
+    const [many, same] = await Promise.all([
+      Promise.all(Array.from({ length: 12 }, () => out(who, eager, 10))),
+      Promise.all(Array.from({ length: 5 }, () => out(who, other, 20, body))),
+    ]);
+    const went = many.filter(({ status }) => status === 201 || status === 202);
+    expect(went).toHaveLength(6);
+    for (const { id } of went) await driven(id, who, ['completed']);
+    expect(many.filter(({ code }) => code === 'exchange_not_allowed' || code === 'cap_reached')).toHaveLength(
+      6,
+    );
+    const ids = new Set(same.map(({ id }) => id));
+    expect(ids.size).toBe(1);
+    await driven([...ids][0]!, who, ['completed']);
+    await engine.drained();
+    expect(await partnerAccount(pool, shop, who.number)).toBe(80);
+    expect(who.far.points()).toBe(40);
+  }, 90_000);
+
   test('have their fee in the books, as it was quoted, beside the points it is for', async () => {
     const who = await newAlly({ fee: { currency: 'EUR', fixed: 50, amount: 1, perPoints: 10 } });
     const member = await who.member(100);
