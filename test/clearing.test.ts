@@ -100,3 +100,53 @@ describe('entries', () => {
     expect(await cleared(air.number)).toEqual(before);
   });
 });
+
+describe('shares of promotions', () => {
+  test('are borne by the partner that funds them and those that have agreed to a part, and go back with what comes back', async () => {
+    const [sky, bank] = ['sky', 'bank'];
+    const earn = (points: number) => ({ by: 'amount' as const, points, perMinorUnits: 100 });
+    const joint = await engine.shop({
+      definition: {
+        funders: ['program', sky],
+        rules: [
+          { name: 'spend', currency: 'points', earn: earn(1), funder: sky },
+          { name: 'extra', currency: 'points', earn: earn(2), funder: sky },
+        ],
+      },
+    });
+    const funder = await openPartner(engine, joint, { name: sky });
+    const other = await openPartner(engine, joint, {
+      name: bank,
+      contract: { costShares: [{ promotion: 'extra', basisPoints: 4_000 }] },
+    });
+    const member = await joint.enrol('buyer');
+    const lines = [1, 2].map((line) => ({ line, amount: 5_000 }));
+    const accrual = await joint.accrue(member, 0, { purchase: { currency: 'EUR', lines } });
+    const given = await cleared(funder.number);
+    const shown = (entries: typeof given) =>
+      entries.map(({ kind, rule, points, share, account }) => [kind, rule, points, share, account]);
+    expect(shown(given).toSorted()).toEqual([
+      ['cost_share', 'extra', -200, 6_000, 'issuance'],
+      ['cost_share', 'spend', -100, 10_000, 'issuance'],
+    ]);
+    expect(shown(await cleared(other.number))).toEqual([['cost_share', 'extra', -200, 4_000, null]]);
+    for (const line of [1, 2]) {
+      const back = { reference: reference(), occurredAt: joint.time(), lines: [{ line }] };
+      expect((await joint.pos('POST', `/v1/accruals/${accrual.id}/reversals`, back)).status).toBe(201);
+    }
+    const all = await cleared(funder.number);
+    expect(shown(all).slice(2).toSorted()).toEqual([
+      ['cost_share_reversal', 'extra', 100, 6_000, 'issuance'],
+      ['cost_share_reversal', 'extra', 100, 6_000, 'issuance'],
+      ['cost_share_reversal', 'spend', 50, 10_000, 'issuance'],
+      ['cost_share_reversal', 'spend', 50, 10_000, 'issuance'],
+    ]);
+    const { rows } = await pool.query<{ points: number }>(
+      `select coalesce(sum(points), 0)::int as points from account_balance where program = $1 and account = 'issuance' and party = $2`,
+      [joint.program.number, all[0]!.party],
+    );
+    expect(all.reduce((sum, { points }) => sum + points, 0)).toBe(rows[0]!.points);
+    const drafts = await joint.finance('GET', `/v1/settlements/drafts?partner=${bank}`);
+    expect(drafts.body.data).toMatchObject([{ total: 0, lines: [{ amount: 80 }, { amount: -80 }] }]);
+  });
+});

@@ -10,15 +10,17 @@
  * again adds nothing that is there.
  */
 import type pg from 'pg';
-import { createProgramFor } from '#src/diary/programs.ts';
-import type { Programs } from '#src/earning/program.ts';
+import { createProgramFor, type ProgramFor } from '#src/diary/programs.ts';
+import type { Program, Programs } from '#src/earning/program.ts';
 import { readPartners } from '#src/partners/contracts/store.ts';
+import type { Partner } from '#src/partners/contracts/types.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
 import { coveredOf } from './covering.ts';
 import { type Booked, type Entry, entriesOf } from './entries.ts';
 import { openMonth } from './months.ts';
-import { bookedIn, unread } from './reading.ts';
+import { lookFor, type Reading, readingOf, unread } from './reading.ts';
+import { type Original, sharePatterns, sharesBack, sharesOf, undoneBy } from './shares.ts';
 import { holdClosings, insertEntries, type StoredEntry } from './store.ts';
 
 export interface ClearingOptions {
@@ -59,21 +61,31 @@ const nothing: Turn = {
   oldestPostedAt: undefined,
 };
 
-type ProgramFor = ReturnType<typeof createProgramFor>;
+/** What came back of awards. */
+function backOf(
+  booked: Booked,
+  originals: ReadonlyMap<string, Original>,
+  partners: readonly Partner[],
+  program: Program,
+): Entry[] {
+  const of = undoneBy(booked).flatMap(([accrual]) => originals.get(accrual) ?? []);
+  return of.length === 0 ? [] : sharesBack(booked, of, partners, program);
+}
 
 async function clear(
   tx: pg.PoolClient,
   programFor: ProgramFor,
-  booked: readonly Booked[],
+  { booked, originals }: Reading,
+  partners: ReadonlyMap<number, Partner>,
 ): Promise<Pick<Turn, 'entries' | 'unknown' | 'uncovered'>> {
   if (booked.length === 0) return nothing;
-  const partners = new Map((await readPartners(tx)).map((partner) => [partner.number, partner]));
   const entries: Entry[] = [];
   let unknown = 0;
   for (const each of booked) {
-    const { timeZone } = await programFor(each.program, undefined);
-    const made = entriesOf(each, partners, timeZone);
-    entries.push(...made.entries);
+    const program = await programFor(each.program, undefined);
+    const made = entriesOf(each, partners, program.timeZone);
+    const own = [...partners.values()].filter((partner) => partner.program === each.program);
+    entries.push(...made.entries, ...sharesOf(each, own, program), ...backOf(each, originals, own, program));
     unknown += made.unknown;
   }
   const closed = await holdClosings(
@@ -86,8 +98,8 @@ async function clear(
   for (const entry of entries.toSorted((a, b) => a.partner - b.partner)) {
     const contract = partners.get(entry.partner)!.contracts.find(({ version }) => version === entry.contract);
     const prepaid = await coveredOf(tx, entry, contract);
-    if (contract?.billing.kind === 'prepaid' && entry.price === 'issue' && entry.points < prepaid)
-      uncovered += 1;
+    const isPrepaid = contract?.billing.kind === 'prepaid' && entry.account === 'partner';
+    if (isPrepaid && entry.price === 'issue' && entry.points < prepaid) uncovered += 1;
     stored.push({ ...entry, prepaid, period: openMonth(entry.ofPeriod, closed.get(entry.partner)!) });
   }
   await insertEntries(tx, stored);
@@ -102,8 +114,10 @@ export async function clearTurn(
 ): Promise<Turn> {
   const marks = await unread.lockBookmarks(tx);
   if (marks.length === 0) return nothing;
+  const partners = new Map((await readPartners(tx)).map((partner) => [partner.number, partner]));
+  await lookFor(tx, sharePatterns([...partners.values()]));
   const pages = await unread.readPages(tx, marks, rowsMax);
-  const cleared = await clear(tx, programFor, await bookedIn(tx, pages));
+  const cleared = await clear(tx, programFor, await readingOf(tx, programFor, pages), partners);
   await unread.moveBookmarks(tx, pages);
   const rows = pages.flatMap((page) => page.rows);
   return {
