@@ -122,10 +122,10 @@ describe('what a process remembers of counters', () => {
 
   test('is heard by who asked for the member before', () => {
     const memory = createCounterMemory();
-    const before = memory.of(member);
-    expect(before({ counter: 2, period: 0 })).toBeUndefined();
+    const seen = memory.of(member);
+    expect(seen({ counter: 2, period: 0 })).toBeUndefined();
     memory.note(member, [[2, 0, 7]]);
-    expect(before({ counter: 2, period: 0 })).toBe(7);
+    expect(seen({ counter: 2, period: 0 })).toBe(7);
   });
 
   test('stays bounded for one member, and orders push out orders only', () => {
