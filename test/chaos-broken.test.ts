@@ -19,7 +19,7 @@ test.each(chosen)(
     const { verdict, said } = await chaosRun(`chaos-${name}`, {
       seconds: broken.seconds,
       faults: broken.faults,
-      callers: 24,
+      callers: 12,
       root,
     });
     expect(verdict.findings.length, said).toBeGreaterThan(0);

@@ -99,7 +99,7 @@ async function live(): Promise<void> {
   const guest = await resident(shop);
   expect((await shop.pos('POST', `${path}/members`, { card: guest.card })).status).toBe(201);
   await leave(shop, home, guest);
-  expect((await shop.pos('POST', `${path}/dissolve`)).status).toBe(200);
+  expect((await shop.care('POST', `${path}/dissolve`)).status).toBe(200);
   await finishPools(app, 200);
 }
 

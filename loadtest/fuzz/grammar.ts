@@ -99,6 +99,7 @@ const fixed: Readonly<Record<string, readonly string[]>> = {
   ladder: ['status'],
   offer: [matchName],
   partner: [partnerName],
+  period: ['2026-09', '2026-10'],
   tier: ['silver', matchedTier],
   type: ['card', 'card', 'email', 'phone'],
 };

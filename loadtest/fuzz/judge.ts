@@ -42,7 +42,9 @@ export function faultOf(call: FuzzCall, answer: FuzzAnswer | Error, isReady: boo
   const body = parsed(text) as { code?: unknown } | undefined;
   if (status >= 500) {
     if (status === 504 && body?.code === 'outcome_unknown') return undefined;
-    const isTold = status === 503 && !isReady;
+    // Who does not want to wait may find the books behind.
+    const isImpatient = body?.code === 'not_ready' && call.headers.Prefer !== undefined;
+    const isTold = status === 503 && (!isReady || isImpatient);
     return isTold ? undefined : `${status} ${String(body?.code)}: ${text.slice(0, 300)}`;
   }
   if (status >= 400 && call.method !== 'HEAD') {
