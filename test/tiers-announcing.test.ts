@@ -40,18 +40,22 @@ describe('while the changes of a program cannot be announced', () => {
     const closed = await silentProgram(700);
     const failed = new Set<string>();
     let [isOpen, attempts, mayGoOn] = [false, 0, true];
-    const announcer = createAnnouncer({
-      pool,
-      operations: app.operations,
-      programs: {
-        get: (number) => (number === closed.program.number && !isOpen ? undefined : app.programs.get(number)),
+    const announcer = createAnnouncer(
+      {
+        pool,
+        operations: app.operations,
+        programs: {
+          get: (number) =>
+            number === closed.program.number && !isOpen ? undefined : app.programs.get(number),
+        },
+        failed(change) {
+          failed.add(change);
+          attempts += 1;
+        },
+        mayGoOn: () => mayGoOn,
       },
-      failed(change) {
-        failed.add(change);
-        attempts += 1;
-      },
-      mayGoOn: () => mayGoOn,
-    });
+      'nights',
+    );
     expect(await announcer.announce(4_096)).toBe(0);
     expect([failed.size, attempts]).toEqual([256, 256]);
     const other = await silentProgram(1);
@@ -61,15 +65,33 @@ describe('while the changes of a program cannot be announced', () => {
     isOpen = true;
     mayGoOn = false;
     expect(await announcer.announce(4_096)).toBe(0);
-    const another = createAnnouncer({
-      pool,
-      operations: app.operations,
-      programs: app.programs,
-      failed() {},
-    });
+    const another = createAnnouncer(
+      {
+        pool,
+        operations: app.operations,
+        programs: app.programs,
+        failed() {},
+      },
+      'nights',
+    );
     expect(await another.announce(4_096)).toBe(700);
     expect(await silentOf(closed)).toBe(0);
   }, 60_000);
+});
+
+test('what a receipt brings does not wait for the changes of a night', async () => {
+  const night = await silentProgram(300);
+  const member = await night.enrol();
+  await night.accrue(member, 100);
+  await engine.drained();
+  await readAll(app, followerOf(app, reviewTouched(app.programs, app.telemetry.log)));
+  const { operations, programs } = app;
+  const context = { pool, operations, programs, failed() {} };
+  expect(await createAnnouncer(context, 'receipts').announce(4_096)).toBe(1);
+  const shown = await night.care('GET', `/v1/members/${member}`);
+  expect(shown.body.tier).toBe('silver');
+  expect(await silentOf(night)).toBe(300);
+  expect(await createAnnouncer(context, 'nights').announce(4_096)).toBe(300);
 });
 
 describe('a till that is slow or fast by minutes', () => {
@@ -77,12 +99,15 @@ describe('a till that is slow or fast by minutes', () => {
     const shop = await engine.shop({ definition: tieredDefinition() });
     await app.programs.refresh();
     const follower = followerOf(app, reviewTouched(app.programs, app.telemetry.log));
-    const announcer = createAnnouncer({
-      pool,
-      operations: app.operations,
-      programs: app.programs,
-      failed() {},
-    });
+    const announcer = createAnnouncer(
+      {
+        pool,
+        operations: app.operations,
+        programs: app.programs,
+        failed() {},
+      },
+      'receipts',
+    );
     const settled = async () => {
       await engine.drained();
       await readAll(app, follower);

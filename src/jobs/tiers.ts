@@ -10,7 +10,7 @@ import type { Hook } from '#src/diary/follower.ts';
 import { createPace } from '#src/earning/gives/pace.ts';
 import { type Program, type Programs, programNow } from '#src/earning/program.ts';
 import type { Logger } from '#src/platform/telemetry.ts';
-import { createAnnouncer, tellChanges } from '#src/tiers/announcing.ts';
+import { createAnnouncer, type Lane, tellChanges } from '#src/tiers/announcing.ts';
 import { applyToMembers } from '#src/tiers/applying.ts';
 import { dayOf } from '#src/tiers/days.ts';
 import { hasLadders, laddersAt } from '#src/tiers/ladders.ts';
@@ -67,14 +67,17 @@ export function startTiers(app: App): TierWork {
       log.warn({ err: error, change }, 'a change of tier cannot be announced at the moment'),
     mayGoOn: () => !isStopping,
   };
-  const announcer = createAnnouncer(context, createPace());
+  const lanes = {
+    receipts: createAnnouncer(context, 'receipts'),
+    nights: createAnnouncer(context, 'nights', createPace()),
+  };
   /** The day and version for which a run was begun or seen, by program. */
   const begun = new Map<number, string>();
   let waits: readonly number[] = [];
 
-  async function announceAll(): Promise<number> {
+  async function announceAll(lane: Lane): Promise<number> {
     if (!programs.all().some(hasLadders)) return 0;
-    const known = await announcer.announce(announcedPerTurn);
+    const known = await lanes[lane].announce(announcedPerTurn);
     metrics.tierChanges.inc(known);
     return known + (await tellChanges(pool));
   }
@@ -87,9 +90,9 @@ export function startTiers(app: App): TierWork {
     metrics.dayWait.set({ work: 'tiers' }, Math.max(0, ...waits) / 1_000);
   }
 
-  async function keepAnnouncing(): Promise<void> {
+  async function keepAnnouncing(lane: Lane): Promise<void> {
     while (!isStopping) {
-      const done = await announceAll().catch((error: unknown) => {
+      const done = await announceAll(lane).catch((error: unknown) => {
         log.warn({ err: error }, 'changes of tier cannot be announced at the moment');
         return 0;
       });
@@ -137,7 +140,7 @@ export function startTiers(app: App): TierWork {
 
   void sayReader().catch(() => {});
   let working: Promise<void> | undefined;
-  const announcing = keepAnnouncing();
+  const announcing = Promise.all([keepAnnouncing('receipts'), keepAnnouncing('nights')]);
   return {
     async tick() {
       const waited: number[] = [];

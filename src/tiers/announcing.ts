@@ -52,7 +52,7 @@ export interface Turns {
   gave(position: Position): void;
 }
 
-/** Together they are one call of a script for each shard; what receipts bring waits for one page of a night at most. */
+/** Together they are one call of a script for each shard. */
 const pageChanges = 256;
 const perTurn = 64;
 const writtenMsMax = 15_000;
@@ -61,11 +61,23 @@ const retryMs = 5_000;
 /** Changes that fail while others of their place do not: of more than these the oldest are tried again at once. */
 const failedChangesMax = 1_000;
 
-/** What receipts and people bring comes first: the changes of a night may be hundreds of thousands, and nobody waits for them. */
-const silentQuery = `select change::text, program, member, ladder, from_tier, to_tier, since from tier_change
-  where is_move and facts is null and change <> all($2::uuid[]) and ($3::bigint is null or member = $3)
-    and program::bigint * $5 + member % $5 <> all($4::bigint[])
-  order by (run is not null), recorded_at, change limit $1`;
+/**
+ * What receipts and people bring, and what nights bring: each announcer has one of the two. The changes of a night may be hundreds
+ * of thousands and leave the machine to the tills; in one order with them a promotion waited for a page of theirs and its booking,
+ * 0.9 s at the median.
+ */
+export type Lane = 'receipts' | 'nights';
+
+const silentQuery = (which: string) =>
+  `select change::text, program, member, ladder, from_tier, to_tier, since from tier_change
+  where is_move and facts is null and ${which} and change <> all($2::uuid[])
+    and program::bigint * $4 + member % $4 <> all($3::bigint[])
+  order by recorded_at, change limit $1`;
+const laneQueries: Readonly<Record<Lane, string>> = {
+  receipts: silentQuery('run is null'),
+  nights: silentQuery('run is not null'),
+};
+const ofMemberQuery = silentQuery('member = $5');
 
 /** Completes what the writer found no row for, such as after a restore: by then the record is in the books. */
 async function complete(
@@ -177,7 +189,7 @@ function createRests(placeOf: (change: SilentChange) => number) {
   };
 }
 
-export function createAnnouncer(context: AnnouncerContext, turns: Turns = alone): Announcer {
+export function createAnnouncer(context: AnnouncerContext, lane: Lane, turns: Turns = alone): Announcer {
   const { pool, operations, mayGoOn = () => true } = context;
   const { shardCount, shardOf } = operations.wallet;
   const rests = createRests(({ program, member }) => program * shardCount + shardOf(member));
@@ -186,8 +198,8 @@ export function createAnnouncer(context: AnnouncerContext, turns: Turns = alone)
       let known = 0;
       while (known < limit && mayGoOn()) {
         const { changes, places } = rests.now();
-        const values = [pageChanges, changes, null, places, shardCount];
-        const { rows } = await pool.query<SilentChange>(silentQuery, values);
+        const values = [pageChanges, changes, places, shardCount];
+        const { rows } = await pool.query<SilentChange>(laneQueries[lane], values);
         if (rows.length === 0) break;
         const page = await announcePage(context, rows, turns);
         rests.add(rows, page.failed);
@@ -203,8 +215,8 @@ export function createAnnouncer(context: AnnouncerContext, turns: Turns = alone)
 /** Announces a member's changes at once, for a caller who waits; what fails is left to the worker. */
 export async function announceOf(context: AnnouncerContext, member: MemberNumber): Promise<boolean> {
   const { pool, operations } = context;
-  const values = [pageChanges, [], member, [], operations.wallet.shardCount];
-  const { rows } = await pool.query<SilentChange>(silentQuery, values);
+  const values = [pageChanges, [], [], operations.wallet.shardCount, member];
+  const { rows } = await pool.query<SilentChange>(ofMemberQuery, values);
   return (await announcePage(context, rows, alone)).failed.length === 0;
 }
 
