@@ -129,6 +129,34 @@ describe('points', () => {
     expect(await who.standing(out)).toEqual({ available: 20, held: 0, went: 40 });
   });
 
+  test('that a person decides on while the reply is read are a break: a line is not taken for done where it changed nothing', async () => {
+    const who = await newPartner();
+    const id = await who.exchange(await who.member(), 'out', 60);
+    await who.requested();
+    const person = await pool.connect();
+    try {
+      await person.query('begin');
+      await person.query(`update exchange set state = 'refused', due_at = null where exchange = $1`, [
+        parseExchangeId(id),
+      ]);
+      const taking = who.take(who.reply(line(id, 'accrual', 60)));
+      await waitFor('the file waits for the person', async () => {
+        const { rowCount } = await pool.query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%from exchange e%'`,
+        );
+        return rowCount === 1;
+      });
+      await person.query('commit');
+      expect(await taking).toEqual({ sequence: 1, details: 1, known: 0, breaks: 1 });
+    } finally {
+      person.release();
+    }
+    const { rows } = await pool.query('select kind from exchange_break where exchange = $1', [
+      parseExchangeId(id),
+    ]);
+    expect(rows).toEqual([{ kind: 'late_success' }]);
+  });
+
   test('that a person has taken back go out as a reversal, and come back by the answer to it', async () => {
     const who = await newPartner();
     const member = await who.member();

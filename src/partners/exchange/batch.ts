@@ -21,7 +21,7 @@ import {
 } from './batch-format.ts';
 import { partnerRefusal } from './partner-steps.ts';
 import { usualPatience } from './policy.ts';
-import { type Advance, advanceAll, beginCalls, readExchanges } from './rows.ts';
+import { type Advance, advanceAll, beginCalls, lockExchanges } from './rows.ts';
 import {
   type Exchange,
   exchangeId,
@@ -87,11 +87,11 @@ export function makeRequest(
     // What is in a file already is due in days; what was claimed by a worker in seconds.
     const { rows } = await tx.query<{ exchange: OperationHex }>(
       `select replace(exchange::text, '-', '') as exchange from exchange
-       where partner = $1 and state in ('ready', 'undoing') and due_at < now() + interval '1 hour' order by exchange limit $2 for update`,
+       where partner = $1 and state in ('ready', 'undoing') and due_at < now() + interval '1 hour' order by exchange limit $2`,
       [partner.partner, detailsMax],
     );
     if (rows.length === 0) return undefined;
-    const found = await readExchanges(
+    const found = await lockExchanges(
       tx,
       identity,
       rows.map(({ exchange }) => exchange),
@@ -220,7 +220,7 @@ export function takeReply({ pool, identity }: Context, partner: FilePartner, byt
     if (head.sequence > next)
       throw new BatchRefused(`the reply file ${next} is missing before ${head.sequence}`);
     const ids = details.map(({ reference }) => parseExchangeId(reference));
-    const found = await readExchanges(
+    const found = await lockExchanges(
       tx,
       identity,
       ids.filter((id) => id !== undefined),

@@ -103,14 +103,14 @@ export async function readExchange(
   return rows[0] && exchangeOf(sealing, rows[0]);
 }
 
-/** Those of the exchanges that there are, in the order of their ids. */
-export async function readExchanges(
+/** Those of the exchanges that there are, in the order of their ids; nobody else changes them until the database transaction ends. */
+export async function lockExchanges(
   db: Queryable,
   sealing: Sealing,
   exchanges: readonly OperationHex[],
 ): Promise<Exchange[]> {
   const { rows } = await db.query<ExchangeRow>(
-    `select ${columns} from exchange e where e.exchange = any($1::uuid[]) order by e.exchange`,
+    `select ${columns} from exchange e where e.exchange = any($1::uuid[]) order by e.exchange for update`,
     [exchanges],
   );
   return rows.map((row) => exchangeOf(sealing, row));
