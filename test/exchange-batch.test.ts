@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { type FilePartner, makeRequest, requestFile, takeReply } from '#src/partners/exchange/batch.ts';
 import { batch } from '#src/partners/exchange/batch-command.ts';
-import { type ReplyLine, writeReply } from '#src/partners/exchange/batch-format.ts';
+import { type ReplyLine, writeReply, writeRequest } from '#src/partners/exchange/batch-format.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
@@ -240,6 +240,17 @@ describe('a reply file is refused, and nothing moves, when', () => {
     expect(noted.rowCount).toBe(bad.length);
     expect((await who.take(good)).known).toBe(0);
   });
+});
+
+test('an account that holds a comma or a quote stands in the file and keeps no other out of it', () => {
+  const head = { partner: 'air', sequence: 1, created };
+  const { text } = writeRequest(head, [
+    {
+      ...{ kind: 'accrual', reference: 'exc_1', account: 'Gold, "1" 5%é', points: 5 },
+      ...{ currency: 'miles', occurredAt: created },
+    },
+  ]);
+  expect(text.split('\n')[1]).toBe(`D,1,accrual,exc_1,Gold%2C %221%22 5%25é,5,miles,${created}`);
 });
 
 test('a request file is written once more as it was, and the partner takes nothing by call', async () => {

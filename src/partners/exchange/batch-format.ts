@@ -1,6 +1,6 @@
 /**
  * PURE. The files of exchanges with a partner that takes no calls, version 1: UTF-8, lines that end in a line feed, values between
- * commas, none of which holds a comma, a quote or a control character.
+ * commas, none of which holds a comma, a quote or a control character; an account that does has them, and `%`, percent-encoded.
  *
  *   H,1,request,PARTNER,SEQUENCE,CREATED
  *   D,LINE,accrual|redemption|reversal,REFERENCE,ACCOUNT,POINTS,CURRENCY,OCCURRED_AT      of a reversal REFERENCE is the original's
@@ -18,7 +18,7 @@ import type { MovementKind } from '#src/partners/protocol/schemas.ts';
 
 export const detailsMax = 10_000;
 const lineLengthMax = 1_024;
-const plain = /^[^\p{Cc}\p{Cs},"]{1,128}$/u;
+const plain = /^[^\p{Cc}\p{Cs},"]{1,384}$/u;
 const whole = /^(?:0|[1-9]\d{0,15})$/;
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z$/;
 const kinds: readonly string[] = ['accrual', 'redemption', 'reversal'] satisfies readonly MovementKind[];
@@ -69,6 +69,15 @@ function value(text: string): string {
   return text;
 }
 
+/** An account as a file can hold it, whatever the partner calls its accounts: what cannot stand there is percent-encoded, as is `%`. */
+function fileable(account: string): string {
+  return account.replace(/[\p{Cc}\p{Cs},"%]/gu, (character) =>
+    [...Buffer.from(character)]
+      .map((byte) => `%${byte.toString(16).padStart(2, '0').toUpperCase()}`)
+      .join(''),
+  );
+}
+
 function written(
   type: 'request' | 'reply',
   { partner, sequence, created }: Head,
@@ -86,7 +95,7 @@ function written(
 
 export function writeRequest(head: Head, details: readonly RequestLine[]): Written {
   const values = ({ kind, reference, account, points, currency, occurredAt }: RequestLine) =>
-    [points, [kind, reference, account, String(points), currency, occurredAt]] as const;
+    [points, [kind, reference, fileable(account), String(points), currency, occurredAt]] as const;
   return written('request', head, details.map(values));
 }
 
