@@ -279,6 +279,32 @@ describe('points that go out', () => {
     expect(told.map(({ type }) => type).toSorted()).toEqual(['exchange.break', 'exchange.refused']);
   });
 
+  test('that were called off after a send, or refused by a person, are asked about once more', async () => {
+    const isChecked = async (id: string) => {
+      const { rows } = await pool.query<{ checked: boolean }>(
+        'select check_at is not null as checked from exchange where exchange = $1',
+        [parseExchangeId(id)],
+      );
+      return rows[0]!.checked;
+    };
+    const who = await newAlly();
+    who.far.next('busy', 'busy');
+    const [first, second] = [
+      await out(who, await who.member(100), 80),
+      await out(who, await who.member(100), 80),
+    ];
+    const cancelled = await shop.checkout('POST', `/v1/exchanges/${first.id}/cancel`, {});
+    expect([cancelled.body.status, await isChecked(first.id)]).toEqual(['reversed', true]);
+    const parked = parseExchangeId(second.id)!;
+    await pool.query(
+      `update exchange set state = 'in_review', review_of = 'ready', due_at = null where exchange = $1`,
+      [parked],
+    );
+    const decision = { verdict: 'refused' as const, actor: 'anna', reason: 'asked by telephone' };
+    await resolveExchange(pool, app.identity, parked, decision);
+    expect(await isChecked(second.id)).toBe(true);
+  });
+
   test('can be called off as long as nothing was sent', async () => {
     const who = await newAlly();
     const member = await who.member(100);

@@ -291,7 +291,9 @@ export async function cancelExchange(context: Exchanging, call: Call<CancelBody>
     const { reason } = call.body;
     const detail = { actor: call.caller.keyId, ...(reason === undefined ? {} : { reason }) };
     const step = { action: 'cancel' as const, outcome: 'cancelled', detail };
-    const change = { to, dueMs, from: ['holding', 'ready'] } as const;
+    // The partner may have said that it did nothing of what was sent, and been wrong: it is asked once more.
+    const checkMs = found.wasSent ? context.patience.checksMs[0] : undefined;
+    const change = { to, dueMs, checkMs, from: ['holding', 'ready'] } as const;
     if (!(await context.gathered.advance({ exchange, change, step })))
       throw new Problem('exchange_not_cancellable');
     await context.saga.drive(exchange, Date.now() + call.waitMs);

@@ -4,6 +4,7 @@ import type { Identity } from '#src/members/identity.ts';
 import type { OperationHex } from '#src/values.ts';
 import { resolveBreak } from './breaks.ts';
 import { partnerRefusal } from './partner-steps.ts';
+import { usualPatience } from './policy.ts';
 import { advance, type Change, readExchange } from './rows.ts';
 import type { Exchange } from './types.ts';
 
@@ -20,6 +21,8 @@ function changeOf(exchange: Exchange, verdict: Verdict): Omit<Change, 'from'> {
   const { reviewOf, direction, wasSent } = exchange;
   const isOut = direction === 'out';
   const again = { dueMs: 0, tries: 0 };
+  // A person may be told wrongly: the partner is asked once more.
+  const checkMs = wasSent ? usualPatience.checksMs[0] : undefined;
   switch (verdict) {
     case 'retry':
       return { to: reviewOf!, ...again };
@@ -35,12 +38,13 @@ function changeOf(exchange: Exchange, verdict: Verdict): Omit<Change, 'from'> {
       return { to: isOut ? 'capturing' : 'crediting', ...again, isInDoubt: false };
     case 'refused':
       return isOut
-        ? { to: 'releasing', ...again, isInDoubt: false, refusal: partnerRefusal('reviewed') }
+        ? { to: 'releasing', ...again, isInDoubt: false, refusal: partnerRefusal('reviewed'), checkMs }
         : {
             to: reviewOf === 'undoing' ? 'reversed' : 'refused',
             dueMs: null,
             isInDoubt: false,
             refusal: partnerRefusal('reviewed'),
+            checkMs,
           };
   }
 }
