@@ -279,6 +279,29 @@ describe('points that go out', () => {
     expect(told.map(({ type }) => type).toSorted()).toEqual(['exchange.break', 'exchange.refused']);
   });
 
+  test('are stuck where the partner refuses to listen, however often they are sent', async () => {
+    const who = await newAlly();
+    who.far.next('forbidden', 'forbidden');
+    const { id } = await out(who, await who.member(100), 80);
+    const exchange = parseExchangeId(id);
+    const ago = (minutes: number) =>
+      pool.query(
+        `update exchange set changed_at = now() - $2 * interval '1 minute', due_at = now() where exchange = $1`,
+        [exchange, minutes],
+      );
+    await ago(20);
+    const before = (await measure(pool, 900_000)).stuck;
+    const sent = () => who.far.sends.get(id) ?? 0;
+    const sends = sent();
+    await waitFor('it is sent again', async () => {
+      await worker.saga.drive(exchange!, Date.now() + 5_000);
+      return sent() > sends;
+    });
+    expect((await measure(pool, 900_000)).stuck).toBe(before);
+    await ago(0);
+    expect((await measure(pool, 900_000)).stuck).toBe(before - 1);
+  });
+
   test('that were called off after a send, or refused by a person, are asked about once more', async () => {
     const isChecked = async (id: string) => {
       const { rows } = await pool.query<{ checked: boolean }>(

@@ -166,6 +166,9 @@ export interface Advance {
 /** As many as there are: of a hundred, which is what it takes them for, PostgreSQL would rather read all exchanges. */
 const limited = (rows: readonly unknown[]) => `limit ${rows.length}`;
 
+/** When it last went on. To be sent and sent again is none: a partner that answers every send with a word of ours, such as 403, is a standstill. */
+const wentOnAt = `case when e.state = g."to" or (e.state in ('ready', 'calling') and g."to" in ('ready', 'calling')) then e.changed_at else now() end`;
+
 const advanceQuery = (limit: string) => `
   with given as (
     select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], review_of text, refusal json,
@@ -177,7 +180,7 @@ const advanceQuery = (limit: string) => `
       moved = coalesce(g.moved, e.moved), partner_operation = coalesce(g.partner_operation, e.partner_operation),
       due_at = now() + g.due_ms * interval '1 millisecond',
       check_at = coalesce(now() + g.check_ms * interval '1 millisecond', e.check_at),
-      changed_at = case when e.state = g."to" then e.changed_at else now() end
+      changed_at = ${wentOnAt}
     from given g
     where e.exchange = g.exchange and e.state = any(g."from") and (g.if_tries is null or e.tries = g.if_tries)
     returning e.exchange
@@ -254,7 +257,7 @@ const beginCallQuery = (limit: string) => `
     select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text) ${limit}
   ), changed as (
     update exchange e set state = g."to", was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(),
-      due_at = now() + g."leaseMs" * interval '1 millisecond', changed_at = case when e.state = g."to" then changed_at else now() end
+      due_at = now() + g."leaseMs" * interval '1 millisecond', changed_at = ${wentOnAt}
     from given g where e.exchange = g.exchange and e.state = any(g."from") returning e.exchange, was_in_doubt, tries, g.action
   ), noted as (
     insert into exchange_step (exchange, action, outcome) select exchange, action, 'sent' from changed returning step, exchange)
@@ -339,14 +342,18 @@ export interface Figures {
   readonly breaks: number;
 }
 
+/** What waits for a partner's file may wait for that of the next day. */
+const fileMs = 26 * 3_600_000;
+
 /** What is under way, and what needs a person. Pending at a partner is no standstill of ours. */
 export async function measure(db: Queryable, stuckMs: number): Promise<Figures> {
   const { rows } = await db.query<Figures>(
     `select count(*) filter (where state <> 'in_review')::int as open, count(*) filter (where state = 'in_review')::int as "inReview",
-       count(*) filter (where state not in ('in_review', 'waiting') and changed_at < now() - $1 * interval '1 millisecond')::int as stuck,
+       count(*) filter (where state not in ('in_review', 'waiting') and x.changed_at < now() - interval '1 millisecond' *
+         case when p.delivery = 'files' and state in ('ready', 'undoing') then greatest($1::float8, ${fileMs}) else $1::float8 end)::int as stuck,
        count(*) filter (where in_doubt and due_at is distinct from null)::int as "inDoubt",
        (select count(*) from exchange_break where resolved_at is null)::int as breaks
-     from exchange where state not in ('quoted', 'completed', 'refused', 'reversed')`,
+     from exchange x left join partner_endpoint p using (partner) where state not in ('quoted', 'completed', 'refused', 'reversed')`,
     [stuckMs],
   );
   return rows[0]!;
