@@ -15,7 +15,8 @@ import {
   usedForQuote,
 } from '#src/partners/contracts/judging.ts';
 import { blocksOf, buyBlock, drawPoints, returnPoints } from '#src/partners/contracts/prepaid.ts';
-import type { Partner } from '#src/partners/contracts/types.ts';
+import { insertContract, keepPartner } from '#src/partners/contracts/store.ts';
+import type { ContractTerms, Partner } from '#src/partners/contracts/types.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import { type MemberNumber, memberId, newOperation, parseMemberId } from '#src/values.ts';
 import { type Answer, type Shop, startEngine } from './harness.ts';
@@ -137,6 +138,43 @@ describe('a partner', () => {
     expect((await shop.admin('GET', '/v1/partners/air/rates')).at('data')).toHaveLength(1);
     expect((await shop.pos('GET', '/v1/partners')).code).toBe('role_not_allowed');
     expect((await shop.finance('POST', '/v1/partners', { source: 'x' })).code).toBe('role_not_allowed');
+  });
+
+  test('is not billed when points are redeemed: such a contract is refused where it says so, and one from before stays', async () => {
+    const shop = await engine.shop();
+    const onRedemption = { ...plainContract, settleOn: 'redemption' };
+    const source = stringify(fileWith([], { contracts: [onRedemption] }));
+    const line = source.split('\n').findIndex((text) => text.includes('settleOn')) + 1;
+    const refusal = { path: '/contracts/0/settleOn', line, detail: expect.stringContaining('is redemption') };
+    for (const dryRun of [true, false]) {
+      const refused = await apply(shop, source, { dryRun });
+      expect([refused.status, refused.code]).toEqual([400, 'validation_failed']);
+      expect(refused.body.errors).toMatchObject([refusal]);
+    }
+    expect((await shop.admin('GET', '/v1/partners')).at('data')).toEqual([]);
+    const { number } = await partnerOf(shop);
+    const next = { ...onRedemption, from: dayIn(20) };
+    const added = await shop.admin('POST', '/v1/partners/air/contracts', next);
+    expect(added.at('errors.0')).toMatchObject({ pointer: '/settleOn' });
+    // As a version was stored that is older than the refusal.
+    const { rows } = await pool.query<{ terms: object }>(
+      'select terms from partner_contract where partner = $1',
+      [number],
+    );
+    const older = await engine.shop();
+    const rail = await inTransaction(pool, async (tx) => {
+      const partner = await keepPartner(tx, older.program.number, {
+        name: 'air',
+        title: 'Air',
+        status: 'active',
+      });
+      const terms = { ...(rows[0]!.terms as ContractTerms), settleOn: 'redemption' as const };
+      const from = Date.parse('2020-01-01T00:00:00Z');
+      await insertContract(tx, { partner, version: 1, from, until: null, terms, actor: 'test' });
+      return partner;
+    });
+    const changed = await apply(older, fileWith([rateEntry(1, 1)], { contracts: [onRedemption] }));
+    expect([changed.status, changed.body.outcome, changed.body.party]).toEqual([201, 'changed', rail]);
   });
 
   test('pays of a promotion no more than is left of it by others', async () => {

@@ -127,6 +127,19 @@ function nameFindings(wanted: WantedPartner, program: Program): Finding[] {
   return findings;
 }
 
+/**
+ * What is billed when points are redeemed would need lots that name the partner they came from, and they do not: such a contract would
+ * be billed when points are given. One that was stored before stays, so that its partner can still be changed.
+ */
+function settleFindings(added: readonly WantedVersion<ContractTerms>[]): Finding[] {
+  return added
+    .filter(({ terms }) => terms.settleOn === 'redemption')
+    .map(({ pointer }) => ({
+      pointer: `${pointer}/settleOn`,
+      detail: 'is redemption, and nothing is settled so: points are billed when they are given (issue)',
+    }));
+}
+
 interface Plan {
   readonly contracts: Planned<WantedVersion<ContractTerms>>;
   readonly rates: Planned<WantedRate>;
@@ -188,6 +201,7 @@ export async function applyPartner(
     const against = [
       ...plan.contracts.findings,
       ...plan.rates.findings,
+      ...settleFindings(plan.contracts.added),
       ...shareFindings(
         wanted,
         all.filter((each) => each !== known),
