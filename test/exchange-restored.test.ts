@@ -40,7 +40,8 @@ async function lost(behaviour: Behaviour, keepsQuote = false) {
   await pool.query('delete from exchange_use where exchange = $1', [id]);
   if (keepsQuote)
     await pool.query(
-      `update exchange set state = 'quoted', reference_key = null, due_at = null, hold = null where exchange = $1`,
+      `update exchange set state = 'quoted', reference_key = null, due_at = null, hold = null,
+         terms = (terms::jsonb - 'contract')::json where exchange = $1`,
       [id],
     );
   else await pool.query('delete from exchange where exchange = $1', [id]);
@@ -62,13 +63,19 @@ async function lost(behaviour: Behaviour, keepsQuote = false) {
 test.each([false, true])(
   'an exchange that its partner knows goes on, also where the quote was kept: %s',
   async (keepsQuote) => {
-    const { member, name, send, driven } = await lost('pending', keepsQuote);
+    const { member, id, name, send, driven } = await lost('pending', keepsQuote);
     const [before, there] = [await counted('goes_on'), air.far.points()];
     expect(await restoreLost(worker, 10)).toBe(1);
     expect(await restoreLost(worker, 10)).toBe(0);
     expect(await counted('goes_on')).toBe(before + 1);
     // Who sends the same again is told of it, and begins nothing anew.
     expect((await send()).id).toBe(name);
+    // It was billed by the first contract before it was lost, and is afterwards.
+    const { rows } = await pool.query<{ contract: number | null }>(
+      `select (terms ->> 'contract')::int as contract from exchange where exchange = $1`,
+      [id],
+    );
+    expect(rows).toEqual([{ contract: 1 }]);
     air.far.succeed(name);
     await driven('completed');
     await engine.drained();

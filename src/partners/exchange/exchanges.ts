@@ -215,7 +215,8 @@ async function begin(
   };
   const day = DateTime.fromMillis(at, { zone: program.timeZone }).toISODate()!;
   const start = { day, occurredAt: Date.now(), leaseMs: leaseMs(context.patience) };
-  const beginning = { quoted: quote, isNew: named === undefined, asked, ...start };
+  const settled: Quoted = { ...quote, terms: { ...terms, contract: contract.version } };
+  const beginning = { quoted: settled, isNew: named === undefined, asked, ...start };
   const reference = exchangeId(exchange);
   const drawing = { contract, kind: 'exchange_in' as const, reference, points: quote.ownPoints, at };
   if (direction === 'in' && !(await drawBefore(context.pool, { partner: partner.number, ...drawing })))

@@ -52,7 +52,8 @@ function rowOf(sealing: Sealing, begin: Begin) {
   const { quoted, asked, leaseMs, isNew } = begin;
   const { state, reviewOf, day, occurredAt } = begunOf(begin);
   const { exchange, program, member } = quoted;
-  const named = { exchange, state, review_of: reviewOf ?? null, day, occurred_at: occurredAt };
+  const { terms } = quoted;
+  const named = { exchange, state, review_of: reviewOf ?? null, day, occurred_at: occurredAt, terms };
   const begun = {
     ...{ client: asked.client, reference_key: asked.referenceKey, fingerprint: asked.fingerprint },
     ...{
@@ -66,21 +67,21 @@ function rowOf(sealing: Sealing, begin: Begin) {
     ...{ ...named, ...begun, program, member },
     ...{ partner: quoted.partner, direction: quoted.direction, currency: quoted.currency },
     ...{ own_points: quoted.ownPoints, partner_currency: quoted.partnerCurrency },
-    ...{ partner_points: quoted.partnerPoints, terms: quoted.terms },
+    ...{ partner_points: quoted.partnerPoints },
     account: sealing.encrypt(program, member, quoted.account).toString('base64'),
     ...{ quoted_at: quoted.quotedAt, quote_expires_at: quoted.quoteExpiresAt },
   };
 }
 
 const begunColumns = `exchange uuid, state text, review_of text, day date, occurred_at bigint, client integer, reference_key uuid,
-  fingerprint text, request json, due_ms float8, outcome text`;
+  fingerprint text, request json, due_ms float8, outcome text, terms json`;
 const noteBegun = `insert into exchange_step (exchange, ended_at, action, outcome)
   select exchange, clock_timestamp(), 'begin', outcome from begun`;
 
 const beginNewQuery = () => `
   with given as (
     select * from json_to_recordset($1) as g (${begunColumns}, program integer, member bigint, partner integer, direction text,
-      currency smallint, own_points bigint, partner_currency text, partner_points bigint, terms json, account text,
+      currency smallint, own_points bigint, partner_currency text, partner_points bigint, account text,
       quoted_at bigint, quote_expires_at bigint)
   ), made as (
     insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
@@ -96,7 +97,7 @@ const beginNewQuery = () => `
 const beginQuotedQuery = (limit: number) => `
   with given as (select * from json_to_recordset($1) as g (${begunColumns}) limit ${limit}), begun as (
     update exchange e set state = g.state, review_of = g.review_of, client = g.client, reference_key = g.reference_key,
-      fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at,
+      fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at, terms = g.terms,
       due_at = now() + g.due_ms * interval '1 millisecond', changed_at = now(), created_at = now()
     from given g where e.exchange = g.exchange and e.state = 'quoted' returning e.exchange, g.outcome)
   ${noteBegun}`;

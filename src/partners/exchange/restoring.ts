@@ -69,7 +69,7 @@ const restoreQuery = `
     values ($1, $2, $3, $4, 'out', $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14, $15, '{}', ${keyOf}, $16, $17, true, 1, $18,
       now(), case when $17::text is null then now() end)
     on conflict (exchange) do update set state = excluded.state, review_of = excluded.review_of, client = excluded.client,
-      reference_key = excluded.reference_key, fingerprint = excluded.fingerprint, request = excluded.request, day = excluded.day,
+      reference_key = excluded.reference_key, fingerprint = excluded.fingerprint, request = excluded.request, day = excluded.day, terms = excluded.terms,
       occurred_at = excluded.occurred_at, in_doubt = true, tries = 1, hold = excluded.hold, sent_at = now(),
       due_at = excluded.due_at, changed_at = now(), created_at = now()
     where exchange.state = 'quoted' returning exchange)

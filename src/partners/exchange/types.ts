@@ -21,7 +21,11 @@ export const states = [
 ] as const;
 export type State = (typeof states)[number];
 
-export type Terms = Omit<Quote, 'status'>;
+/**
+ * What was quoted; and, once the exchange has begun, the version of the contract that was in force then. It is billed by that version,
+ * whenever it ends.
+ */
+export type Terms = Omit<Quote, 'status'> & { readonly contract?: number };
 
 /** The problem that a refusal is to its caller. */
 export interface Refusal {

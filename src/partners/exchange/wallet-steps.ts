@@ -45,14 +45,17 @@ function bodyOf({ exchange, partner, terms }: Exchange) {
 
 function stepOf(program: Program, exchange: Exchange, what: string): Omit<Step, 'script' | 'kind' | 'input'> {
   const reference = `${exchangeId(exchange.exchange)}/${what}`;
-  return { program, member: exchange.member, reference, request: { body: bodyOf(exchange) } };
+  const { contract } = exchange.terms;
+  // By this version clearing prices it (`clearing/entries.ts`); the one of the moment when points move may be another.
+  const request = { ...(contract === undefined ? {} : { contract }), body: bodyOf(exchange) };
+  return { program, member: exchange.member, reference, request };
 }
 
 function holdStep(program: Program, exchange: Exchange): Step {
   const parts = [[exchange.currency, exchange.ownPoints]];
   const step = stepOf(program, exchange, 'hold');
   // The hold says all that its exchange is made of again where PostgreSQL has come back without the row (`restoring.ts`).
-  const request = { body: { ...bodyOf(exchange), restore: restorableOf(exchange) } };
+  const request = { ...step.request, body: { ...bodyOf(exchange), restore: restorableOf(exchange) } };
   return { ...step, request, script: 'hold', kind: 'hold', input: { parts } };
 }
 
