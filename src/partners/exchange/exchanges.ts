@@ -222,6 +222,7 @@ async function begin(
   if (direction === 'in' && !(await drawBefore(context.pool, { partner: partner.number, ...drawing })))
     throw refused('prepaid_exhausted', 'the partner has not bought so many points in advance');
   const judgement = await context.gathered.begin({ ...beginning, ask });
+  if (judgement === 'not_linked') throw new Problem('member_not_linked');
   if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
   return judgement && begunOf({ ...beginning, isReviewed: judgement.outcome === 'review' });
 }

@@ -10,7 +10,7 @@ import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
 import { countedFor, type ExchangeAsk, judgeExchanges, noteJudged } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
-import { type Link, openLinksOf } from '#src/partners/linking/links.ts';
+import { areLinked, type Link, openLinksOf } from '#src/partners/linking/links.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { type GatheringBounds, gathering } from '#src/wallet/gathering.ts';
@@ -31,9 +31,12 @@ export interface Beginning extends Omit<Begin, 'isReviewed'> {
   readonly ask: ExchangeAsk;
 }
 
+/** The member has unlinked the account that the points would go to, or come from. */
+export type NotLinked = 'not_linked';
+
 export interface Gathered {
   /** The judgement about what was begun, or refused; undefined where quote or reference were used before. */
-  begin(beginning: Beginning): Promise<Judgement | undefined>;
+  begin(beginning: Beginning): Promise<Judgement | NotLinked | undefined>;
   /** False where the exchange is in none of the states; then only the step was written. */
   advance(advance: Advance): Promise<boolean>;
   /** Undefined where the exchange is in another state by now. */
@@ -110,30 +113,40 @@ class NotBegun extends Error {
   readonly code = '23505';
 }
 
-/** Judges and begins exchanges in one database transaction. */
+/**
+ * Judges and begins exchanges in one database transaction. Their links are held before judging takes its locks: who unlinks takes no
+ * lock but theirs, so nobody waits in a circle.
+ */
 async function begin(
   pool: pg.Pool,
-  sealing: Pick<Identity, 'encrypt'>,
+  identity: Pick<Identity, 'encrypt' | 'keyOf'>,
   beginnings: readonly Beginning[],
-): Promise<Judgement[]> {
+): Promise<(Judgement | NotLinked)[]> {
   return inTransaction(pool, async (tx) => {
+    const areOpen = await areLinked(
+      tx,
+      identity,
+      beginnings.map(({ quoted }) => quoted),
+    );
+    const linked = beginnings.filter((_, i) => areOpen[i]);
     const judgements = await judgeExchanges(
       tx,
-      beginnings.map(({ ask }) => ask),
+      linked.map(({ ask }) => ask),
     );
-    const judged = beginnings.map((beginning, i) => ({ ...beginning, judgement: judgements[i]! }));
+    const judged = linked.map((beginning, i) => ({ ...beginning, judgement: judgements[i]! }));
     const begins = judged
       .filter(({ judgement }) => judgement.outcome !== 'refused')
       .map((each) => ({ ...each, isReviewed: each.judgement.outcome === 'review' }));
-    if ((await beginExchanges(tx, sealing, begins)) < begins.length) throw new NotBegun();
+    if ((await beginExchanges(tx, identity, begins)) < begins.length) throw new NotBegun();
     await noteJudged(tx, judged);
-    return judgements;
+    const judgementOf = new Map(linked.map((beginning, i) => [beginning, judgements[i]!]));
+    return beginnings.map((beginning) => judgementOf.get(beginning) ?? 'not_linked');
   });
 }
 
 export function createGathered(pool: pg.Pool, identity: Identity): Gathered {
   const ofExchange = ({ exchange }: { readonly exchange: OperationHex }) => [exchange];
-  const beginOne = gatheringChanges<Beginning, Judgement>(
+  const beginOne = gatheringChanges<Beginning, Judgement | NotLinked>(
     ({ ask }) => countedFor(ask),
     (beginnings) => begin(pool, identity, beginnings),
   );

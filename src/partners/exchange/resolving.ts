@@ -1,6 +1,8 @@
 /** What a person decides about an exchange that is in review, and what follows from it. */
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
+import { areLinked } from '#src/partners/linking/links.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
 import { resolveBreak } from './breaks.ts';
 import { partnerRefusal } from './partner-steps.ts';
@@ -49,6 +51,15 @@ function changeOf(exchange: Exchange, verdict: Verdict): Omit<Change, 'from'> {
   }
 }
 
+/** What was never sent begins now: not without the link that it was asked for with. */
+async function checkLink(tx: pg.PoolClient, identity: Identity, exchange: Exchange): Promise<void> {
+  const [isLinked] = await areLinked(tx, identity, [exchange]);
+  if (!isLinked)
+    throw new NotResolvable(
+      'the member has unlinked the account: `refused` leaves the points where they are',
+    );
+}
+
 /** Writes the decision; the worker does what follows. Throws NotResolvable where there is nothing to decide, or not so. */
 export async function resolveExchange(
   pool: pg.Pool,
@@ -63,8 +74,11 @@ export async function resolveExchange(
   if (exchange.state !== 'in_review') throw new NotResolvable(`it is ${exchange.state}, not in review`);
   const change = { ...changeOf(exchange, verdict), from: ['in_review'] as const };
   const step = { action: 'resolve' as const, outcome: verdict, detail: { actor, reason } };
-  if (!(await advance(pool, id, change, step)))
-    throw new NotResolvable('somebody else has decided meanwhile');
+  const isMade = await inTransaction(pool, async (tx) => {
+    if (verdict === 'retry' && !exchange.wasSent) await checkLink(tx, identity, exchange);
+    return advance(tx, id, change, step);
+  });
+  if (!isMade) throw new NotResolvable('somebody else has decided meanwhile');
   await resolveBreak(pool, id, `${verdict}: ${reason}`);
   return { ...exchange, state: change.to };
 }

@@ -5,7 +5,8 @@
  * other side sends it. A code is for one member and one partner, counts once and for fifteen minutes; sent again for the
  * same account it is answered again, because its first answer may have been lost.
  *
- * Each side keeps its own link and moves no points without it, so unlinking on either side is enough.
+ * Each side keeps its own link and moves no points without it, so unlinking on either side is enough: an exchange looks at it in the
+ * database transaction that begins it, also where its quote is older.
  */
 import { randomInt } from 'node:crypto';
 import type pg from 'pg';
@@ -24,12 +25,16 @@ const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 const codeLength = 10;
 const codesOfMemberMax = 5;
 
-function hashOf(identity: Identity, program: Program, type: string, value: string): Buffer {
-  return Buffer.from(identity.keyOf(program.number, { type, value })?.hash ?? '', 'hex');
+function hashOf(identity: Pick<Identity, 'keyOf'>, program: number, type: string, value: string): Buffer {
+  return Buffer.from(identity.keyOf(program, { type, value })?.hash ?? '', 'hex');
 }
 
 function codeHash(identity: Identity, program: Program, code: string): Buffer {
-  return hashOf(identity, program, 'link-code', code.replaceAll('-', '').toUpperCase());
+  return hashOf(identity, program.number, 'link-code', code.replaceAll('-', '').toUpperCase());
+}
+
+function accountHash(identity: Pick<Identity, 'keyOf'>, program: number, account: string): Buffer {
+  return hashOf(identity, program, 'partner-account', account);
 }
 
 async function note(
@@ -95,7 +100,7 @@ async function insertLink(
   partner: Partner,
   { member, account, codeOf, actor }: NewLink,
 ): Promise<void> {
-  const hash = hashOf(identity, program, 'partner-account', account);
+  const hash = accountHash(identity, program.number, account);
   const locked = await tx.query<{ status: string; erased_at: Date | null }>(
     'select status, erased_at from member where number = $1 for no key update',
     [member],
@@ -160,7 +165,7 @@ export function linkByCode(
   code: string,
   link: Omit<NewLink, 'codeOf'>,
 ): Promise<void> {
-  const usedFor = hashOf(identity, program, 'partner-account', link.account);
+  const usedFor = accountHash(identity, program.number, link.account);
   return shortTransaction(pool, async (tx) => {
     const family = await familyOf(tx, link.member);
     const used = await tx.query(
@@ -223,6 +228,35 @@ export async function linksOf(
   member: MemberNumber,
 ): Promise<Link[]> {
   return (await openLinksOf(context, [{ program: number, member }])).get(member)!;
+}
+
+export interface LinkedAccount {
+  readonly program: number;
+  readonly partner: number;
+  readonly member: MemberNumber;
+  /** The member's account at the partner, in clear. */
+  readonly account: string;
+}
+
+/** Whether each of these accounts is linked with its member now. Until the database transaction ends, none that is gets unlinked. */
+export async function areLinked(
+  tx: pg.PoolClient,
+  identity: Pick<Identity, 'keyOf'>,
+  asked: readonly LinkedAccount[],
+): Promise<boolean[]> {
+  const { rows } = await tx.query<{ place: number }>(
+    `select a.place::int as place from unnest($1::bigint[], $2::integer[], $3::text[]) with ordinality as a (member, partner, hash, place)
+       join partner p on p.partner = a.partner
+       join partner_link l on l.client = p.client and l.account_hash = decode(a.hash, 'hex') and l.unlinked_at is null
+     where l.member in (${familyQuery('a.member')}) for share of l`,
+    [
+      asked.map(({ member }) => member),
+      asked.map(({ partner }) => partner),
+      asked.map(({ program, account }) => accountHash(identity, program, account).toString('hex')),
+    ],
+  );
+  const linked = new Set(rows.map(({ place }) => place));
+  return asked.map((_, i) => linked.has(i + 1));
 }
 
 /** Ends a member's link with a partner; false where there is none. */
