@@ -1,10 +1,15 @@
 /** Partners that have bought points in advance: what they give is drawn from their blocks before it is given, and billed no more. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
-import { returnStrays } from '#src/partners/clearing/covering.ts';
+import { coveredOf, returnStrays } from '#src/partners/clearing/covering.ts';
+import type { Entry } from '#src/partners/clearing/entries.ts';
 import { tendPrepaid } from '#src/partners/clearing/tending.ts';
+import { drawBefore } from '#src/partners/contracts/drawing.ts';
+import { readPartners } from '#src/partners/contracts/store.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
+import { partnerCalls } from '#src/partners/protocol/calls.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { ally } from './house/alliance.ts';
 import { allEntries, clearAll, clearingOf } from './house/clearing.ts';
@@ -105,6 +110,70 @@ describe('a partner that bought points in advance', () => {
     await tendPrepaid({ pool, programs: app.programs, ...app.telemetry });
     expect(await left(sky.name)).toEqual([90]);
     expect(await app.telemetry.registry.metrics()).toMatch(/loyalty_partner_alerts\{billing="prepaid"\} 2/);
+  });
+
+  test('pays for what was booked, whatever was asked for under the same reference before', async () => {
+    const { sky, account } = await prepaidPartner();
+    await buy(sky.name, 2_000);
+    const made = await shop.admin('POST', '/v1/keys', {
+      client: sky.name,
+      role: 'partner',
+      limits: { pointsPerDay: 500 },
+    });
+    const key = { keyId: made.id, secret: String(made.body.secret) };
+    const occurredAt = shop.time();
+    const give = (of: string, points: number, more: object = {}) =>
+      sky.call('POST', partnerCalls.accrue.path, { reference: of, account, points, occurredAt }, more);
+    const overTheDay = async (of: string, points: number) => {
+      const { status, body } = await give(of, points, { key });
+      expect([status, body.limit]).toEqual([403, 500]);
+    };
+    const [fewer, more, beyond] = [reference('flight'), reference('flight'), reference('flight')];
+    await overTheDay(fewer, 1_000);
+    expect((await give(fewer, 500, { key })).status).toBe(201);
+    expect(await cleared(sky.number)).toEqual([['accrual', -500, -500]]);
+    expect(await left(sky.name)).toEqual([1_500]);
+    await overTheDay(more, 10);
+    expect((await give(more, 1_000)).status).toBe(201);
+    expect(await left(sky.name)).toEqual([500]);
+    await overTheDay(beyond, 400);
+    expect((await give(beyond, 501)).code).toBe('limit_exceeded');
+    expect((await give(beyond, 500)).status).toBe(201);
+    expect((await give(beyond, 500)).body.points).toBe(500);
+    expect((await cleared(sky.number)).map(([, , paid]) => paid)).toEqual([-500, -1_000, -500]);
+    expect(await left(sky.name)).toEqual([0]);
+  });
+
+  test('does not get back what clearing counts on at the same moment', async () => {
+    const { sky } = await prepaidPartner();
+    await buy(sky.name, 100);
+    await cleared(sky.number);
+    const [number, of] = [sky.number, reference('flight')];
+    const partner = (await readPartners(pool)).find((each) => each.number === number)!;
+    const contract = partner.contracts[0]!;
+    const at = Date.now();
+    await drawBefore(pool, {
+      ...{ partner: number, contract, kind: 'accrual', reference: of, points: 10, at },
+    });
+    await pool.query("update partner_draw set drawn_at = now() - interval '11 minutes' where partner = $1", [
+      number,
+    ]);
+    const entry = { partner: number, kind: 'accrual', price: 'issue', account: 'partner', points: -10, at };
+    let returned: Promise<number> | undefined;
+    const prepaidPoints = await inTransaction(pool, async (tx) => {
+      await tx.query('select from partner where partner = $1 for no key update', [number]);
+      returned = returnStrays(pool);
+      await waitFor('the draw is to go back', async () => {
+        const { rows } = await pool.query<{ waits: boolean }>(
+          "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as waits",
+        );
+        return rows[0]!.waits;
+      });
+      return coveredOf(tx, { ...entry, reference: of } as Entry, contract);
+    });
+    expect(prepaidPoints).toBe(-10);
+    expect(await returned).toBe(0);
+    expect(await left(sky.name)).toEqual([90]);
   });
 
   test('is not exchanged from beyond what it bought; what comes to nothing goes back', async () => {

@@ -2,24 +2,17 @@
  * What blocks that a prepaid partner bought have paid for.
  *
  * A movement draws before its points are given, where an empty block can still refuse it; it draws under its own name, so that a
- * repeat draws nothing more. That is a reservation: the books decide. What reaches the books and has not drawn (its contract
- * became prepaid meanwhile, a repeat that was booked twice) draws when it is cleared, and is billed where the blocks are empty by
- * then; what drew and never reached the books goes back to its blocks after ten minutes, in which no call can still be under way.
+ * repeat draws nothing more. That is a reservation: the books decide. What reaches the books and has not drawn all of it (its
+ * contract became prepaid meanwhile) draws when it is cleared, and is billed where the blocks are empty by then; what drew more
+ * than was booked (it was refused, and repeated with fewer points) gives that back then; what drew and never reached the books goes back to its
+ * blocks after ten minutes, in which no call can still be under way.
  */
 import type pg from 'pg';
 import { drawName } from '#src/partners/contracts/drawing.ts';
-import { drawPoints, returnPoints } from '#src/partners/contracts/prepaid.ts';
+import { returnPoints, settleDraw } from '#src/partners/contracts/prepaid.ts';
 import type { Contract } from '#src/partners/contracts/types.ts';
 import { hexOf, inTransaction } from '#src/platform/postgres.ts';
 import type { Entry } from './entries.ts';
-
-async function drawnBy(tx: pg.PoolClient, partner: number, movement: string): Promise<number> {
-  const { rows } = await tx.query<{ points: number }>(
-    'select coalesce(sum(points), 0)::bigint as points from partner_draw where partner = $1 and movement = $2',
-    [partner, movement],
-  );
-  return rows[0]!.points;
-}
 
 async function coverGiven(
   tx: pg.PoolClient,
@@ -29,9 +22,7 @@ async function coverGiven(
   const kind = entry.kind === 'exchange_in' || entry.kind === 'correction' ? entry.kind : 'accrual';
   const movement = drawName(kind, entry.reference);
   const ask = { partner: entry.partner, movement, points: -entry.points, at: entry.at, billing };
-  const drawn = await drawPoints(tx, ask);
-  if (drawn.status === 'refused') return 0;
-  return -Math.min(-entry.points, await drawnBy(tx, entry.partner, movement));
+  return 0 - (await settleDraw(tx, ask));
 }
 
 async function coverTaken(tx: pg.PoolClient, entry: Entry): Promise<number> {
@@ -65,9 +56,7 @@ const strayMinutes = 10;
 const strayMax = 500;
 
 // Whatever drew and is not in the books, once clearing has read everything from then.
-const strayQuery = `
-  select distinct d.partner, d.movement from partner_draw d
-  where d.drawn_at < now() - make_interval(mins => ${strayMinutes}) and d.returned = 0
+const isStray = `d.drawn_at < now() - make_interval(mins => ${strayMinutes}) and d.returned = 0 and d.cleared_at is null
     and split_part(d.movement, '/', 1) in ('accrual', 'exchange_in')
     and not exists (select from clearing_entry e where e.partner = d.partner and e.kind = split_part(d.movement, '/', 1)
       and e.reference = substr(d.movement, strpos(d.movement, '/') + 1))
@@ -76,22 +65,28 @@ const strayQuery = `
         and x.state not in ('quoted', 'refused', 'reversed'))
     and not exists (select from position p left join clearing_position c using (shard)
       where (c.shard is null or (p.epoch, p.seq) > (c.epoch, c.seq))
-        and coalesce(c.read_through_at, '-infinity') < d.drawn_at + interval '1 minute')
+        and coalesce(c.read_through_at, '-infinity') < d.drawn_at + interval '1 minute')`;
+
+const strayQuery = `select distinct d.partner, d.movement from partner_draw d where ${isStray}
   order by d.partner, d.movement limit ${strayMax}`;
 
 /** Puts back what was drawn for movements that never were; answers how many. */
 export async function returnStrays(pool: pg.Pool): Promise<number> {
   return inTransaction(pool, async (tx) => {
     const { rows } = await tx.query<{ partner: number; movement: string }>(strayQuery);
+    let count = 0;
     for (const { partner, movement } of rows) {
       await tx.query('select from partner where partner = $1 for no key update', [partner]);
-      await tx.query(
+      // Asked again: until the partner was free, clearing may have counted on the draw, or a repeat may have begun.
+      const { rowCount } = await tx.query(
         `with gone as (
-           delete from partner_draw where partner = $1 and movement = $2 and returned = 0 returning block, points)
-         update partner_block b set drawn = b.drawn - g.points from gone g where b.block = g.block`,
+           delete from partner_draw d where d.partner = $1 and d.movement = $2 and ${isStray} returning block, points),
+         back as (update partner_block b set drawn = b.drawn - g.points from gone g where b.block = g.block)
+         select from gone`,
         [partner, movement],
       );
+      if (rowCount! > 0) count += 1;
     }
-    return rows.length;
+    return count;
   });
 }

@@ -1,7 +1,7 @@
 /**
- * The point blocks of prepaid partners. A movement draws under its own name, once however often it asks; what is reversed of it
- * goes back to the blocks it came from, the newest first. Whoever draws holds the partner's open blocks until the database
- * transaction ends, so movements of one prepaid partner follow one another.
+ * The point blocks of prepaid partners. A movement draws under its own name, however often it asks no more than it asked for at
+ * most; what is reversed of it goes back to the blocks it came from, the newest first. Whoever draws holds the partner's open blocks
+ * until the database transaction ends, so movements of one prepaid partner follow one another.
  */
 
 import type pg from 'pg';
@@ -94,32 +94,107 @@ export interface DrawAsk {
   readonly billing: Extract<Billing, { kind: 'prepaid' }>;
 }
 
-/** Draws points for a movement, all or none. */
+interface DrawRow extends Draw {
+  /** What is in the books has drawn it. */
+  readonly is_cleared: boolean;
+}
+
+/** Whoever comes second sees what the first one drew. */
+async function holdPartner(tx: pg.PoolClient, partner: number): Promise<void> {
+  await tx.query('select from partner where partner = $1 for no key update', [partner]);
+}
+
+/** What a movement drew, the newest block first. */
+async function drawsOf(tx: pg.PoolClient, partner: number, movement: string): Promise<DrawRow[]> {
+  const { rows } = await tx.query<DrawRow>(
+    `select block, points, cleared_at is not null or returned > 0 as is_cleared from partner_draw
+     where partner = $1 and movement = $2 order by block desc`,
+    [partner, movement],
+  );
+  return rows;
+}
+
+const sumOf = (draws: readonly Draw[]) => draws.reduce((sum, { points }) => sum + points, 0);
+
+/**
+ * Draws points for a movement, all or none. Who asked for less before draws the rest; who asked for more keeps it until the books
+ * decide (`settleDraw`), because the call that asked for more may still be under way.
+ */
 export async function drawPoints(
   tx: pg.PoolClient,
   ask: DrawAsk,
 ): Promise<Drawn | { status: 'drawn_before' }> {
   const { partner, movement, points, at, billing } = ask;
-  // Whoever comes second sees what the first one drew.
-  await tx.query('select from partner where partner = $1 for no key update', [partner]);
-  const before = await tx.query('select from partner_draw where partner = $1 and movement = $2 limit 1', [
+  await holdPartner(tx, partner);
+  const before = await drawsOf(tx, partner, movement);
+  if (before.some(({ is_cleared }) => is_cleared)) return { status: 'drawn_before' };
+  const missing = points - sumOf(before);
+  let drawn: Drawn | { status: 'drawn_before' } = { status: 'drawn_before' };
+  if (missing > 0) {
+    const { rows } = await tx.query<BlockRow>(
+      `select ${columns} from partner_block where partner = $1 and drawn < points`,
+      [partner],
+    );
+    drawn = drawFrom(rows.map(blockOf), missing, at, billing);
+    if (drawn.status === 'refused') return drawn;
+    await tx.query(
+      `with d as (select * from unnest($3::bigint[], $4::bigint[]) d (block, points)),
+         taken as (update partner_block b set drawn = b.drawn + d.points from d where b.block = d.block)
+       insert into partner_draw as p (partner, movement, block, points) select $1, $2, d.block, d.points from d
+       on conflict (partner, movement, block) do update set points = p.points + excluded.points`,
+      [partner, movement, drawn.draws.map(({ block }) => block), drawn.draws.map((draw) => draw.points)],
+    );
+  }
+  // A call is under way again, from now.
+  if (before.length > 0)
+    await tx.query('update partner_draw set drawn_at = now() where partner = $1 and movement = $2', [
+      partner,
+      movement,
+    ]);
+  return drawn;
+}
+
+/** Up to so many points of draws, in their order. */
+function partsOf(draws: readonly Draw[], points: number): Draw[] {
+  const parts: Draw[] = [];
+  let missing = points;
+  for (const { block, points: left } of draws) {
+    const part = Math.min(missing, left);
+    if (part > 0) parts.push({ block, points: part });
+    missing -= part;
+  }
+  return parts;
+}
+
+/**
+ * What a movement that is in the books has drawn of its points: it draws what it has not, gives back what it drew too much, and
+ * nothing changes that again but a reversal. Less than its points where the blocks do not have so many.
+ */
+export async function settleDraw(tx: pg.PoolClient, ask: DrawAsk): Promise<number> {
+  const { partner, movement, points } = ask;
+  // Where that is refused, what was drawn before counts.
+  await drawPoints(tx, ask);
+  const draws = await drawsOf(tx, partner, movement);
+  const drawn = sumOf(draws);
+  if (draws.some(({ is_cleared }) => is_cleared)) return Math.min(points, drawn);
+  const back = partsOf(draws, Math.max(0, drawn - points));
+  if (back.length > 0)
+    await tx.query(
+      `with d as (select * from unnest($3::bigint[], $4::bigint[]) d (block, points)),
+         given as (update partner_block b set drawn = b.drawn - d.points from d where b.block = d.block),
+         gone as (
+           delete from partner_draw p using d
+           where p.partner = $1 and p.movement = $2 and p.block = d.block and p.points = d.points
+         )
+       update partner_draw p set points = p.points - d.points from d
+       where p.partner = $1 and p.movement = $2 and p.block = d.block and p.points > d.points`,
+      [partner, movement, back.map(({ block }) => block), back.map((each) => each.points)],
+    );
+  await tx.query('update partner_draw set cleared_at = now() where partner = $1 and movement = $2', [
     partner,
     movement,
   ]);
-  if (before.rowCount === 1) return { status: 'drawn_before' };
-  const { rows } = await tx.query<BlockRow>(
-    `select ${columns} from partner_block where partner = $1 and drawn < points`,
-    [partner],
-  );
-  const drawn = drawFrom(rows.map(blockOf), points, at, billing);
-  if (drawn.status === 'refused') return drawn;
-  await tx.query(
-    `with d as (select * from unnest($3::bigint[], $4::bigint[]) d (block, points)),
-       taken as (update partner_block b set drawn = b.drawn + d.points from d where b.block = d.block)
-     insert into partner_draw (partner, movement, block, points) select $1, $2, d.block, d.points from d`,
-    [partner, movement, drawn.draws.map(({ block }) => block), drawn.draws.map((draw) => draw.points)],
-  );
-  return drawn;
+  return Math.min(points, drawn);
 }
 
 export interface DrawReturn {
@@ -133,22 +208,16 @@ export interface DrawReturn {
 /** Puts points of a movement back into the blocks they came from; never more than it drew. Answers what went back. */
 export async function returnPoints(tx: pg.PoolClient, ask: DrawReturn): Promise<number> {
   const { partner, movement, reversal, points } = ask;
-  await tx.query('select from partner where partner = $1 for no key update', [partner]);
-  const { rows } = await tx.query<{ block: number; left: number }>(
-    `select block, points - returned as left from partner_draw
+  await holdPartner(tx, partner);
+  const { rows } = await tx.query<Draw>(
+    `select block, points - returned as points from partner_draw
      where partner = $1 and movement = $2 and points > returned
        and not exists (select from partner_draw_return where partner = $1 and reversal = $3)
      order by block desc`,
     [partner, movement, reversal],
   );
-  const back: Draw[] = [];
-  let missing = points;
-  for (const row of rows) {
-    const part = Math.min(missing, row.left);
-    if (part > 0) back.push({ block: row.block, points: part });
-    missing -= part;
-  }
-  const sum = points - missing;
+  const back = partsOf(rows, points);
+  const sum = sumOf(back);
   if (sum === 0) return 0;
   await tx.query(
     `with d as (select * from unnest($4::bigint[], $5::bigint[]) d (block, points)),
