@@ -236,6 +236,16 @@ describe('points that go out', () => {
     }
   }, 90_000);
 
+  test('stay held where the partner has booked them and has archived what it booked', async () => {
+    const who = await newAlly();
+    const member = await who.member(100);
+    who.far.next('dropped', ...Array.from({ length: 6 }, () => 'archived' as const));
+    who.far.inquiries('archived');
+    const answer = await out(who, member, 80);
+    await driven(answer.id, who, ['in_review']);
+    expect(await standing(who, member)).toEqual({ ...untouched, available: 20, held: 80, there: 40 });
+  });
+
   test('are held for a person where the partner says that it booked others', async () => {
     const who = await newAlly();
     const member = await who.member(100);

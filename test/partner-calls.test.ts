@@ -369,7 +369,7 @@ describe('what a partner takes back', () => {
       expect((await sky.reverse({ reference: reference('rev'), ...back })).body).toMatchObject({ points: 0 });
       const move = originalKind === 'accrual' ? sky.accrue : sky.redeem;
       const late = await move({ reference: originalReference, account, points: 40 });
-      expect(outcomeOf(late.status, late.body).outcome).toBe('refused');
+      expect(outcomeOf(late.status, late.body)).toEqual({ outcome: 'stands', code: 'reference_reused' });
       expect((await sky.inquire(originalKind, originalReference)).body).toMatchObject({
         status: 'failed',
         reason: 'voided',

@@ -10,7 +10,7 @@ import { verify } from '#src/partners/signature.ts';
 
 /**
  * `lost`: the call never arrives; `dropped`: it is booked, and the answer never comes; `silent`: it is booked, and nobody answers
- * in time; `pending`: it is booked later, by `succeed` or `fail`; `twice`: it says that it has booked other points than asked for.
+ * in time; `archived`: what was done under the reference has left its books; `pending`: it is booked later, by `succeed` or `fail`; `twice`: it says that it has booked other points than asked for.
  */
 export type Behaviour =
   | 'lost'
@@ -21,8 +21,11 @@ export type Behaviour =
   | 'fault'
   | 'busy'
   | 'forbidden'
+  | 'archived'
   | 'proxy_page'
   | 'other_points';
+
+export type Asking = 'as_booked' | 'fault' | 'lost' | 'archived';
 
 interface Booked {
   reply: MovementReply;
@@ -38,7 +41,7 @@ export interface FarPartner {
   /** What the next movements come to, one after the other; afterwards all succeed. */
   next(...behaviours: Behaviour[]): void;
   /** What inquiries answer from now on. */
-  inquiries(how: 'as_booked' | 'fault' | 'lost'): void;
+  inquiries(how: Asking): void;
   succeed(reference: string): void;
   fail(reference: string): void;
   /** Books a movement that was refused before, as no partner may. */
@@ -51,11 +54,12 @@ export interface FarPartner {
   close(): Promise<void>;
 }
 
-const problems: Readonly<Record<'refuse' | 'fault' | 'busy' | 'forbidden', [number, string]>> = {
+const problems: Readonly<Record<'refuse' | 'fault' | 'busy' | 'forbidden' | 'archived', [number, string]>> = {
   refuse: [409, 'member_not_active'],
   fault: [500, 'internal'],
   busy: [503, 'not_ready'],
   forbidden: [403, 'role_not_allowed'],
+  archived: [410, 'operation_archived'],
 };
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
@@ -76,7 +80,7 @@ export async function farPartner(): Promise<FarPartner> {
   const refused = new Map<string, { readonly body: string; readonly kind: MovementReply['kind'] }>();
   const sends = new Map<string, number>();
   let plan: Behaviour[] = [];
-  let asking: 'as_booked' | 'fault' | 'lost' = 'as_booked';
+  let asking: Asking = 'as_booked';
 
   const answer = (response: ServerResponse, status: number, body: unknown) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
@@ -122,7 +126,12 @@ export async function farPartner(): Promise<FarPartner> {
     const behaviour = plan.shift();
     if (behaviour === 'lost') return response.destroy();
     if (behaviour === 'proxy_page') return response.writeHead(404).end('<html>not here</html>');
-    if (behaviour === 'fault' || behaviour === 'busy' || behaviour === 'forbidden')
+    if (
+      behaviour === 'fault' ||
+      behaviour === 'busy' ||
+      behaviour === 'forbidden' ||
+      behaviour === 'archived'
+    )
       return problem(response, ...problems[behaviour]);
     const key = `${kind}/${reference}`;
     const first = booked.get(key);
@@ -140,7 +149,7 @@ export async function farPartner(): Promise<FarPartner> {
 
   function inquire(response: ServerResponse, url: URL): unknown {
     if (asking === 'lost') return response.destroy();
-    if (asking === 'fault') return problem(response, 500, 'internal');
+    if (asking === 'fault' || asking === 'archived') return problem(response, ...problems[asking]);
     const found = booked.get(`${url.searchParams.get('kind')}/${url.searchParams.get('reference')}`);
     if (!found) return problem(response, 404, 'not_found');
     return answer(response, 200, found.reply);

@@ -6,7 +6,7 @@
  * because an answer says so; points that moved without an answer show here.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { inquiryOf, outcomeOf } from '#src/partners/protocol/outcomes.ts';
+import { inquiryOf, isRefusal, outcomeOf } from '#src/partners/protocol/outcomes.ts';
 import type { MovementKind } from '#src/partners/protocol/schemas.ts';
 import { type Client, Fault, type MovementCall } from './client.ts';
 import { type BenchSettings, createMovements, pollMs, retold } from './movements.ts';
@@ -115,7 +115,7 @@ export function createBench(client: Client, settings: BenchSettings) {
     ): Promise<void> {
       const sent = await client.call(call, body);
       const { outcome } = outcomeOf(sent.httpStatus, sent.body);
-      if (outcome !== 'refused' || (code !== undefined && sent.code !== code))
+      if (!isRefusal(outcome) || (code !== undefined && sent.code !== code))
         throw new Fault(
           `${what} was answered with ${retold(sent)} in place of a refusal${code === undefined ? '' : ` with ${code}`}.`,
         );

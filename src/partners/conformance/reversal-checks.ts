@@ -1,5 +1,5 @@
 /** What is taken back: in any pieces and order, never more than it was, and what is voided never comes. */
-import { inquiryOf, outcomeOf } from '#src/partners/protocol/outcomes.ts';
+import { inquiryOf, isRefusal, outcomeOf } from '#src/partners/protocol/outcomes.ts';
 import type { Bench } from './bench.ts';
 import type { Check } from './checks.ts';
 import { Fault } from './client.ts';
@@ -123,7 +123,7 @@ async function voided(bench: Bench, kind: Original): Promise<void> {
     );
   const sent = await bench.client.call(calls[kind], late);
   const { outcome } = outcomeOf(sent.httpStatus, sent.body);
-  if (outcome !== 'refused')
+  if (!isRefusal(outcome))
     throw new Fault(
       `${A[kind]} that arrived after it was voided was answered with ${retold(sent)} in place of a refusal.`,
     );

@@ -2,6 +2,7 @@
  * What is asked of a partner, and what its answers lead to; `saga.ts` says what the states mean. Every change names the states it
  * may be made from, so that of two processes which hear of the same call, one decides, and the other finds it decided.
  */
+import { isRefusal } from '#src/partners/protocol/outcomes.ts';
 import type { OperationHex } from '#src/values.ts';
 import { recordBreak } from './breaks.ts';
 import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
@@ -220,6 +221,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
         return refused(present, answer.code, written);
       case 'not_done':
         return notDone(present, written);
+      case 'stands':
       case 'unknown':
         return doubted(present, written);
     }
@@ -267,7 +269,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
           : (['reversed', null] as const);
       return settle(present, { to, dueMs, isInDoubt: false, checkMs: patience.checksMs[0] }, written, from);
     }
-    const isHopeless = answer.outcome === 'refused' || present.tries >= patience.doubtsMax;
+    const isHopeless = isRefusal(answer.outcome) || present.tries >= patience.doubtsMax;
     if (isHopeless) return review(present, written, from);
     await settle(present, { to: 'undoing', dueMs: waitMs(present) }, written, from);
     return false;

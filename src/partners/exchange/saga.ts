@@ -18,8 +18,9 @@
  *
  * An answer that did not come leaves the exchange in doubt. Then the partner is inquired; where it has never heard of the
  * reference, or cannot say, the same is sent again under the same reference, which the protocol answers with what was done the
- * first time. After `doubtsMax` tries it is parked in review. Nothing is released or credited on a guess: `releasing` follows
- * only from a refusal of this reference, or from calls that certainly never reached the partner.
+ * first time. An answer that the reference stands for something else, or for what has left the partner's books, is such a doubt
+ * too: points may have moved under it. After `doubtsMax` tries it is parked in review. Nothing is released or credited on a guess:
+ * `releasing` follows only from a refusal of this reference, or from calls that certainly never reached the partner.
  *
  * Invariants
  * - Out: points leave the hold only to the account `partner`, and only after the partner said that it has them; they go back to

@@ -2,7 +2,9 @@
  * PURE. What an answer, or none, means to the caller of a movement. The one question is whether points have moved there:
  *
  * - `succeeded`, `pending`: as the body says.
- * - `refused`: for good, and nothing has moved under this reference. `code` is the word.
+ * - `refused`: for good, and this send has moved nothing. `code` is the word.
+ * - `stands`: this send has moved nothing, because its reference stands for something else, or for what is so old that the callee
+ *   cannot tell of it any more. Whether points have moved under it, an inquiry says, or a person.
  * - `not_done`: this send has moved nothing, but it says nothing about earlier sends of the same reference (a wrong clock, a
  *   revoked key, too many calls, a service that is not ready). Send it again under the same reference.
  * - `unknown`: it may have happened. Inquire, or send it again under the same reference; never guess.
@@ -12,7 +14,7 @@ import { type MovementReply, movementReply } from './schemas.ts';
 
 export type CallOutcome =
   | { readonly outcome: 'succeeded' | 'pending'; readonly reply: MovementReply }
-  | { readonly outcome: 'refused' | 'not_done' | 'unknown'; readonly code: string };
+  | { readonly outcome: 'refused' | 'stands' | 'not_done' | 'unknown'; readonly code: string };
 
 /** Problem documents (RFC 9457) of the protocol have at least these. */
 export const problemReply = z.object({
@@ -44,7 +46,9 @@ export const refusalWords = {
 /** Refusals that come before the callee has looked at the reference, or that end by themselves. */
 const notDone = new Set([401, 403, 429, 503]);
 const notDoneCodes = new Set(['reference_in_progress', 'member_merging', 'attempts_exceeded']);
-const forGood = new Set([400, 404, 409, 410, 413, 415, 422]);
+const forGood = new Set([400, 404, 409, 413, 415, 422]);
+/** 410: the callee has had the reference, and what became of it has left its books. */
+const gone = 410;
 
 /** What an HTTP answer to a movement says. `body` is the parsed JSON, undefined where it was none. */
 export function outcomeOf(httpStatus: number, body: unknown): CallOutcome {
@@ -60,10 +64,16 @@ export function outcomeOf(httpStatus: number, body: unknown): CallOutcome {
   if (!problem.success) return { outcome: 'unknown', code: `http_${httpStatus}` };
   const { code, applied } = problem.data;
   if (applied === 'unknown') return { outcome: 'unknown', code };
+  if (code === 'reference_reused' || httpStatus === gone) return { outcome: 'stands', code };
   if (code === 'limit_exceeded') return { outcome: 'refused', code };
   if (notDone.has(httpStatus) || notDoneCodes.has(code)) return { outcome: 'not_done', code };
   if (code === 'not_found' || !forGood.has(httpStatus)) return { outcome: 'unknown', code };
   return { outcome: 'refused', code };
+}
+
+/** Whether the callee would not do it: this send has moved nothing, and the same again would move nothing either. */
+export function isRefusal(outcome: CallOutcome['outcome']): boolean {
+  return outcome === 'refused' || outcome === 'stands';
 }
 
 export type Inquiry =
