@@ -14,7 +14,9 @@ import { reference, startEngine, waitFor } from './harness.ts';
 import { ally } from './house/alliance.ts';
 import { allEntries, clearAll, clearingOf } from './house/clearing.ts';
 import { linked, openPartner } from './house/partner.ts';
+import { listen, scansOf } from './house/plans.ts';
 
+const asked = listen();
 const engine = await startEngine();
 afterAll(() => engine.end());
 const { app, pool } = engine;
@@ -204,6 +206,81 @@ describe('a partner that bought points in advance', () => {
       expect(await left(air.name)).toEqual([20]);
     } finally {
       await air.far.close();
+    }
+  });
+
+  test('has its blocks as they were after an exchange that is refused, whoever refuses it', async () => {
+    const limits = { member: { count: 1, hours: 24, action: 'refuse' } };
+    const air = await ally(app, shop, { billing: prepaid, limits });
+    try {
+      const member = await air.member(0);
+      await buy(air.name, 100);
+      const into = (more: object = {}) =>
+        shop.checkout(
+          'POST',
+          '/v1/exchanges',
+          { member, partner: air.name, direction: 'in', points: 10, reference: reference(), ...more },
+          { headers: { prefer: 'wait=5' } },
+        );
+      air.far.next('refuse');
+      expect((await into()).code).toBe('exchange_refused');
+      await waitFor('what was drawn is back', async () => (await left(air.name))[0] === 100);
+      expect((await into()).status).toBeLessThan(300);
+      for (let tries = 0; tries < 5; tries += 1) expect((await into()).code).toBe('exchange_not_allowed');
+      expect(await left(air.name)).toEqual([70]);
+    } finally {
+      await air.far.close();
+    }
+  });
+
+  test('is told of one exchange, and not of empty blocks, where copies of a request come at once', async () => {
+    const air = await ally(app, shop, { billing: prepaid });
+    try {
+      const member = await air.member(0);
+      await buy(air.name, 30);
+      const wanted = { member, partner: air.name, direction: 'in', points: 10, reference: reference() };
+      const copies = Array.from({ length: 5 }, () => shop.checkout('POST', '/v1/exchanges', wanted));
+      const answers = await Promise.all(copies);
+      expect(answers.filter(({ status }) => status >= 300)).toEqual([]);
+      expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
+      expect(await left(air.name)).toEqual([0]);
+      const another = await shop.checkout('POST', '/v1/exchanges', { ...wanted, reference: reference() });
+      expect([another.code, another.body.reason]).toEqual(['exchange_refused', 'prepaid_exhausted']);
+    } finally {
+      await air.far.close();
+    }
+  });
+
+  test('gets back what came to nothing without a look at what has ended, however much that is', async () => {
+    await returnStrays(pool);
+    const [stray] = [...asked.values()].filter(({ text }) => /^select distinct d.partner/.test(text.trim()));
+    const tx = await pool.connect();
+    try {
+      await tx.query('begin');
+      await tx.query(
+        `insert into partner_draw (partner, movement, block, points, drawn_at, cleared_at)
+         select partner, 'exchange_in/exc_' || replace(gen_random_uuid()::text, '-', ''), block, 1, now() - interval '1 day',
+           case when i > 100 then now() end
+         from (select * from partner_block limit 1) b, generate_series(1, 20000) i`,
+      );
+      await tx.query(
+        `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency,
+           partner_points, account_sealed, terms, quoted_at, quote_expires_at, day, state, reference_key)
+         select gen_random_uuid(), program, member, partner, direction, currency, own_points, partner_currency,
+           partner_points, account_sealed, terms, quoted_at, quote_expires_at, day, 'completed', gen_random_uuid()
+         from (select * from exchange limit 1) e, generate_series(1, 20000)`,
+      );
+      await tx.query('analyze partner_draw, exchange, clearing_entry');
+      const { rows } = await tx.query(`explain (format json) ${stray!.text}`);
+      const scans = [...scansOf(rows[0]['QUERY PLAN'][0].Plan)];
+      const grown = scans.filter(({ table }) => table === 'exchange' || table === 'partner_draw');
+      expect(grown.map(({ table, index, isPart }) => [table, index, isPart]).toSorted()).toEqual([
+        ['exchange', 'exchange_pkey', true],
+        ['partner_draw', 'partner_draw_open', true],
+      ]);
+    } finally {
+      await tx.query('rollback');
+      tx.release();
     }
   });
 

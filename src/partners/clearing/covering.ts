@@ -11,7 +11,7 @@ import type pg from 'pg';
 import { drawName } from '#src/partners/contracts/drawing.ts';
 import { returnPoints, settleDraw } from '#src/partners/contracts/prepaid.ts';
 import type { Contract } from '#src/partners/contracts/types.ts';
-import { hexOf, inTransaction } from '#src/platform/postgres.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
 import type { Entry } from './entries.ts';
 
 async function coverGiven(
@@ -55,13 +55,15 @@ export async function coveredOf(
 const strayMinutes = 10;
 const strayMax = 500;
 
-// Whatever drew and is not in the books, once clearing has read everything from then.
+// Whatever drew and is not in the books, once clearing has read everything from then. Only draws that are not cleared are looked at,
+// which are those under way; and each asks for its exchange by the key, however many there are.
 const isStray = `d.drawn_at < now() - make_interval(mins => ${strayMinutes}) and d.returned = 0 and d.cleared_at is null
     and split_part(d.movement, '/', 1) in ('accrual', 'exchange_in')
     and not exists (select from clearing_entry e where e.partner = d.partner and e.kind = split_part(d.movement, '/', 1)
       and e.reference = substr(d.movement, strpos(d.movement, '/') + 1))
     and not exists (select from exchange x
-      where d.movement = 'exchange_in/exc_' || ${hexOf('x.exchange')} and x.partner = d.partner
+      where x.exchange = case when d.movement ~ '^exchange_in/exc_[0-9a-f]{32}$' then right(d.movement, 32)::uuid end
+        and x.partner = d.partner
         and x.state not in ('quoted', 'refused', 'reversed'))
     and not exists (select from position p left join clearing_position c using (shard)
       where (c.shard is null or (p.epoch, p.seq) > (c.epoch, c.seq))

@@ -197,6 +197,19 @@ export async function settleDraw(tx: pg.PoolClient, ask: DrawAsk): Promise<numbe
   return Math.min(points, drawn);
 }
 
+/** Puts back all that a movement drew that is not in the books. Who calls it knows that it came to nothing. */
+export async function undoDraw(tx: pg.PoolClient, partner: number, movement: string): Promise<void> {
+  await holdPartner(tx, partner);
+  await tx.query(
+    `with gone as (
+       delete from partner_draw where partner = $1 and movement = $2 and cleared_at is null and returned = 0
+       returning block, points
+     )
+     update partner_block b set drawn = b.drawn - g.points from gone g where b.block = g.block`,
+    [partner, movement],
+  );
+}
+
 export interface DrawReturn {
   readonly partner: number;
   readonly movement: string;

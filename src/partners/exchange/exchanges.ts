@@ -9,7 +9,7 @@ import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { type CurrentMember, type MemberRef, memberNow } from '#src/members/member-ref.ts';
 import { contractAt, nothingUsed, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
-import { drawBefore } from '#src/partners/contracts/drawing.ts';
+import { giveBackDraw } from '#src/partners/contracts/drawing.ts';
 import { giveBackUse, usedForQuote } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
 import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
@@ -218,13 +218,27 @@ async function begin(
   const settled: Quoted = { ...quote, terms: { ...terms, contract: contract.version } };
   const beginning = { quoted: settled, isNew: named === undefined, asked, ...start };
   const reference = exchangeId(exchange);
-  const drawing = { contract, kind: 'exchange_in' as const, reference, points: quote.ownPoints, at };
-  if (direction === 'in' && !(await drawBefore(context.pool, { partner: partner.number, ...drawing })))
+  const draw = { kind: 'exchange_in' as const, reference, points: quote.ownPoints, at };
+  const isDrawn = direction === 'in' && contract.billing.kind === 'prepaid';
+  const drawing = isDrawn ? { partner: partner.number, contract, ...draw } : undefined;
+  const judgement = await context.gathered.begin({ ...beginning, ask, drawing });
+  if (judgement === 'blocks_empty')
     throw refused('prepaid_exhausted', 'the partner has not bought so many points in advance');
-  const judgement = await context.gathered.begin({ ...beginning, ask });
   if (judgement === 'not_linked') throw new Problem('member_not_linked');
   if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
   return judgement && begunOf({ ...beginning, isReviewed: judgement.outcome === 'review' });
+}
+
+/** Gives back at once what an exchange counts for and drew, where it came to nothing. */
+async function giveBack(
+  { pool }: Exchanging,
+  program: Program,
+  { exchange, partner, direction, state }: Exchange,
+): Promise<void> {
+  if (state !== 'refused' && state !== 'reversed') return;
+  await giveBackUse(pool, exchange, programNow(program));
+  if (direction === 'in')
+    await giveBackDraw(pool, { partner, kind: 'exchange_in', reference: exchangeId(exchange) });
 }
 
 /** What an exchange is to who asked for it. */
@@ -257,15 +271,19 @@ export async function exchangePoints(context: Exchanging, call: Call<ExchangeBod
     return replyOf(context, program, first, true);
   }
   const { log } = context.telemetry;
-  const driving = context.saga.drive(begun, Date.now() + driveMs).catch((error: unknown) => {
+  async function toItsEnd(): Promise<Exchange> {
+    const driven = await context.saga.drive(begun!, Date.now() + driveMs);
+    // The worker and time do it too; here whoever tries again at once is not told of a limit or of blocks that a refusal has used.
+    await giveBack(context, program, driven);
+    return driven;
+  }
+  const driving = toItsEnd().catch((error: unknown) => {
     log.warn({ err: error }, 'an exchange is left to the worker');
     return undefined;
   });
   const driven = await atMost(Math.max(call.waitMs, waitMsMin), driving);
   const present = driven ?? (await readExchange(context.pool, context.identity, begun.exchange))!;
-  // The worker does it too; here a member who tries again at once is not told of a limit that the refusal does not count for.
-  if (present.state === 'refused' || present.state === 'reversed')
-    await giveBackUse(context.pool, present.exchange, programNow(program));
+  if (!driven) await giveBack(context, program, present);
   return replyOf(context, program, present, false);
 }
 
@@ -299,7 +317,7 @@ export async function cancelExchange(context: Exchanging, call: Call<CancelBody>
     if (!(await context.gathered.advance({ exchange, change, step })))
       throw new Problem('exchange_not_cancellable');
     await context.saga.drive(exchange, Date.now() + call.waitMs);
-    await giveBackUse(context.pool, exchange, programNow(program));
+    await giveBack(context, program, { ...found, state: 'reversed' });
   }
   const present = await readExchange(context.pool, context.identity, exchange);
   return { status: 200, body: await viewOf(context, program, present!) };

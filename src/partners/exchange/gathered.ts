@@ -8,6 +8,7 @@
  */
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
+import { type Drawing, drawIn } from '#src/partners/contracts/drawing.ts';
 import { countedFor, type ExchangeAsk, judgeExchanges, noteJudged } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
 import { areLinked, type Link, openLinksOf } from '#src/partners/linking/links.ts';
@@ -29,14 +30,16 @@ import type { Exchange, HistoryStep } from './types.ts';
 /** What is to be begun unless it is refused. */
 export interface Beginning extends Omit<Begin, 'isReviewed'> {
   readonly ask: ExchangeAsk;
+  /** What it draws from the blocks of a prepaid partner. */
+  readonly drawing?: Drawing | undefined;
 }
 
-/** The member has unlinked the account that the points would go to, or come from. */
-export type NotLinked = 'not_linked';
+/** The member has unlinked the account that the points would go to or come from; the blocks of a prepaid partner have not so many. */
+export type NotBegunWord = 'not_linked' | 'blocks_empty';
 
 export interface Gathered {
   /** The judgement about what was begun, or refused; undefined where quote or reference were used before. */
-  begin(beginning: Beginning): Promise<Judgement | NotLinked | undefined>;
+  begin(beginning: Beginning): Promise<Judgement | NotBegunWord | undefined>;
   /** False where the exchange is in none of the states; then only the step was written. */
   advance(advance: Advance): Promise<boolean>;
   /** Undefined where the exchange is in another state by now. */
@@ -113,15 +116,20 @@ class NotBegun extends Error {
   readonly code = '23505';
 }
 
+/** Rolls back in the same way: the blocks have not so many points. */
+class BlocksEmpty extends Error {
+  readonly code = '23514';
+}
+
 /**
  * Judges and begins exchanges in one database transaction. Their links are held before judging takes its locks: who unlinks takes no
- * lock but theirs, so nobody waits in a circle.
+ * lock but theirs, so nobody waits in a circle. What is refused draws nothing.
  */
 async function begin(
   pool: pg.Pool,
   identity: Pick<Identity, 'encrypt' | 'keyOf'>,
   beginnings: readonly Beginning[],
-): Promise<(Judgement | NotLinked)[]> {
+): Promise<(Judgement | 'not_linked')[]> {
   return inTransaction(pool, async (tx) => {
     const areOpen = await areLinked(
       tx,
@@ -138,6 +146,9 @@ async function begin(
       .filter(({ judgement }) => judgement.outcome !== 'refused')
       .map((each) => ({ ...each, isReviewed: each.judgement.outcome === 'review' }));
     if ((await beginExchanges(tx, identity, begins)) < begins.length) throw new NotBegun();
+    // Late, because whoever draws holds the partner; and partner by partner in one order, so that nobody waits in a circle.
+    for (const { drawing } of begins.toSorted((a, b) => a.quoted.partner - b.quoted.partner))
+      if (drawing && !(await drawIn(tx, drawing))) throw new BlocksEmpty();
     await noteJudged(tx, judged);
     const judgementOf = new Map(linked.map((beginning, i) => [beginning, judgements[i]!]));
     return beginnings.map((beginning) => judgementOf.get(beginning) ?? 'not_linked');
@@ -146,15 +157,19 @@ async function begin(
 
 export function createGathered(pool: pg.Pool, identity: Identity): Gathered {
   const ofExchange = ({ exchange }: { readonly exchange: OperationHex }) => [exchange];
-  const beginOne = gatheringChanges<Beginning, Judgement | NotLinked>(
-    ({ ask }) => countedFor(ask),
-    (beginnings) => begin(pool, identity, beginnings),
-  );
+  const beginning = () =>
+    gatheringChanges<Beginning, Judgement | 'not_linked'>(
+      ({ ask }) => countedFor(ask),
+      (beginnings) => begin(pool, identity, beginnings),
+    );
+  // Whoever draws waits for clearing, which holds the partner for a turn, and others do not wait with them.
+  const [beginPlain, beginDrawing] = [beginning(), beginning()];
   return {
-    begin: (beginning) =>
-      beginOne(beginning).catch((error: unknown) => {
+    begin: (asked) =>
+      (asked.drawing ? beginDrawing : beginPlain)(asked).catch((error: unknown) => {
         // The reference, or the quote, was used at the same moment.
         if ((error as { code?: unknown }).code === '23505') return undefined;
+        if (error instanceof BlocksEmpty) return 'blocks_empty';
         throw error;
       }),
     advance: gatheringChanges(ofExchange, (advances: readonly Advance[]) => advanceAll(pool, advances)),
