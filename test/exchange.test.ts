@@ -401,6 +401,33 @@ describe('points that come in', () => {
   });
 });
 
+describe('a repeat that is refused, where what was sent before may still arrive', () => {
+  test.each([
+    ['out', out, 80],
+    ['in', into, 40],
+  ] as const)('is undone there before points that go %s come back', async (_, exchange, points) => {
+    const who = await newAlly();
+    const member = await who.member(100);
+    who.far.next('late', 'refuse_now', 'lost');
+    const { id } = await exchange(who, member, points);
+    const { body } = await driven(id, who, ['refused']);
+    const history = body.history as { action: string; outcome: string }[];
+    expect(history.map(({ action, outcome }) => `${action} ${outcome}`)).toContain('undo succeeded');
+    who.far.arrive(id);
+    expect(await standing(who, member)).toEqual(untouched);
+  });
+
+  test('leaves the points to a person where the partner does not undo it', async () => {
+    const who = await newAlly();
+    const member = await who.member(100);
+    who.far.next('late', 'refuse_now', 'refuse_now');
+    const { id } = await out(who, member, 80);
+    await driven(id, who, ['in_review']);
+    who.far.arrive(id);
+    expect(await standing(who, member)).toEqual({ ...untouched, available: 20, held: 80, there: 40 });
+  });
+});
+
 describe('a quote', () => {
   test('is what is exchanged, once, until it ends', async () => {
     const clocked = await engine.shop({ mode: 'test' });

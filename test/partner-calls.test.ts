@@ -355,6 +355,25 @@ describe('what a partner takes back', () => {
     expect(till.code).toBe('original_not_found');
   });
 
+  test('is voided also of a member who is suspended by now, and of what was just refused not yet', async () => {
+    const member = await newcomer();
+    const account = await linked(shop, sky, member, 'FF-340');
+    const originalReference = reference('poor');
+    expect((await sky.redeem({ reference: originalReference, account, points: 60 })).status).toBe(409);
+    await shop.admin('POST', `/v1/members/${member}/suspend`, { reference: reference(), reason: 'asked' });
+    const back = (original: string) =>
+      sky.reverse({
+        ...{ reference: reference('rev'), originalKind: 'redemption', account, voidIfMissing: true },
+        originalReference: original,
+      });
+    const early = await back(originalReference);
+    expect(outcomeOf(early.status, early.body)).toEqual({
+      outcome: 'not_done',
+      code: 'reference_in_progress',
+    });
+    expect((await back(reference('lost'))).body).toMatchObject({ status: 'succeeded', points: 0 });
+  });
+
   test.each(['accrual', 'redemption'] as const)(
     'a %s that never arrived is voided, and its late copy moves nothing',
     async (originalKind) => {

@@ -150,7 +150,7 @@ describe.each([
     expect((await net()) - before).toBe(last === 'succeeded' ? sign * points : 0);
     const again = await move(call, body);
     expect(again).toMatchObject(
-      last === 'failed' ? { outcome: 'refused', code: 'simulated' } : { outcome: last },
+      last === 'failed' ? { outcome: 'failed', code: 'simulated' } : { outcome: last },
     );
   });
 

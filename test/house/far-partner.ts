@@ -9,14 +9,16 @@ import type { MovementReply } from '#src/partners/protocol/schemas.ts';
 import { verify } from '#src/partners/signature.ts';
 
 /**
- * `lost`: the call never arrives; `dropped`: it is booked, and the answer never comes; `silent`: it is booked, and nobody answers
+ * `lost`: the call never arrives; `late`: it arrives with `arrive`; `refuse_now`: it is refused, and the refusal is not kept; `dropped`: it is booked, and the answer never comes; `silent`: it is booked, and nobody answers
  * in time; `archived`: what was done under the reference has left its books; `pending`: it is booked later, by `succeed` or `fail`; `twice`: it says that it has booked other points than asked for.
  */
 export type Behaviour =
   | 'lost'
+  | 'late'
   | 'dropped'
   | 'silent'
   | 'refuse'
+  | 'refuse_now'
   | 'pending'
   | 'fault'
   | 'busy'
@@ -44,6 +46,8 @@ export interface FarPartner {
   inquiries(how: Asking): void;
   succeed(reference: string): void;
   fail(reference: string): void;
+  /** What was late is here now, and is booked unless its reference is used up. */
+  arrive(reference: string): void;
   /** Books a movement that was refused before, as no partner may. */
   bookLate(reference: string): void;
   /** How often each reference was sent. */
@@ -78,6 +82,7 @@ export async function farPartner(): Promise<FarPartner> {
   const [keyId, secret] = ['pk_test', 'ls_a-secret-of-the-far-side'];
   const booked = new Map<string, Booked>();
   const refused = new Map<string, { readonly body: string; readonly kind: MovementReply['kind'] }>();
+  const onTheWay = new Map<string, { readonly body: string; readonly kind: MovementReply['kind'] }>();
   const sends = new Map<string, number>();
   let plan: Behaviour[] = [];
   let asking: Asking = 'as_booked';
@@ -124,7 +129,10 @@ export async function farPartner(): Promise<FarPartner> {
     const { reference } = JSON.parse(text) as { reference: string };
     sends.set(reference, (sends.get(reference) ?? 0) + 1);
     const behaviour = plan.shift();
-    if (behaviour === 'lost') return response.destroy();
+    const key = `${kind}/${reference}`;
+    if (behaviour === 'late') onTheWay.set(key, { body: text, kind });
+    if (behaviour === 'lost' || behaviour === 'late') return response.destroy();
+    if (behaviour === 'refuse_now') return problem(response, ...problems.refuse);
     if (behaviour === 'proxy_page') return response.writeHead(404).end('<html>not here</html>');
     if (
       behaviour === 'fault' ||
@@ -133,7 +141,6 @@ export async function farPartner(): Promise<FarPartner> {
       behaviour === 'archived'
     )
       return problem(response, ...problems[behaviour]);
-    const key = `${kind}/${reference}`;
     const first = booked.get(key);
     if (first && first.body !== text) return problem(response, 422, 'reference_reused');
     if (first) return answer(response, 200, first.reply);
@@ -204,6 +211,10 @@ export async function farPartner(): Promise<FarPartner> {
     },
     succeed: (reference) => decide(reference, 'succeeded'),
     fail: (reference) => decide(reference, 'failed'),
+    arrive(reference) {
+      for (const [key, { body, kind }] of onTheWay)
+        if (key.endsWith(reference) && !booked.has(key) && !refused.has(key)) book(kind, body, undefined);
+    },
     bookLate(reference) {
       for (const [key, { body, kind }] of refused) if (key.endsWith(reference)) book(kind, body, undefined);
     },

@@ -7,7 +7,7 @@ import type { OperationHex } from '#src/values.ts';
 import { recordBreak } from './breaks.ts';
 import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
 import type { ExchangeContext } from './context.ts';
-import { leaseMs, retryAfterMs } from './policy.ts';
+import { leaseMs, type Patience, retryAfterMs } from './policy.ts';
 import { type Change, changedBy, postpone, readExchange, type Step } from './rows.ts';
 import { type Exchange, partnerKind, partnerReference, type Refusal, type State } from './types.ts';
 
@@ -69,6 +69,11 @@ export function partnerRefusal(reason: string): Refusal {
   return { code: 'exchange_refused', detail: `the exchange was refused: ${reason}`, fields: { reason } };
 }
 
+/** A repeat was refused, and what was sent before it may still arrive: that is undone there before anything else is. */
+function undoneFor(reason: string, patience: Patience): Omit<Change, 'from'> {
+  return { to: 'undoing', dueMs: leaseMs(patience), refusal: partnerRefusal(reason), tries: 0 };
+}
+
 export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   const { pool, patience, calls, identity, gathered } = context;
 
@@ -83,7 +88,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     const isDone = ['capturing', 'crediting', 'completed'].includes(present.state);
     if ((to === 'capturing' || to === 'crediting') && isGivenUp)
       await recordBreak(context, present, 'late_success', detail);
-    if ((to === 'releasing' || to === 'refused') && isDone)
+    if ((to === 'releasing' || to === 'refused' || to === 'undoing') && isDone)
       await recordBreak(context, present, 'late_refusal', detail);
   }
 
@@ -217,8 +222,13 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
         return succeeded(present, answer.reply, written);
       case 'pending':
         return pending(present, written);
-      case 'refused':
+      case 'failed':
         return refused(present, answer.code, written);
+      case 'refused':
+        // What was pending before, and has left the partner's books since, is in doubt as well.
+        if (present.isInDoubt || exchange.state === 'waiting')
+          return settle(present, undoneFor(answer.code, patience), written);
+        return refused(present, answer.code, written, open, present.tries);
       case 'not_done':
         return notDone(present, written);
       case 'stands':
@@ -266,7 +276,8 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
       const [to, dueMs] =
         exchange.direction === 'out'
           ? (['releasing', leaseMs(patience)] as const)
-          : (['reversed', null] as const);
+          : // What the partner never said that it has done was not taken back, but refused.
+            ([exchange.refusal && !exchange.partnerOperation ? 'refused' : 'reversed', null] as const);
       return settle(present, { to, dueMs, isInDoubt: false, checkMs: patience.checksMs[0] }, written, from);
     }
     const isHopeless = isRefusal(answer.outcome) || present.tries >= patience.doubtsMax;

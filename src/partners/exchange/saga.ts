@@ -7,9 +7,11 @@
  *                      │         │         │ └───────┘
  *                      ├─────────┴─────────┴──► releasing ─► refused            the wallet or the partner refused, for good
  *                      └─────────┴────────────► releasing ─► reversed           cancelled: nothing had been sent
+ *                                          └──► undoing ─► releasing ─► refused   a repeat was refused, an earlier send may still arrive
  *
  *   in    quoted ─► ready ─► calling ─► crediting ─► completed                  they are taken there, then credited here
  *                              │            └──► undoing ─► reversed            the member cannot have them: they are given back there
+ *                              ├──► undoing ─► refused                          a repeat was refused, an earlier send may still arrive
  *                              └──► refused
  *
  *   calling, waiting, undoing ──► in_review                                     a person decides: `npm run exchanges -- resolve`
@@ -20,7 +22,9 @@
  * reference, or cannot say, the same is sent again under the same reference, which the protocol answers with what was done the
  * first time. An answer that the reference stands for something else, or for what has left the partner's books, is such a doubt
  * too: points may have moved under it. After `doubtsMax` tries it is parked in review. Nothing is released or credited on a guess:
- * `releasing` follows only from a refusal of this reference, or from calls that certainly never reached the partner.
+ * `releasing` follows only from a refusal of what was sent once, from what the partner keeps as failed or has undone, or from calls
+ * that certainly never reached it. A refusal of a repeat says nothing about what was sent before and may still arrive: that is
+ * undone there first, which uses the reference up where it never arrived (`voidIfMissing`).
  *
  * Invariants
  * - Out: points leave the hold only to the account `partner`, and only after the partner said that it has them; they go back to

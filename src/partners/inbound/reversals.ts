@@ -52,7 +52,8 @@ async function voided(context: InboundContext, call: Call<Body>, partner: Partne
   };
   const moved = await perform(context.operations, {
     caller,
-    script: 'accrue',
+    // Moves nothing, whatever has become of the member since: a suspended one's points are voided like everybody's.
+    script: 'receive',
     kind: body.originalKind,
     reference,
     // Not its time: a second attempt to void it is made later.
@@ -63,7 +64,7 @@ async function voided(context: InboundContext, call: Call<Body>, partner: Partne
     waitMs: call.waitMs,
     member: () => memberOfAccount(context, program, body.account!),
     decide: () => ({
-      input: { awards: [] },
+      input: { lots: [], debts: [], back: true },
       keep: {
         partner: partner.number,
         contract: contractAt(partner, programNow(program)).version,
@@ -86,7 +87,8 @@ async function originalOf(context: InboundContext, call: Call<Body>, partner: Pa
     // It arrived meanwhile.
     if (!(error instanceof Problem) || error.code !== 'reference_reused') throw error;
     const late = await find();
-    if (!late) throw error;
+    // It was refused a moment ago, which the wallet remembers for some minutes: then it is voided, and not before.
+    if (!late) throw new Problem('reference_in_progress', 'the original was just refused; void it later');
     return late;
   }
 }

@@ -2,7 +2,8 @@
  * PURE. What an answer, or none, means to the caller of a movement. The one question is whether points have moved there:
  *
  * - `succeeded`, `pending`: as the body says.
- * - `refused`: for good, and this send has moved nothing. `code` is the word.
+ * - `failed`: for good. The callee keeps it under the reference, so no send of it, before or later, moves anything. `code` is the word.
+ * - `refused`: this send has moved nothing. `code` is the word. It says nothing about an earlier send that may still arrive.
  * - `stands`: this send has moved nothing, because its reference stands for something else, or for what is so old that the callee
  *   cannot tell of it any more. Whether points have moved under it, an inquiry says, or a person.
  * - `not_done`: this send has moved nothing, but it says nothing about earlier sends of the same reference (a wrong clock, a
@@ -14,7 +15,7 @@ import { type MovementReply, movementReply } from './schemas.ts';
 
 export type CallOutcome =
   | { readonly outcome: 'succeeded' | 'pending'; readonly reply: MovementReply }
-  | { readonly outcome: 'refused' | 'stands' | 'not_done' | 'unknown'; readonly code: string };
+  | { readonly outcome: 'failed' | 'refused' | 'stands' | 'not_done' | 'unknown'; readonly code: string };
 
 /** Problem documents (RFC 9457) of the protocol have at least these. */
 export const problemReply = z.object({
@@ -56,7 +57,7 @@ export function outcomeOf(httpStatus: number, body: unknown): CallOutcome {
     const parsed = movementReply.safeParse(body);
     if (!parsed.success) return { outcome: 'unknown', code: 'reply_malformed' };
     const { status, reason } = parsed.data;
-    if (status === 'failed') return { outcome: 'refused', code: reason ?? 'failed' };
+    if (status === 'failed') return { outcome: 'failed', code: reason ?? 'failed' };
     return { outcome: status, reply: parsed.data };
   }
   const problem = problemReply.safeParse(body);
@@ -73,7 +74,7 @@ export function outcomeOf(httpStatus: number, body: unknown): CallOutcome {
 
 /** Whether the callee would not do it: this send has moved nothing, and the same again would move nothing either. */
 export function isRefusal(outcome: CallOutcome['outcome']): boolean {
-  return outcome === 'refused' || outcome === 'stands';
+  return outcome === 'failed' || outcome === 'refused' || outcome === 'stands';
 }
 
 export type Inquiry =
