@@ -3,6 +3,7 @@
  * were before, whatever it does.
  */
 import { afterAll, describe, expect, test } from 'vitest';
+import { createMembers } from '#src/members/members.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
@@ -381,6 +382,31 @@ describe('points that come in', () => {
     const answer = await into(who, member, 40);
     expect([answer.status, answer.code]).toEqual([409, 'exchange_refused']);
     expect(await standing(who, member)).toEqual(untouched);
+  });
+
+  test('wait for a merge of the member, and are credited to the survivor', async () => {
+    const who = await newAlly();
+    const [member, survivor] = [await who.member(100), await shop.enrol()];
+    who.far.next('pending');
+    const { id } = await into(who, member, 40);
+    const merge = { reference: reference(), reason: 'twice', into: survivor };
+    const begun = await shop.admin('POST', `/v1/members/${member}/merge`, merge, {
+      headers: { prefer: 'wait=0' },
+    });
+    expect(begun.body.status).toBe('merging');
+    who.far.succeed(id);
+    const exchange = parseExchangeId(id)!;
+    const { state } = await worker.saga.drive(exchange, Date.now() + 5_000);
+    expect(state).toBe('crediting');
+    const { merges } = createMembers(app);
+    await waitFor('the merge is through', async () => {
+      await engine.drained();
+      await merges.resume(50);
+      return (await shop.care('GET', `/v1/members/${begun.id}`)).body.mergedInto !== undefined;
+    });
+    await pool.query('update exchange set due_at = now() where exchange = $1', [exchange]);
+    await driven(id, who, ['completed']);
+    expect(await standing(who, survivor)).toEqual(came);
   });
 
   test('are given back there where the member has left meanwhile', async () => {

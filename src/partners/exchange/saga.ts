@@ -53,6 +53,8 @@ export interface Saga {
 const stepsMax = 16;
 /** When somebody looks again whether the books have it. */
 const unwrittenMs = 500;
+/** When a member is tried again who is being merged; a merge that does not end is found by the alarm of what is stuck. */
+const mergingMs = 2_000;
 
 function isDriven(exchange: Exchange): boolean {
   return !isEnded(exchange) && exchange.state !== 'quoted' && exchange.state !== 'in_review';
@@ -82,11 +84,13 @@ export function createSaga(context: ExchangeContext): Saga {
     return isMade ? changedBy(exchange, change) : true;
   }
 
-  /** The wallet has done it, and the books do not have it yet. */
-  async function unwritten({ exchange }: Exchange): Promise<boolean> {
-    await postpone(pool, exchange, unwrittenMs);
+  async function later({ exchange }: Exchange, waitMs: number): Promise<boolean> {
+    await postpone(pool, exchange, waitMs);
     return false;
   }
+
+  /** The wallet has done it, and the books do not have it yet. */
+  const unwritten = (exchange: Exchange) => later(exchange, unwrittenMs);
 
   async function hold(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.hold(program, exchange);
@@ -121,6 +125,8 @@ export function createSaga(context: ExchangeContext): Saga {
   async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.credit(program, exchange);
     const from: readonly State[] = ['crediting'];
+    // A merge is through in seconds, and then the survivor can have them: nothing is given back for it.
+    if ('refused' in result && result.refused === 'member_merging') return later(exchange, mergingMs);
     if ('refused' in result) {
       const refusal = walletRefusal(result.refused);
       const change: Change = { to: 'undoing', from, dueMs: leaseMs(patience), refusal, tries: 0 };
