@@ -182,6 +182,7 @@ describe('a Redis that is as new as the books or newer', () => {
     });
     const after = await newEpoch(shard, before);
     expect(after).toMatchObject({ cold_below: before.cold_below, previous_last_seq: seq, lost_from: null });
+    await served(member);
     expect((await shop.balances(member)).available).toBe(17);
   }, 60_000);
 
