@@ -20,6 +20,7 @@ import { type Surroundings, startNode } from './contestant.ts';
 import { cpuSeconds, machine } from './machine.ts';
 import { markOf } from './marks.ts';
 import { marksText, table } from './report.ts';
+import { plainTerms } from './setup/contract-terms.ts';
 
 const runMsMax = 1_800_000;
 const sampleMs = 50;
@@ -27,24 +28,6 @@ const day = '2026-11-20';
 const alteredEvery = 100_003;
 /** As `npm run reconcile` is run. */
 const asInPackage = ['--max-old-space-size=160', '--max-semi-space-size=8'];
-
-const terms = {
-  billing: { kind: 'postpaid', alertAmount: null },
-  settleOn: 'issue',
-  currency: 'EUR',
-  prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
-  billedBasisPoints: 10_000,
-  taxBasisPoints: 0,
-  invoiceMinimum: 0,
-  nettingGroup: null,
-  disputeDays: 30,
-  claimDays: 180,
-  noticeDays: 0,
-  costShares: [],
-  earning: null,
-  limits: {},
-  quoteSeconds: 300,
-} as const;
 
 const insertEntries = `
   insert into clearing_entry (operation, line, shard, epoch, seq, program, partner, contract, kind, price, account, party, reference, member,
@@ -62,7 +45,14 @@ async function fill(pool: pg.Pool, lines: number, print: (text: string) => void)
   const program = await createProgram(pool, { name: 'bench', mode: 'live', file });
   const partner = await inTransaction(pool, async (tx) => {
     const number = await keepPartner(tx, program.number, { name: 'air', title: 'Air', status: 'active' });
-    await insertContract(tx, { partner: number, version: 1, from: 0, until: null, terms, actor: 'bench' });
+    await insertContract(tx, {
+      partner: number,
+      version: 1,
+      from: 0,
+      until: null,
+      terms: plainTerms,
+      actor: 'bench',
+    });
     return number;
   });
   // No period is closed, and asking at each row takes longer than all the rest.

@@ -22,7 +22,7 @@ import { createProgramFor, type ProgramFor } from './programs.ts';
 import { applyReturns, noteWhole } from './returns.ts';
 import { type VisitChange, writeDays, writeOrders, writePoints } from './rows.ts';
 import { createTally, type DayChange, type Tally, underSurvivors } from './tally.ts';
-import { type Page, unread } from './unread.ts';
+import { type Lag, lagOf, type Page, showLag, unread } from './unread.ts';
 
 /** A day of a member on which something changed. */
 export interface Touched {
@@ -56,14 +56,9 @@ export interface Follower {
 export const operationsPerTurnMax = 2_000;
 
 /** What a turn read and how far. */
-export interface Turn {
+export interface Turn extends Lag {
   readonly pages: readonly Page[];
-  readonly operations: number;
   readonly uncounted: number;
-  /** Booked and not read, before this turn. */
-  readonly unread: number;
-  /** When the oldest of what was read was booked. */
-  readonly oldestPostedAt: number | undefined;
 }
 
 const nothing: Turn = { pages: [], operations: 0, uncounted: 0, unread: 0, oldestPostedAt: undefined };
@@ -183,18 +178,7 @@ export async function readTurn(
     await onTouched(await touchedOf(tx, tally, programFor, changed, latest));
   }
   await unread.moveBookmarks(tx, pages);
-  const rows = pages.flatMap((page) => page.rows);
-  return {
-    pages,
-    operations: rows.length,
-    uncounted: contents.uncounted,
-    unread: marks.reduce(
-      (sum, { epoch, seq, written_epoch, written_seq }) =>
-        sum + (epoch === written_epoch ? written_seq - seq : written_seq),
-      0,
-    ),
-    oldestPostedAt: rows.length > 0 ? Math.min(...rows.map((row) => row.posted_at)) : undefined,
-  };
+  return { pages, uncounted: contents.uncounted, ...lagOf(marks, pages) };
 }
 
 /** A follower of the books; several may run. */
@@ -213,9 +197,7 @@ export function createFollower({ pool, programs, log, metrics, hook }: FollowerO
       );
       end();
       metrics.diaryOperations.inc(turn.operations);
-      metrics.diaryLagRecords.set(Math.max(0, turn.unread - turn.operations));
-      if (turn.oldestPostedAt !== undefined)
-        metrics.diaryLagSeconds.set(Math.max(0, (Date.now() - turn.oldestPostedAt) / 1_000));
+      showLag(turn, metrics.diaryLagRecords, metrics.diaryLagSeconds);
       if (turn.uncounted > 0) {
         metrics.diaryUncounted.inc(turn.uncounted);
         log.warn({ operations: turn.uncounted }, 'operations could not be counted in the diary');

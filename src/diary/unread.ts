@@ -64,6 +64,38 @@ export interface Unread<Row extends NumberedRow> {
   moveBookmarks(tx: pg.ClientBase, pages: readonly Page<Row>[]): Promise<void>;
 }
 
+/** How far behind the books a turn found its reader, and how much of it the turn has read. */
+export interface Lag {
+  readonly operations: number;
+  /** Booked and not read, before the turn. */
+  readonly unread: number;
+  /** When the oldest of what the turn read was booked. */
+  readonly oldestPostedAt: EpochMs | undefined;
+}
+
+export function lagOf(marks: readonly Bookmark[], pages: readonly Page<NumberedRow>[]): Lag {
+  const rows = pages.flatMap((page) => page.rows);
+  return {
+    operations: rows.length,
+    unread: marks.reduce(
+      (sum, { epoch, seq, written_epoch, written_seq }) =>
+        sum + (epoch === written_epoch ? written_seq - seq : written_seq),
+      0,
+    ),
+    oldestPostedAt: rows.length > 0 ? Math.min(...rows.map((row) => row.posted_at)) : undefined,
+  };
+}
+
+/** Shows what a turn has left. */
+export function showLag(
+  { operations, unread: found, oldestPostedAt }: Lag,
+  records: { set(value: number): void },
+  seconds: { set(value: number): void },
+): void {
+  records.set(Math.max(0, found - operations));
+  if (oldestPostedAt !== undefined) seconds.set(Math.max(0, (Date.now() - oldestPostedAt) / 1_000));
+}
+
 /** How many operations a shard has to read; more than can be counted here where epochs lie between. */
 function pendingOf(mark: Bookmark): number {
   return mark.epoch === mark.written_epoch ? mark.written_seq - mark.seq : Number.MAX_SAFE_INTEGER;

@@ -6,27 +6,10 @@ import type { ContractTerms } from '#src/partners/contracts/types.ts';
 import { operationTarget, partnerCalls } from '#src/partners/protocol/calls.ts';
 import { type Scheme, type SignedRequest, signedHeaders } from '#src/partners/signature.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
+import { plainTerms } from '../../loadtest/setup/contract-terms.ts';
 import type { Answer, Http } from './client.ts';
 import type { Shop } from './shop.ts';
 import { waitFor } from './waiting.ts';
-
-const terms: ContractTerms = {
-  billing: { kind: 'postpaid', alertAmount: null },
-  settleOn: 'issue',
-  currency: 'EUR',
-  prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
-  billedBasisPoints: 10_000,
-  taxBasisPoints: 0,
-  invoiceMinimum: 0,
-  nettingGroup: null,
-  disputeDays: 30,
-  claimDays: 180,
-  noticeDays: 0,
-  costShares: [],
-  earning: null,
-  limits: {},
-  quoteSeconds: 300,
-};
 
 /** What a test may do otherwise than a partner does. */
 export interface Tampering {
@@ -76,7 +59,7 @@ export async function openPartner(
       version: 1,
       from: 0,
       until: null,
-      terms: { ...terms, ...contract },
+      terms: { ...plainTerms, ...contract },
       actor: 'test',
     });
     return partner;

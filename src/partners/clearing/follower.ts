@@ -11,6 +11,7 @@
  */
 import type pg from 'pg';
 import { createProgramFor, type ProgramFor } from '#src/diary/programs.ts';
+import { type Lag, lagOf, showLag } from '#src/diary/unread.ts';
 import type { Program, Programs } from '#src/earning/program.ts';
 import { readPartners } from '#src/partners/contracts/store.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
@@ -41,15 +42,12 @@ export interface ClearingFollower {
 export const operationsPerTurnMax = 2_000;
 
 /** What a turn read and wrote. */
-interface Turn {
-  readonly operations: number;
+interface Turn extends Lag {
   readonly entries: readonly Entry[];
   /** Of prepaid partners, and not paid for by blocks. */
   readonly uncovered: number;
   /** Legs whose party is no partner. */
   readonly unknown: number;
-  readonly unread: number;
-  readonly oldestPostedAt: number | undefined;
 }
 
 const nothing: Turn = {
@@ -119,17 +117,7 @@ export async function clearTurn(
   const pages = await unread.readPages(tx, marks, rowsMax);
   const cleared = await clear(tx, programFor, await readingOf(tx, programFor, pages), partners);
   await unread.moveBookmarks(tx, pages);
-  const rows = pages.flatMap((page) => page.rows);
-  return {
-    ...cleared,
-    operations: rows.length,
-    unread: marks.reduce(
-      (sum, { epoch, seq, written_epoch, written_seq }) =>
-        sum + (epoch === written_epoch ? written_seq - seq : written_seq),
-      0,
-    ),
-    oldestPostedAt: rows.length > 0 ? Math.min(...rows.map((row) => row.posted_at)) : undefined,
-  };
+  return { ...cleared, ...lagOf(marks, pages) };
 }
 
 /** A follower of the books for clearing; several may run. */
@@ -149,9 +137,7 @@ export function createClearingFollower(options: ClearingOptions): ClearingFollow
         if (contract === null) metrics.clearingUnpriced.inc();
       }
       metrics.clearingUncovered.inc(turn.uncovered);
-      metrics.clearingLagRecords.set(Math.max(0, turn.unread - turn.operations));
-      if (turn.oldestPostedAt !== undefined)
-        metrics.clearingLagSeconds.set(Math.max(0, (Date.now() - turn.oldestPostedAt) / 1_000));
+      showLag(turn, metrics.clearingLagRecords, metrics.clearingLagSeconds);
       if (turn.unknown > 0) {
         metrics.clearingUnpriced.inc(turn.unknown);
         log.warn({ legs: turn.unknown }, 'points in an account of a partner that does not exist');

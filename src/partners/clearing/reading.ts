@@ -3,7 +3,6 @@ import type pg from 'pg';
 import type { ProgramFor } from '#src/diary/programs.ts';
 import { createUnread, type NumberedRow, type Page } from '#src/diary/unread.ts';
 import { epochMsOf, hexOf } from '#src/platform/postgres.ts';
-import type { EpochMs, MemberNumber } from '#src/values.ts';
 import type { Booked } from './entries.ts';
 import { awardName, type Original, undoneBy } from './shares.ts';
 
@@ -27,20 +26,7 @@ const ofClearing = `
 
 export const unread = createUnread<ClearedRow>('clearing', ofClearing);
 
-interface OriginalRow {
-  readonly operation: string;
-  readonly shard: number;
-  readonly epoch: number;
-  readonly seq: number;
-  readonly kind: string;
-  readonly program: number;
-  readonly member: MemberNumber;
-  readonly at: EpochMs;
-  readonly occurredAt: EpochMs;
-  readonly bookedAt: EpochMs;
-  readonly request: Booked['request'];
-  readonly effect: Booked['effect'];
-}
+type OriginalRow = Omit<Booked, 'original'>;
 
 /** Looks in the rest of the database transaction for what partners bear of promotions. */
 export async function lookFor(tx: pg.ClientBase, patterns: readonly string[]): Promise<void> {

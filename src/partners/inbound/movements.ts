@@ -155,6 +155,26 @@ function keptOf(partner: Partner, contract: Contract): KeptOfPartner {
   return { partner: partner.number, contract: contract.version };
 }
 
+/**
+ * What a partner asks for at one of its members, but for what is decided about it. `rest` is kept with the currency's own code; the
+ * account is told apart by it and not kept.
+ */
+function asked<Rest extends object>(
+  context: MovementContext,
+  { caller, body, waitMs }: Call<z.output<typeof accrualRequest> | z.output<typeof redemptionRequest>>,
+  currency: Currency,
+  rest: Rest,
+) {
+  const { account, reference, occurredAt } = body;
+  const canonical = { ...rest, currency: currency.code };
+  return {
+    ...{ caller, reference, waitMs, body: canonical, named: { ...canonical, account } },
+    occurredAt: Date.parse(occurredAt),
+    durability: 'ledger' as const,
+    member: () => memberOfAccount(context, caller.program, account),
+  };
+}
+
 /** `POST /v1/partner/accruals` */
 export async function accrue(
   context: MovementContext,
@@ -162,22 +182,15 @@ export async function accrue(
 ): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
-  const { account, name, currency: code, ...rest } = body;
+  const { account: _, name: __, currency: code, ...rest } = body;
   const partner = await partnerOf(context, caller);
   const currency = program.currencyByNumber.get(currencyOf(program, code).number)!;
-  const occurredAt = Date.parse(body.occurredAt);
-  const canonical = { ...rest, currency: currency.code };
+  const movement = asked(context, call, currency, rest);
+  const { occurredAt } = movement;
   const moved = await perform(context.operations, {
-    caller,
+    ...movement,
     script: 'accrue',
     kind: 'accrual',
-    reference: body.reference,
-    named: { ...canonical, account },
-    body: canonical,
-    occurredAt,
-    durability: 'ledger',
-    waitMs: call.waitMs,
-    member: () => memberOfAccount(context, program, account),
     async decide(facts) {
       const contract = contractAt(partner, programNow(program));
       checkClaim(program, contract, occurredAt);
@@ -211,23 +224,16 @@ export async function redeem(
 ): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
-  const { account, currency: code, ...rest } = body;
+  const { account: _, currency: code, ...rest } = body;
   const partner = await partnerOf(context, caller);
   const currency = program.currencyByNumber.get(currencyOf(program, code).number)!;
   if (!currency.spendable) throw new Problem('currency_unknown', `${currency.code} cannot be spent.`);
-  const occurredAt = Date.parse(body.occurredAt);
-  const canonical = { ...rest, currency: currency.code };
+  const movement = asked(context, call, currency, rest);
+  const { occurredAt } = movement;
   const moved = await perform(context.operations, {
-    caller,
+    ...movement,
     script: 'spend',
     kind: 'redemption',
-    reference: body.reference,
-    named: { ...canonical, account },
-    body: canonical,
-    occurredAt,
-    durability: 'ledger',
-    waitMs: call.waitMs,
-    member: () => memberOfAccount(context, program, account),
     async decide(facts) {
       const contract = contractAt(partner, programNow(program));
       checkClaim(program, contract, occurredAt);
