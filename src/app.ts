@@ -18,7 +18,7 @@ import { seeingSegments } from './members/segmented-member.ts';
 import { createPartnerBook, type PartnerBook } from './partners/contracts/book.ts';
 import { createSealing, type Sealing } from './partners/sealing.ts';
 import { checkSchema } from './platform/migrate.ts';
-import { createPool } from './platform/postgres.ts';
+import { createKeyedPool, createPool } from './platform/postgres.ts';
 import {
   type AnyRedis,
   createAnyRedis,
@@ -46,6 +46,8 @@ export interface App {
   readonly config: Config;
   readonly telemetry: Telemetry;
   readonly pool: pg.Pool;
+  /** For named statements that ask by keys, many a second. */
+  readonly keyedPool: pg.Pool;
   readonly nodes: RedisNodes;
   readonly programs: Programs;
   readonly epochs: Epochs;
@@ -78,6 +80,7 @@ const version = '0.1.0';
 
 interface Stores {
   readonly pool: pg.Pool;
+  readonly keyedPool: pg.Pool;
   readonly nodes: RedisNodes;
   /** For what belongs to no shard. */
   readonly anyRedis: AnyRedis;
@@ -121,7 +124,8 @@ function keepFresh(
 }
 
 async function connect(config: Config): Promise<Stores> {
-  const pool = createPool(config.databaseUrl, config.databaseConnectionsMax);
+  const { databaseUrl, databaseConnectionsMax } = config;
+  const pool = createPool(databaseUrl, databaseConnectionsMax);
   await checkSchema(pool);
   await ensureInstallation(pool, config.shardCount);
   const nodes = await openShardNodes(config.redisUrl, config.shardCount, { watchesIdentity: true });
@@ -129,6 +133,7 @@ async function connect(config: Config): Promise<Stores> {
   await whenReady(anyRedis);
   return {
     pool,
+    keyedPool: createKeyedPool(databaseUrl, Math.ceil(databaseConnectionsMax / 3)),
     nodes,
     anyRedis,
     subscriber: createBlockingAnyRedis(config.redisUrl),
@@ -177,12 +182,10 @@ export async function createApp(config: Config, processName: string): Promise<Ap
   const telemetry = createTelemetry({ logLevel: config.logLevel, processName, version });
   const identityKey = await loadIdentityKey(config);
   const stores = await connect(config);
-  const { pool, nodes, anyRedis, subscriber } = stores;
+  const { pool, keyedPool, nodes, anyRedis, subscriber } = stores;
   const identity = createIdentity(identityKey);
-  const [programs, epochs] = [
-    await loadPrograms(pool),
-    createEpochs(pool, config.shardCount, nodes.identity),
-  ];
+  const programs = await loadPrograms(pool);
+  const epochs = createEpochs(pool, config.shardCount, nodes.identity);
   const presence = createScriptPresence(nodes.of, epochs, config.shardCount);
   const note = createScriptNote(pool);
   // Ledger writers load what is noted: without it this version's calls would be refused.
@@ -195,8 +198,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     telemetry.metrics.membersLoaded.inc(),
   );
   const [{ shardCount }, { acknowledged, journalFull }] = [config, standing];
-  const termsOf = budgetsOf(programs);
-  const leases = createLeases({ pool, nodes, epochs, written, shardCount, termsOf });
+  const leases = createLeases({ pool, nodes, epochs, written, shardCount, termsOf: budgetsOf(programs) });
   const wallet = createWallet({
     nodes,
     epochs,
@@ -208,7 +210,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     decided: telemetry.decided,
     journalFull,
   });
-  const lookup = createLookup(pool);
+  const lookup = createLookup(keyedPool);
   const secret = identityKey.toString('hex');
   const operations = createOperations(pool, nodes, anyRedis, wallet, lookup, epochs, secret);
   const enrolment = createEnrolment(pool, identity);
@@ -217,6 +219,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     config,
     telemetry,
     pool,
+    keyedPool,
     nodes,
     programs,
     epochs,
@@ -242,10 +245,9 @@ export async function createApp(config: Config, processName: string): Promise<Ap
       fresh.stop();
       await standing.stop();
       written.stop();
-      subscriber.disconnect();
-      anyRedis.disconnect();
+      for (const redis of [subscriber, anyRedis]) redis.disconnect();
       nodes.close();
-      await pool.end();
+      await Promise.all([pool.end(), keyedPool.end()]);
     },
   };
 }

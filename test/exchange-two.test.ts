@@ -5,6 +5,7 @@ import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { noLimits, partnerAccount } from './house/alliance.ts';
+import { growing, type Plan, scansOf } from './house/plans.ts';
 import type { Shop } from './house/shop.ts';
 
 const engine = await startEngine();
@@ -116,4 +117,47 @@ test('what the other program refuses goes back, with the word of the refusal', a
   expect([answer.status, answer.code]).toEqual([409, 'exchange_refused']);
   await engine.drained();
   expect(await airline.balances(flyer)).toEqual({ available: 100, pending: 0, held: 0, debt: 0 });
+});
+
+test('what is asked by keys is planned once and by indexes, also while there are few exchanges', async () => {
+  const [flyer] = await linkedPair();
+  await airline.accrue(flyer, 100);
+  const body = { member: flyer, partner: 'bank', direction: 'out', points: 10 };
+  const { id: quote } = await airline.checkout('POST', '/v1/exchanges/quote', body);
+  for (const asked of [body, { quote }]) {
+    const named = { ...asked, reference: reference() };
+    expect((await airline.checkout('POST', '/v1/exchanges', named)).status).toBe(201);
+  }
+  const { keyedPool } = app;
+  const clients = await Promise.all(Array.from({ length: keyedPool.totalCount }, () => keyedPool.connect()));
+  const planned = new Set<string>();
+  for (const client of clients) {
+    const { rows } = await client.query<{ name: string; parameters: number; custom: number }>(
+      `select name, coalesce(array_length(parameter_types, 1), 0) as parameters, custom_plans::int as custom from pg_prepared_statements`,
+    );
+    for (const { name, parameters, custom } of rows) {
+      const values = Array.from({ length: parameters }, () => 'null').join();
+      const { rows: plans } = await client.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+        `explain (format json) execute "${name}"(${values})`,
+      );
+      const scans = [...scansOf(plans[0]!['QUERY PLAN'][0].Plan)].filter(
+        ({ how, table }) => growing.test(table) && /^(?:Seq|Index.*) Scan$/.test(how),
+      );
+      expect({ name, custom, whole: scans.filter(({ isPart }) => !isPart) }).toEqual({
+        name,
+        custom: 0,
+        whole: [],
+      });
+      planned.add(name);
+    }
+    client.release();
+  }
+  for (const name of [
+    'lookup',
+    'links-held',
+    'exchanges-used',
+    'exchanges-begin-new',
+    'exchanges-begin-quoted',
+  ])
+    expect(planned).toContain(name);
 });

@@ -5,7 +5,7 @@
  * Both keys are derived from the installation's one identity key, so losing that key loses every identifier, and a copy
  * of the database without it names nobody.
  */
-import { createCipheriv, createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, hash, hkdfSync, randomBytes } from 'node:crypto';
 import type { MemberNumber } from '#src/values.ts';
 import type { IdentifierKey } from '#src/wallet/lookup.ts';
 
@@ -80,7 +80,7 @@ export function createIdentity(key: Buffer): Identity {
   if (key.length !== identityKeyBytes)
     throw new Error(`the identity key has ${key.length} bytes, not ${identityKeyBytes}`);
   const mac = createMac(derived(key, 'loyalty identifier hash, version 1'));
-  const encryptionKey = derived(key, 'loyalty personal values, version 1');
+  const encryptionKey = createSecretKey(derived(key, 'loyalty personal values, version 1'));
   // Binding the text to its member keeps a row that was copied to another member from being read there.
   const bound = (program: number, member: MemberNumber) => Buffer.from(`${program}:${member}`);
 

@@ -75,9 +75,11 @@ async function lock(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<vo
     .map(lockNumber)
     .toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   // A row after the other, in the order of the array.
-  await tx.query('select pg_advisory_xact_lock(number) from unnest($1::bigint[]) number', [
-    numbers.map(String),
-  ]);
+  await tx.query({
+    name: 'exchanges-lock',
+    text: 'select pg_advisory_xact_lock(number) from unnest($1::bigint[]) number',
+    values: [numbers.map(String)],
+  });
 }
 
 interface UsedRow {
@@ -136,7 +138,7 @@ type UsedAsk = Pick<ExchangeAsk, 'program' | 'partner' | 'member' | 'direction' 
 
 async function usedBy(tx: Queryable, asks: readonly UsedAsk[]): Promise<UsedRow[]> {
   const starts = asks.map(({ at, program }) => startsOf(at, program.timeZone));
-  const { rows } = await tx.query<UsedRow>(usedText, [
+  const values = [
     asks.map(({ member }) => member),
     asks.map(({ partner }) => partner),
     asks.map(({ direction }) => direction),
@@ -146,7 +148,8 @@ async function usedBy(tx: Queryable, asks: readonly UsedAsk[]): Promise<UsedRow[
     starts.map(({ year }) => instant(year)),
     asks.map(({ at, limits }) => instant(at - (limits?.member?.hours ?? 0) * hourMs)),
     asks.map(({ at, limits }) => instant(at - (limits?.roundTrip?.days ?? 0) * 24 * hourMs)),
-  ]);
+  ];
+  const { rows } = await tx.query<UsedRow>({ name: 'exchanges-used', text: usedText, values });
   if (rows.length !== asks.length) throw new Error('an exchange is of a member that is not there');
   return rows;
 }
@@ -267,8 +270,9 @@ export async function noteJudged(
     of_day: dailyBoundOf(ask) !== undefined,
     ...{ outcome: judgement.outcome, reasons: judgement.reasons },
   }));
-  await tx.query(
-    `with given as (
+  await tx.query({
+    name: 'exchanges-judged',
+    text: `with given as (
        select * from json_to_recordset($1) as g (exchange uuid, program integer, partner integer, member bigint, direction text,
          currency text, give bigint, receive bigint, card text, terminal text, made_at timestamptz, day date, of_day boolean,
          outcome text, reasons json)
@@ -280,8 +284,8 @@ export async function noteJudged(
      )
      insert into exchange_judgement (exchange, program, partner, member, outcome, reasons, made_at)
      select exchange, program, partner, member, outcome, reasons, made_at from given`,
-    [JSON.stringify(rows)],
-  );
+    values: [JSON.stringify(rows)],
+  });
   for (const { ask, judgement } of judged) {
     ask.counted?.(judgement.outcome, 'none');
     for (const { limit } of judgement.reasons) ask.counted?.(judgement.outcome, limit);

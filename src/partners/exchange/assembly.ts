@@ -18,7 +18,7 @@ export function createExchanging(
     patience,
     endpoints: createEndpoints(pool, identity),
     calls: createCalls(patience, telemetry.metrics),
-    gathered: createGathered(pool, identity),
+    gathered: createGathered(surroundings.keyedPool, identity),
   };
   return { ...context, saga: createSaga(context) };
 }

@@ -16,6 +16,7 @@ import type { Patience } from './policy.ts';
 
 export interface ExchangeSurroundings {
   readonly pool: pg.Pool;
+  readonly keyedPool: pg.Pool;
   readonly programs: Programs;
   readonly operations: Operations;
   readonly identity: Identity;

@@ -92,7 +92,7 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
   const rate = rateFor(partner, ask, at);
   if (!rate) throw refused('no_rate', 'no rate with the partner is in force');
   const question = { program, partner: partner.number, member, direction, currency: currency.code, at };
-  const used = rate.caps.length === 0 ? nothingUsed : await usedForQuote(context.pool, question);
+  const used = rate.caps.length === 0 ? nothingUsed : await usedForQuote(context.keyedPool, question);
   const quote = quoteOf(rate, { points: body.points, at, tier, used });
   if (quote.status === 'refused') throw problemOfQuote(quote);
   const { status: _, ...terms } = quote;

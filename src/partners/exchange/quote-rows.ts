@@ -53,7 +53,15 @@ function rowOf(sealing: Sealing, begin: Begin) {
   const { state, reviewOf, day, occurredAt } = begunOf(begin);
   const { exchange, program, member } = quoted;
   const { terms } = quoted;
-  const named = { exchange, state, review_of: reviewOf ?? null, day, occurred_at: occurredAt, terms };
+  const named = {
+    exchange,
+    from: 'quoted' satisfies State,
+    state,
+    review_of: reviewOf ?? null,
+    day,
+    occurred_at: occurredAt,
+    terms,
+  };
   const begun = {
     ...{ client: asked.client, reference_key: asked.referenceKey, fingerprint: asked.fingerprint },
     ...{
@@ -73,12 +81,12 @@ function rowOf(sealing: Sealing, begin: Begin) {
   };
 }
 
-const begunColumns = `exchange uuid, state text, review_of text, day date, occurred_at bigint, client integer, reference_key uuid,
+const begunColumns = `exchange uuid, "from" text, state text, review_of text, day date, occurred_at bigint, client integer, reference_key uuid,
   fingerprint text, request json, due_ms float8, outcome text, terms json`;
 const noteBegun = `insert into exchange_step (exchange, ended_at, action, outcome)
   select exchange, clock_timestamp(), 'begin', outcome from begun`;
 
-const beginNewQuery = () => `
+const beginNewQuery = `
   with given as (
     select * from json_to_recordset($1) as g (${begunColumns}, program integer, member bigint, partner integer, direction text,
       currency smallint, own_points bigint, partner_currency text, partner_points bigint, account text,
@@ -94,12 +102,12 @@ const beginNewQuery = () => `
   ), begun as (select exchange, outcome from made join given using (exchange))
   ${noteBegun}`;
 
-const beginQuotedQuery = (limit: number) => `
-  with given as (select * from json_to_recordset($1) as g (${begunColumns}) limit ${limit}), begun as (
+const beginQuotedQuery = `
+  with given as (select * from json_to_recordset($1) as g (${begunColumns})), begun as (
     update exchange e set state = g.state, review_of = g.review_of, client = g.client, reference_key = g.reference_key,
       fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at, terms = g.terms,
       due_at = now() + g.due_ms * interval '1 millisecond', changed_at = now(), created_at = now()
-    from given g where e.exchange = g.exchange and e.state = 'quoted' returning e.exchange, g.outcome)
+    from given g where e.exchange = g.exchange and e.state = g."from" returning e.exchange, g.outcome)
   ${noteBegun}`;
 
 /** Begins exchanges; answers how many of them. A quote that was begun before is not, and a reference that is used is an error. */
@@ -109,12 +117,14 @@ export async function beginExchanges(
   begins: readonly Begin[],
 ): Promise<number> {
   let count = 0;
-  for (const [isNew, text] of [
-    [true, beginNewQuery],
-    [false, beginQuotedQuery],
+  for (const [isNew, name, text] of [
+    [true, 'exchanges-begin-new', beginNewQuery],
+    [false, 'exchanges-begin-quoted', beginQuotedQuery],
   ] as const) {
     const rows = begins.filter((begin) => begin.isNew === isNew).map((begin) => rowOf(sealing, begin));
-    if (rows.length > 0) count += (await tx.query(text(rows.length), [JSON.stringify(rows)])).rowCount ?? 0;
+    if (rows.length === 0) continue;
+    const { rowCount } = await tx.query({ name, text, values: [JSON.stringify(rows)] });
+    count += rowCount ?? 0;
   }
   return count;
 }
@@ -123,7 +133,7 @@ export async function beginExchanges(
 export async function forgetQuotes(db: Queryable, limit: number): Promise<number> {
   const { rowCount } = await db.query(
     `delete from exchange where exchange in (
-       select exchange from exchange where state = 'quoted' and created_at < now() - interval '2 days' order by created_at limit $1)`,
+       select exchange from exchange where reference_key is null and created_at < now() - interval '2 days' order by created_at limit $1)`,
     [limit],
   );
   return rowCount ?? 0;

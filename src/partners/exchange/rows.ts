@@ -122,10 +122,11 @@ export async function exchangesByKey(
   sealing: Sealing,
   referenceKeys: readonly string[],
 ): Promise<ReadonlyMap<string, Exchange>> {
-  const { rows } = await db.query<ExchangeRow>(
-    `select ${columns} from exchange where reference_key = any($1::uuid[])`,
-    [referenceKeys],
-  );
+  const { rows } = await db.query<ExchangeRow>({
+    name: 'exchanges-by-key',
+    text: `select ${columns} from exchange where reference_key = any($1::uuid[])`,
+    values: [referenceKeys],
+  });
   return new Map(rows.map((row) => [row.reference_key!, exchangeOf(sealing, row)]));
 }
 
@@ -163,22 +164,28 @@ export interface Advance {
   readonly step: Step;
 }
 
-/** As many as there are: of a hundred, which is what it takes them for, PostgreSQL would rather read all exchanges. */
-const limited = (rows: readonly unknown[]) => `limit ${rows.length}`;
-
 /** When it last went on. To be sent and sent again is none: a partner that answers every send with a word of ours, such as 403, is a standstill. */
 const wentOnAt = `case when e.state = g."to" or (e.state in ('ready', 'calling') and g."to" in ('ready', 'calling')) then e.changed_at else now() end`;
 
-const advanceQuery = (limit: string) => `
+/**
+ * When somebody has to go on with it. A lease that was taken moments ago is left as it is: steps follow one another in milliseconds, and a
+ * time that stays lets PostgreSQL change the row without a word to its indexes.
+ */
+const dueAt = (
+  ms: string,
+) => `case when e.due_at between now() + ${ms} * interval '0.85 millisecond' and now() + ${ms} * interval '1 millisecond'
+  then e.due_at else now() + ${ms} * interval '1 millisecond' end`;
+
+const advanceQuery = `
   with given as (
     select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], review_of text, refusal json,
       in_doubt boolean, tries integer, hold uuid, moved uuid, partner_operation text, due_ms float8, check_ms float8, if_tries integer,
-      action text, outcome text, detail json, step bigint) ${limit}
+      action text, outcome text, detail json, step bigint)
   ), changed as (
     update exchange e set state = g."to", review_of = g.review_of, refusal = coalesce(g.refusal, e.refusal),
       in_doubt = coalesce(g.in_doubt, e.in_doubt), tries = coalesce(g.tries, e.tries), hold = coalesce(g.hold, e.hold),
       moved = coalesce(g.moved, e.moved), partner_operation = coalesce(g.partner_operation, e.partner_operation),
-      due_at = now() + g.due_ms * interval '1 millisecond',
+      due_at = ${dueAt('g.due_ms')},
       check_at = coalesce(now() + g.check_ms * interval '1 millisecond', e.check_at),
       changed_at = ${wentOnAt}
     from given g
@@ -195,7 +202,7 @@ const advanceQuery = (limit: string) => `
 
 /**
  * Changes states and writes the steps, of each exchange once; false for one that is in none of its states, of which only the step was
- * written. Not prepared: a plan that was made while there were few exchanges would read all of them.
+ * written.
  */
 export async function advanceAll(db: Queryable, advances: readonly Advance[]): Promise<boolean[]> {
   const given = advances.map(({ exchange, change, step }) => ({
@@ -204,9 +211,11 @@ export async function advanceAll(db: Queryable, advances: readonly Advance[]): P
     ...{ partner_operation: change.partnerOperation, due_ms: change.dueMs, check_ms: change.checkMs },
     ...{ if_tries: change.ifTries, ...step },
   }));
-  const { rows } = await db.query<{ exchange: OperationHex }>(advanceQuery(limited(given)), [
-    JSON.stringify(given),
-  ]);
+  const { rows } = await db.query<{ exchange: OperationHex }>({
+    name: 'exchanges-advance',
+    text: advanceQuery,
+    values: [JSON.stringify(given)],
+  });
   const changed = new Set(rows.map(({ exchange }) => exchange));
   return advances.map(({ exchange }) => changed.has(exchange));
 }
@@ -252,12 +261,12 @@ export interface BeginCall {
   readonly action: Action;
 }
 
-const beginCallQuery = (limit: string) => `
+const beginCallQuery = `
   with given as (
-    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text) ${limit}
+    select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text)
   ), changed as (
     update exchange e set state = g."to", was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(),
-      due_at = now() + g."leaseMs" * interval '1 millisecond', changed_at = ${wentOnAt}
+      due_at = ${dueAt('g."leaseMs"')}, changed_at = ${wentOnAt}
     from given g where e.exchange = g.exchange and e.state = any(g."from") returning e.exchange, was_in_doubt, tries, g.action
   ), noted as (
     insert into exchange_step (exchange, action, outcome) select exchange, action, 'sent' from changed returning step, exchange)
@@ -268,9 +277,11 @@ const beginCallQuery = (limit: string) => `
  * finds the step without an end knows that it may have happened. Of each exchange once; undefined where it is in another state by now.
  */
 export async function beginCalls(db: Queryable, calls: readonly BeginCall[]): Promise<(Begun | undefined)[]> {
-  const { rows } = await db.query<Begun & { exchange: OperationHex }>(beginCallQuery(limited(calls)), [
-    JSON.stringify(calls),
-  ]);
+  const { rows } = await db.query<Begun & { exchange: OperationHex }>({
+    name: 'exchanges-begin-call',
+    text: beginCallQuery,
+    values: [JSON.stringify(calls)],
+  });
   const begun = new Map(rows.map(({ exchange, ...row }) => [exchange, row]));
   return calls.map(({ exchange }) => begun.get(exchange));
 }
@@ -298,12 +309,13 @@ export async function historiesOf(
     action: Action;
     outcome: string;
     detail: Record<string, unknown> | null;
-  }>(
-    `select ${hexOf('g.exchange')} as exchange, s.* from unnest($1::uuid[]) as g (exchange) cross join lateral (
+  }>({
+    name: 'exchanges-histories',
+    text: `select ${hexOf('g.exchange')} as exchange, s.* from unnest($1::uuid[]) as g (exchange) cross join lateral (
        select ${epochMsOf('at')} as at, ${epochMsOf('ended_at')} as ended_at, action, outcome, detail
        from exchange_step s where s.exchange = g.exchange order by step limit ${historyMax}) s`,
-    [exchanges],
-  );
+    values: [exchanges],
+  });
   const histories = new Map<OperationHex, HistoryStep[]>(exchanges.map((exchange) => [exchange, []]));
   for (const { exchange, ended_at: endedAt, detail, ...row } of rows)
     histories.get(exchange)!.push({ ...row, endedAt: endedAt ?? undefined, detail: detail ?? undefined });
@@ -353,7 +365,7 @@ export async function measure(db: Queryable, stuckMs: number): Promise<Figures> 
          case when p.delivery = 'files' and state in ('ready', 'undoing') then greatest($1::float8, ${fileMs}) else $1::float8 end)::int as stuck,
        count(*) filter (where in_doubt and due_at is distinct from null)::int as "inDoubt",
        (select count(*) from exchange_break where resolved_at is null)::int as breaks
-     from exchange x left join partner_endpoint p using (partner) where state not in ('quoted', 'completed', 'refused', 'reversed')`,
+     from exchange x left join partner_endpoint p using (partner) where is_open`,
     [stuckMs],
   );
   return rows[0]!;

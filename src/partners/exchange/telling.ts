@@ -38,7 +38,7 @@ const untoldQuery = `
   select replace(e.exchange::text, '-', '') as exchange, e.program, e.member, p.name as partner, e.direction, e.terms, e.state,
     (extract(epoch from e.changed_at) * 1000)::bigint as changed_at, coalesce(e.refusal #>> '{fields,reason}', e.refusal ->> 'code') as reason
   from exchange e join partner p using (partner)
-  where e.state in ('completed', 'refused', 'reversed', 'in_review') and e.told is distinct from e.state
+  where e.is_untold
   order by e.changed_at limit ${tellLimit} for update of e skip locked`;
 
 function contentOf({ exchange, partner, direction, terms, reason }: UntoldRow) {

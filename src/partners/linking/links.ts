@@ -200,16 +200,17 @@ export async function openLinksOf(
     linked_at: Date;
     code_of: Link['codeOf'];
     account_sealed: Buffer;
-  }>(
+  }>({
+    name: 'links-open',
     // `offset 0`: each member's are looked up by the index. While few are linked, PostgreSQL would read all of them, for each anew.
-    `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place)
+    text: `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place)
      cross join lateral (${familyQuery('a.member')}) f
      cross join lateral (
        select client, member, linked_at, code_of, account_sealed, link from partner_link
        where member = f.number and unlinked_at is null offset 0) l
      order by a.place, l.linked_at, l.link`,
-    [asked.map(({ member }) => member)],
-  );
+    values: [asked.map(({ member }) => member)],
+  });
   const links = new Map<MemberNumber, Link[]>(asked.map(({ member }) => [member, []]));
   for (const row of rows) {
     const { program, member } = asked[row.place - 1]!;
@@ -244,17 +245,20 @@ export async function areLinked(
   identity: Pick<Identity, 'keyOf'>,
   asked: readonly LinkedAccount[],
 ): Promise<boolean[]> {
-  const { rows } = await tx.query<{ place: number }>(
-    `select a.place::int as place from unnest($1::bigint[], $2::integer[], $3::text[]) with ordinality as a (member, partner, hash, place)
+  const { rows } = await tx.query<{ place: number }>({
+    name: 'links-held',
+    // By the account alone, in a subquery of its own: a plan that was made while there were no links would take any index.
+    text: `select a.place::int as place from unnest($1::bigint[], $2::integer[], $3::text[]) with ordinality as a (member, partner, hash, place)
        join partner p on p.partner = a.partner
-       join partner_link l on l.client = p.client and l.account_hash = decode(a.hash, 'hex') and l.unlinked_at is null
-     where l.member in (${familyQuery('a.member')}) for share of l`,
-    [
+       cross join lateral (
+         select client, member from partner_link where account_hash = decode(a.hash, 'hex') and unlinked_at is null for share) l
+     where l.client = p.client and l.member in (${familyQuery('a.member')})`,
+    values: [
       asked.map(({ member }) => member),
       asked.map(({ partner }) => partner),
       asked.map(({ program, account }) => accountHash(identity, program, account).toString('hex')),
     ],
-  );
+  });
   const linked = new Set(rows.map(({ place }) => place));
   return asked.map((_, i) => linked.has(i + 1));
 }
