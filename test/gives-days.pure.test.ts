@@ -5,7 +5,7 @@ import type { Window } from '#src/earning/file/basics-schema.ts';
 import { programFileSchema } from '#src/earning/file/schema.ts';
 import { givingDaysDue, type Whose, whoseDay } from '#src/earning/gives/days.ts';
 import { referenceOfGift } from '#src/earning/gives/gift.ts';
-import { createPace } from '#src/earning/gives/pace.ts';
+import { createPace, type Pace } from '#src/earning/gives/pace.ts';
 import { chunksOf } from '#src/earning/gives/plan.ts';
 import type { Program, ProgramVersion } from '#src/earning/program.ts';
 import { momentOf } from '#src/earning/rules/calendar.ts';
@@ -153,24 +153,24 @@ describe('who is meant', () => {
 
 describe('the pace', () => {
   /** Feeds records of one shard, all its own but every `otherEvery`th, a millisecond each. */
-  function paceAfter(records: number, otherEvery: number): { isShared: boolean } {
+  function paceAfter(records: number, otherEvery: number): Pace {
     let nowMs = 0;
     const pace = createPace(() => nowMs);
     for (let seq = 1; seq <= records; seq += 1) {
       nowMs += 1;
       if (seq % otherEvery !== 0) pace.gave({ shard: 0, epoch: 1, seq });
     }
-    return { isShared: pace.isShared() };
+    return pace;
   }
 
   test('is careful until it has seen that nobody else moves points', () => {
-    expect(paceAfter(100, Infinity)).toEqual({ isShared: true });
-    expect(paceAfter(600, Infinity)).toEqual({ isShared: false });
-    expect(paceAfter(600, 100)).toEqual({ isShared: false });
+    expect(paceAfter(100, Infinity).isShared()).toBe(true);
+    expect(paceAfter(600, Infinity).isShared()).toBe(false);
+    expect(paceAfter(600, 100).isShared()).toBe(false);
   });
 
   test('makes room where others do, in whatever epoch they began', () => {
-    expect(paceAfter(2_000, 10)).toEqual({ isShared: true });
+    expect(paceAfter(2_000, 10).isShared()).toBe(true);
     let nowMs = 0;
     const pace = createPace(() => nowMs);
     for (const [epoch, seq] of [
@@ -185,8 +185,11 @@ describe('the pace', () => {
     expect(pace.isShared()).toBe(false);
   });
 
-  test('lets two calls run at a time, and the next ones in their order', async () => {
-    const pace = createPace();
+  test.each([
+    { where: 'others move points', otherEvery: 10, together: 2 },
+    { where: 'nobody else does', otherEvery: Infinity, together: 4 },
+  ])('lets $together calls run at a time where $where, and the next ones in their order', async (given) => {
+    const pace = paceAfter(1_000, given.otherEvery);
     const begun: number[] = [];
     let running = 0;
     let most = 0;
@@ -198,10 +201,10 @@ describe('the pace', () => {
       running -= 1;
       return number;
     };
-    const answers = await Promise.all([1, 2, 3, 4, 5].map((number) => pace.take(call(number))));
-    expect(answers).toEqual([1, 2, 3, 4, 5]);
+    const answers = await Promise.all([1, 2, 3, 4, 5, 6].map((number) => pace.take(call(number))));
+    expect(answers).toEqual([1, 2, 3, 4, 5, 6]);
     expect(begun).toEqual(answers);
-    expect(most).toBe(2);
+    expect(most).toBe(given.together);
     await expect(pace.take(() => Promise.reject(new Error('as thrown')))).rejects.toThrow('as thrown');
   });
 });

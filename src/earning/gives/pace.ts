@@ -8,8 +8,11 @@
  */
 import type { Position } from '#src/values.ts';
 
-/** Two keep Redis busy, and one till's movement waits for two calls of 64 at most, 3 ms. */
-const callsMax = 2;
+/**
+ * One till's movement waits for two calls of 64 at most, 3 ms. Alone, two more are decided while Redis writes what the first two did to
+ * its file, and replies are read: 16,600 awards a second became 19,500.
+ */
+const callsMax = { alone: 4, shared: 2 };
 const restsPerCall = 7;
 const restMsMax = 500;
 const windowMs = 250;
@@ -32,7 +35,7 @@ interface Seen {
 
 /** `clock` counts milliseconds. */
 export function createPace(clock: () => number = () => performance.now()): Pace {
-  let free = callsMax;
+  let underWay = 0;
   const waiting: (() => void)[] = [];
   const last = new Map<number, Seen>();
   // Until something has been seen, there may be others.
@@ -40,15 +43,19 @@ export function createPace(clock: () => number = () => performance.now()): Pace 
   let others = 0;
   let windowBeganMs = clock();
 
+  const hasRoom = () => underWay < (isShared ? callsMax.shared : callsMax.alone);
+
   function release(): void {
-    const next = waiting.shift();
-    if (next) next();
-    else free += 1;
+    underWay -= 1;
+    while (waiting.length > 0 && hasRoom()) {
+      underWay += 1;
+      waiting.shift()!();
+    }
   }
 
   return {
     async take(call) {
-      if (free > 0) free -= 1;
+      if (hasRoom()) underWay += 1;
       else await new Promise<void>((resolve) => waiting.push(resolve));
       const beganMs = clock();
       try {
