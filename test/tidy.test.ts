@@ -225,6 +225,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/partners/secrets.ts',
     'src/partners/sealing.ts',
     'src/partners/door.ts',
+    'src/partners/refusals.ts',
   ],
   'http/processes': ['src/app.ts', 'src/config.ts', 'src/http/', 'src/platform/'],
   segments: [

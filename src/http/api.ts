@@ -115,12 +115,9 @@ export async function createApi(app: App, siblings?: Siblings): Promise<Api> {
   const health = healthOf(telemetry, readiness);
   const pages = [...healthPages(health, siblings), openapiPage(routes), ...(await docsPages())];
   const { log, metrics } = telemetry;
-  const door = createDoor({
-    signer: keys.signer,
-    sealing: app.sealing,
-    nonces: createNonces(pool, log),
-    refusals: createRefusals(pool, log, metrics.partnerRefusals),
-  });
-  const server = createServer({ routes, pages, authenticate: keys.authenticate, door, telemetry });
+  const refusals = createRefusals(pool, log, metrics);
+  const nonces = createNonces(pool, log);
+  const door = createDoor({ signer: keys.signer, sealing: app.sealing, nonces, refusals });
+  const server = createServer({ routes, pages, authenticate: keys.authenticate, door, refusals, telemetry });
   return { server, keys, health };
 }

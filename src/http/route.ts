@@ -61,6 +61,8 @@ export interface Route<Body extends z.ZodType = z.ZodType, Query extends z.ZodTy
   readonly replies: Readonly<Record<number, z.ZodType>>;
   /** Codes that this call may answer beyond those of every call (authentication, malformed body, readiness). */
   readonly errors: readonly ErrorCode[];
+  /** Whatever is refused of this call leaves a line in the audit log that begins with this word. */
+  readonly refusalsOf?: 'exchange' | 'link';
   /** Largest body in bytes; default 128 KiB. */
   readonly bodyBytesMax?: number;
   handle(call: Call<z.output<Body>, z.output<Query>>): Promise<Reply>;

@@ -19,6 +19,7 @@ import express, {
 } from 'express';
 import { Problem } from '#src/errors.ts';
 import type { Door } from '#src/partners/door.ts';
+import { moreOf, type Refusals } from '#src/partners/refusals.ts';
 import type { RequestMeter, Telemetry } from '#src/platform/telemetry.ts';
 import { announcedBytes, type BodyRequest, discardBytesMax, readBytes } from './body.ts';
 import type { Page } from './page.ts';
@@ -49,6 +50,7 @@ export interface ServerOptions {
   readonly authenticate: Authenticate;
   /** Lets in the callers of signed routes. */
   readonly door: Door;
+  readonly refusals: Refusals;
   readonly telemetry: Telemetry;
 }
 
@@ -187,6 +189,33 @@ async function answerRoute(
   return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId)));
 }
 
+/** What is broken on our side is no refusal. */
+function isRefusal(error: unknown): error is Problem {
+  return error instanceof Problem && error.status < 500;
+}
+
+/** A call whose refusals somebody may ask for later. */
+async function answerNoted(
+  { route, checks }: Mounted,
+  { authenticate, telemetry, refusals }: ServerOptions,
+  request: Inbound,
+  requestId: string,
+): Promise<Outcome> {
+  checkLoad(telemetry);
+  const caller = authenticate(request.headers.authorization);
+  try {
+    checkRole(route, caller);
+    return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId)));
+  } catch (error) {
+    if (isRefusal(error)) {
+      const [area, call] = [route.refusalsOf!, `${route.method} ${route.path}`];
+      const who = { program: caller.program.number, keyId: caller.keyId };
+      await refusals.note({ area, ...who, word: error.code, more: moreOf(error), call });
+    }
+    throw error;
+  }
+}
+
 /** A call of a partner: the signature covers method, path and body as they came, so the body is read before it is believed. */
 async function answerSigned(
   { route, checks }: Mounted,
@@ -203,9 +232,8 @@ async function answerSigned(
     checkRole(route, caller);
     return outcomeOfReply(await route.handle(await callOf(checks, caller, request, requestId, bytes)));
   } catch (error) {
-    // The door has noted its own refusals, and what is broken on our side is none.
-    if (error instanceof Problem && error.status < 500 && error.code !== 'signature_invalid')
-      await visitor.refused(error.code);
+    // The door has noted its own refusals.
+    if (isRefusal(error) && error.code !== 'signature_invalid') await visitor.refused(error.code);
     throw error;
   }
 }
@@ -238,7 +266,7 @@ function handlersByPath(options: ServerOptions, server: Server): Map<string, Met
   for (const route of options.routes) {
     const meter = options.telemetry.requestMeter(route.method, route.path);
     const mounted = { route, checks: checksOf(route), meter };
-    const answer = isSigned(route) ? answerSigned : answerRoute;
+    const answer = isSigned(route) ? answerSigned : route.refusalsOf ? answerNoted : answerRoute;
     add(route.path, route.method, (request, response) =>
       respond(server, meter, request, response, (requestId) => answer(mounted, options, request, requestId)),
     );

@@ -83,7 +83,8 @@ export function createDoor({ signer, sealing, nonces, refusals }: DoorContext): 
   function note(word: string, { method, target }: Knock, known: Signer | undefined): Promise<void> {
     const call = `${method} ${target.split('?')[0]!.slice(0, 200)}`;
     const { program, keyId } = known?.caller ?? {};
-    return refusals.note({ program: program?.number ?? nobodys, keyId: keyId ?? nobody, word, call });
+    const who = { program: program?.number ?? nobodys, keyId: keyId ?? nobody };
+    return refusals.note({ area: 'partner', ...who, word, call });
   }
 
   async function refuse(fault: SignatureFault, knock: Knock, known?: Signer): Promise<never> {

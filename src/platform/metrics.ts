@@ -327,7 +327,7 @@ export function partnerMetrics(registers: Registry[]) {
   return {
     exchangeJudgements: new Counter({
       name: 'loyalty_exchange_judgements_total',
-      help: 'Exchanges judged by the limits against abuse, by outcome; once with limit none, and once for each limit reached.',
+      help: 'Exchanges judged by the limits against abuse, by outcome; once with limit none, and once for each limit reached. Bounds of the rate by which a quote is refused are counted by their name alone.',
       labelNames: ['outcome', 'limit'],
       registers,
     }),
@@ -335,6 +335,12 @@ export function partnerMetrics(registers: Registry[]) {
       name: 'loyalty_partner_refusals_total',
       help: 'Calls of partners that were refused, by the fault of the signature or the code of the problem.',
       labelNames: ['word'],
+      registers,
+    }),
+    exchangeRefusals: new Counter({
+      name: 'loyalty_exchange_refusals_total',
+      help: 'Calls about exchanges with partners (area exchange) and links with them (link) that were refused, by the code of the problem.',
+      labelNames: ['area', 'code'],
       registers,
     }),
   };

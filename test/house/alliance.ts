@@ -28,6 +28,8 @@ export interface AllyOptions {
   readonly billing?: object;
   /** Of what goes out, in money. */
   readonly fee?: object;
+  /** Of what goes out: the fewest points of one exchange. */
+  readonly minimum?: number;
   /** Caps of what goes out. */
   readonly caps?: readonly object[];
 }
@@ -64,6 +66,7 @@ export async function allied(
   const common = { from: '2020-01-01', currency: 'points', partnerCurrency: 'miles' };
   const fee = options.fee === undefined ? {} : { fee: options.fee };
   const step = terms.step === undefined ? {} : { step: terms.step };
+  const minimum = options.minimum === undefined ? {} : { minimum: options.minimum };
   const file = {
     partner: name,
     title: 'The far side',
@@ -79,7 +82,15 @@ export async function allied(
       },
     ],
     rates: [
-      { ...common, direction: 'out', ratio: terms.out, ...step, ...fee, caps: options.caps ?? [] },
+      {
+        ...common,
+        direction: 'out',
+        ratio: terms.out,
+        ...step,
+        ...minimum,
+        ...fee,
+        caps: options.caps ?? [],
+      },
       { ...common, direction: 'in', ratio: terms.in },
     ],
   };

@@ -32,6 +32,7 @@ export function exchangeRoutes(context: Exchanging): Route[] {
         'What points become at a partner, or points of a partner here; the rate holds until the quote ends',
       tag: 'partners',
       roles: desk,
+      refusalsOf: 'exchange',
       body: exchangeQuoteSchema,
       replies: { 200: exchangeReply },
       errors: quoteErrors,
@@ -44,6 +45,7 @@ export function exchangeRoutes(context: Exchanging): Route[] {
       summary: 'Exchange points with a partner, by a quote or by the rate of now',
       tag: 'partners',
       roles: desk,
+      refusalsOf: 'exchange',
       body: exchangeSchema,
       replies: { 200: exchangeReply, 201: exchangeReply, 202: exchangeReply },
       errors: [
@@ -75,6 +77,7 @@ export function exchangeRoutes(context: Exchanging): Route[] {
       summary: 'Cancel an exchange of which nothing was sent to the partner yet',
       tag: 'partners',
       roles: desk,
+      refusalsOf: 'exchange',
       body: cancelSchema,
       replies: { 200: exchangeReply },
       errors: ['not_found', 'exchange_not_cancellable', 'shard_recovering'],

@@ -100,6 +100,7 @@ function codeRoute(context: LinkingContext): Route {
     summary: 'A one-time code with which the member links this account at a partner',
     tag: 'partners',
     roles: linking,
+    refusalsOf: 'link',
     body: codeRequest,
     replies: { 201: codeReply },
     errors: ['not_found', 'member_not_found', 'member_not_active', 'attempts_exceeded'],
@@ -123,6 +124,7 @@ function linkRoute(context: LinkingContext): Route {
     summary: 'Link an account at a partner by a one-time code of the partner',
     tag: 'partners',
     roles: linking,
+    refusalsOf: 'link',
     body: linkRequest,
     replies: { 201: linkReply },
     errors: [
@@ -192,6 +194,7 @@ export function linkingRoutes(context: LinkingContext): Route[] {
       summary: 'End a link: from now on the partner takes no points of the member',
       tag: 'partners',
       roles: linking,
+      refusalsOf: 'link',
       replies: {
         200: z.object({ object: z.literal('partnerLink'), partner: z.string(), unlinked: z.literal(true) }),
       },
