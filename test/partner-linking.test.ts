@@ -1,6 +1,12 @@
 /** Two programs that are partners of each other link a member both ways, through the calls that any partner would make. */
-import { afterAll, describe, expect, test } from 'vitest';
-import type { MemberNumber } from '#src/values.ts';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { ContractTerms } from '#src/partners/contracts/types.ts';
+import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
+import { usualPatience } from '#src/partners/exchange/policy.ts';
+import type { Scheme } from '#src/partners/signature.ts';
 import { reference, startEngine } from './harness.ts';
 import { openPartner, type Partner } from './house/partner.ts';
 import type { Shop } from './house/shop.ts';
@@ -12,21 +18,37 @@ const [airline, bank] = [await engine.shop(), await engine.shop()];
 const bankAtAirline = await openPartner(engine, airline, { name: 'bank' });
 const airlineAtBank = await openPartner(engine, bank, { name: 'airline' });
 
+type Key = Pick<Partner, 'keyId' | 'secret'>;
+
 /** Says where a partner is called: here, in the other program, with the key that this program has there. */
-async function called(shop: Shop, partner: Partner, key: Pick<Partner, 'keyId' | 'secret'>, url: string) {
-  const nobody = 0 as MemberNumber;
-  await engine.pool.query(
-    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed) values ($1, $2, $3, $4, $5)
-     on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed`,
-    [
-      partner.number,
-      shop.program.number,
-      url,
-      key.keyId,
-      engine.app.identity.encrypt(shop.program.number, nobody, key.secret),
-    ],
-  );
+function called(
+  shop: Shop,
+  { number: partner }: Partner,
+  { keyId, secret }: Key,
+  url: string,
+  signature?: Scheme,
+) {
+  const draft = { partner, program: shop.program.number, url, keyId, secret, signature };
+  return setEndpoint(engine.pool, engine.app.identity, draft);
 }
+
+/** Another partner of the airline that is called so. */
+async function farAt(
+  url: string,
+  key: Key,
+  {
+    contract = {},
+    signature,
+  }: { readonly contract?: Partial<ContractTerms>; readonly signature?: Scheme } = {},
+): Promise<string> {
+  const partner = await openPartner(engine, airline, {
+    name: reference('far').replaceAll('/', '-').toLowerCase(),
+    contract,
+  });
+  await called(airline, partner, key, url, signature);
+  return partner.name;
+}
+
 await called(airline, bankAtAirline, airlineAtBank, engine.url);
 await called(bank, airlineAtBank, bankAtAirline, `${engine.url}/`);
 
@@ -94,12 +116,82 @@ describe('a member who has a code from the other program', () => {
   test('is told to try again where the partner does not answer, and the code still counts then', async () => {
     const [flyer, saver] = [await airline.enrol('f'), await bank.enrol('s')];
     const code = await codeAtBank(saver);
-    await called(airline, bankAtAirline, airlineAtBank, 'http://127.0.0.1:9');
-    const away = await link(flyer, { account: saver, code });
-    expect([away.status, away.code]).toEqual([503, 'not_ready']);
-    await called(airline, bankAtAirline, { keyId: airlineAtBank.keyId, secret: 'ls_wrong' }, engine.url);
-    expect((await link(flyer, { account: saver, code })).code).toBe('not_ready');
-    await called(airline, bankAtAirline, airlineAtBank, engine.url);
+    const away = await farAt('http://127.0.0.1:9', airlineAtBank);
+    const refused = await link(flyer, { partner: away, account: saver, code });
+    expect([refused.status, refused.code]).toEqual([503, 'not_ready']);
+    const unknown = await farAt(engine.url, { keyId: airlineAtBank.keyId, secret: 'ls_wrong' });
+    expect((await link(flyer, { partner: unknown, account: saver, code })).code).toBe('not_ready');
     expect((await link(flyer, { account: saver, code })).status).toBe(201);
+  });
+});
+
+describe('a partner is called for a link as it is for an exchange', () => {
+  const problem = (response: ServerResponse) =>
+    response.writeHead(404, { 'content-type': 'application/problem+json' }).end(
+      JSON.stringify({
+        type: 'about:blank',
+        title: 'No such member',
+        status: 404,
+        code: 'member_not_found',
+      }),
+    );
+  const megabyte = 'x'.repeat(1_048_576);
+
+  async function stranger(answer: (response: ServerResponse, request: IncomingMessage) => unknown) {
+    let calls = 0;
+    const server = createServer((request, response) => {
+      calls += 1;
+      request.resume().on('end', () => answer(response, request));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const key = { keyId: 'pk_far', secret: 'ls_far' };
+    const partner = await farAt(`http://127.0.0.1:${port}`, key, { signature: 'rfc9421' });
+    const flyer = await airline.enrol('f');
+    return {
+      calls: () => calls,
+      link: () => link(flyer, { partner, account: 'FF1', code: 'ABCDE-FGHJK' }),
+    };
+  }
+
+  test('signed in the way of the partner', async () => {
+    const seen: IncomingMessage['headers'][] = [];
+    const { link: ask } = await stranger((response, { headers }) => {
+      seen.push(headers);
+      problem(response);
+    });
+    expect((await ask()).code).toBe('link_code_invalid');
+    expect(seen[0]).toMatchObject({
+      'signature-input': expect.any(String),
+      'content-digest': expect.any(String),
+    });
+  });
+
+  test('not listened to for longer than any answer is, or where it says what is no answer', async () => {
+    let sent = 0;
+    const endless = await stranger((response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      const more = () => {
+        if (response.destroyed || sent > 500) return;
+        sent += 1;
+        response.write(megabyte, more);
+      };
+      more();
+    });
+    const { code } = await endless.link();
+    expect([code, sent < 100]).toEqual(['not_ready', true]);
+    const page = await stranger((response) => response.writeHead(200).end('<html>welcome</html>'));
+    expect((await page.link()).code).toBe('not_ready');
+  });
+
+  test('and left alone once it has failed several times', async () => {
+    const broken = await stranger((response) => response.destroy());
+    for (let i = 0; i < 12; i += 1) expect((await broken.link()).code).toBe('not_ready');
+    expect(broken.calls()).toBe(usualPatience.failuresMax);
   });
 });

@@ -44,6 +44,7 @@ import { versionRoutes } from './version-routes.ts';
 /** Every call of the API, in the order of the documents. */
 export function allRoutes(app: App, keys: Keys): Route[] {
   const context = { ...app, keys, relayDeadlineMs: 10_000 };
+  const exchanging = createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs });
   return [
     ...earningRoutes(context),
     ...redemptionRoutes({
@@ -60,9 +61,9 @@ export function allRoutes(app: App, keys: Keys): Route[] {
     ...segmentRoutes(context),
     ...poolRoutes(context),
     ...contractRoutes(context),
-    ...linkingRoutes(context),
+    ...linkingRoutes(exchanging),
     ...partnerRoutes(context),
-    ...exchangeRoutes(createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs })),
+    ...exchangeRoutes(exchanging),
     ...settlementRoutes(context),
     ...dayRoutes({ ...context, days: createDays(app.pool) }),
     ...reconciliationRoutes({ ...app, ...app.telemetry, databaseUrl: app.config.databaseUrl }),

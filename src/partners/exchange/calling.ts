@@ -6,13 +6,16 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { operationTarget, partnerCalls } from '#src/partners/protocol/calls.ts';
-import { type CallOutcome, inquiryOf, outcomeOf } from '#src/partners/protocol/outcomes.ts';
-import type {
-  AccrualRequest,
-  MovementKind,
-  MovementReply,
-  RedemptionRequest,
-  ReversalRequest,
+import { type CallOutcome, inquiryOf, outcomeOf, problemReply } from '#src/partners/protocol/outcomes.ts';
+import {
+  type AccrualRequest,
+  type MovementKind,
+  type MovementReply,
+  type RedemptionRequest,
+  type ReversalRequest,
+  type ValidationReply,
+  type ValidationRequest,
+  validationReply,
 } from '#src/partners/protocol/schemas.ts';
 import { signedHeaders } from '#src/partners/signature.ts';
 import type { Metrics } from '#src/platform/telemetry.ts';
@@ -40,10 +43,17 @@ export type Movement =
   | { readonly call: 'redeem'; readonly body: RedemptionRequest }
   | { readonly call: 'reverse'; readonly body: ReversalRequest };
 
+export type ValidationAnswer = Trace &
+  (
+    | { readonly outcome: 'validated'; readonly reply: ValidationReply }
+    | { readonly outcome: 'refused' | 'unknown'; readonly code: string }
+  );
+
 /** The right to make one call after the other on a partner; to be given back. */
 export interface Slot {
   move(movement: Movement): Promise<MovementAnswer>;
   inquire(kind: MovementKind, reference: string): Promise<InquiryAnswer>;
+  validate(body: ValidationRequest): Promise<ValidationAnswer>;
   leave(): void;
 }
 
@@ -67,15 +77,17 @@ const busyMs = 200;
 /** Nobody looks more often whether an exchange by files has gone out. */
 const filesMs = 60_000;
 
-/** Errors from before anything was sent. */
-const notConnected = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-]);
+/** What was being done when it failed, where nothing was sent yet: the same code of another call, such as EHOSTUNREACH of a `read`, comes of a connection that was made. */
+const beforeSending = new Set(['connect', 'getaddrinfo']);
+
+/** Whether no connection was made, by any of the addresses that were tried. */
+export function isNotConnected(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  const { syscall, code, errors, cause } = error as Record<'syscall' | 'code' | 'errors' | 'cause', unknown>;
+  if (Array.isArray(errors) && errors.length > 0) return errors.every(isNotConnected);
+  if (typeof syscall === 'string') return beforeSending.has(syscall);
+  return code === 'UND_ERR_CONNECT_TIMEOUT' || isNotConnected(cause);
+}
 
 function codeOfError(error: unknown): string {
   const { name, code, cause } = error as { name?: string; code?: unknown; cause?: unknown };
@@ -133,8 +145,8 @@ export async function send(
     const text = await textOf(response);
     return { status: response.status, body: parsed(text), ms: since(), bytes: Buffer.byteLength(text) };
   } catch (error) {
-    const code = codeOfError(error);
-    return { failed: notConnected.has(code) ? 'not_connected' : 'no_answer', code, ms: since() };
+    const failed = isNotConnected(error) ? 'not_connected' : 'no_answer';
+    return { failed, code: codeOfError(error), ms: since() };
   }
 }
 
@@ -153,6 +165,17 @@ function inquiryAnswer(sent: Sent): InquiryAnswer {
   if (inquiry.found === 'nothing') return { outcome: 'nothing', ...trace };
   if (inquiry.found === 'unknown') return { outcome: 'unknown', code: inquiry.code, ...trace };
   return { outcome: 'found', reply: inquiry.found, ...trace };
+}
+
+function validationAnswer(sent: Sent): ValidationAnswer {
+  const { ms } = sent;
+  if ('failed' in sent) return { outcome: 'unknown', code: sent.code, ms };
+  const trace = { httpStatus: sent.status, ms };
+  const reply = sent.status === 200 ? validationReply.safeParse(sent.body).data : undefined;
+  if (reply) return { outcome: 'validated', reply, ...trace };
+  const code = problemReply.safeParse(sent.body).data?.code;
+  const isRefused = code !== undefined && sent.status >= 400 && sent.status < 500;
+  return { outcome: isRefused ? 'refused' : 'unknown', code: code ?? `http_${sent.status}`, ...trace };
 }
 
 /** Whether the partner is in a state to answer: a refusal is an answer, a broken connection or a fault of the server is none. */
@@ -209,6 +232,11 @@ export function createCalls(patience: Patience, metrics: CallMetrics): Calls {
           const target = operationTarget(kind, reference);
           const request = send(endpoint, 'GET', target, '', patience.timeoutMs);
           return made(endpoint, 'inquire', request, inquiryAnswer);
+        },
+        validate(body) {
+          const { method, path } = partnerCalls.validate;
+          const request = send(endpoint, method, path, JSON.stringify(body), patience.timeoutMs);
+          return made(endpoint, 'validate', request, validationAnswer);
         },
         leave() {
           line.running -= 1;

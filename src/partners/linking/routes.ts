@@ -7,6 +7,8 @@ import { type Identity, masked } from '#src/members/identity.ts';
 import { survivingMember } from '#src/members/records.ts';
 import type { PartnerBook } from '#src/partners/contracts/book.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
+import type { Calls } from '#src/partners/exchange/calling.ts';
+import type { Endpoints } from '#src/partners/exchange/endpoints.ts';
 import { memberId } from '#src/values.ts';
 import { textOf } from '#src/wallet/fields.ts';
 import { confirmThere } from './confirming.ts';
@@ -16,6 +18,8 @@ export interface LinkingContext {
   readonly pool: pg.Pool;
   readonly identity: Identity;
   readonly partners: PartnerBook;
+  readonly calls: Calls;
+  readonly endpoints: Endpoints;
 }
 
 const linking: readonly Role[] = ['checkout', 'care', 'admin'];
