@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { nothingUsed, type QuoteRefusal, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
 import { type Block, drawFrom } from '#src/partners/contracts/blocks.ts';
-import { type ExchangeFacts, judge } from '#src/partners/contracts/limits.ts';
+import { type ExchangeFacts, judge, velocityUntil } from '#src/partners/contracts/limits.ts';
 import { planLine } from '#src/partners/contracts/planning.ts';
 import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
 import { readPartnerFile } from '#src/partners/contracts/resolve.ts';
@@ -32,8 +32,14 @@ const facts: ExchangeFacts = {
   terminal: undefined,
   oppositeAt: undefined,
   used: nothingUsed,
+  ends: { day: now + 1, month: now + 2, year: now + 3 },
+  name: 'not_compared',
+  links: undefined,
   partnerToday: 0,
 };
+const sameName = { match: 'initials', action: 'refuse' } as const;
+const links = { accounts: 2, members: 1, hours: 24, action: 'review' } as const;
+const hourMs = 3_600_000;
 
 const cases: readonly (readonly [
   title: string,
@@ -101,7 +107,37 @@ const cases: readonly (readonly [
     { partnerToday: 9_500 },
     { partnerDaily: { out: 10_000, action: 'refuse' } },
     'refused',
-    { limit: 'partner_daily_cap', value: 10_500 },
+    { limit: 'partner_daily_cap', value: 10_500, until: now + 1 },
+  ],
+  ['a name that was not compared', {}, { sameName }, 'refused', { limit: 'same_name', bound: 'initials' }],
+  ['a name that fits by its initials', { name: 'initials' }, { sameName }, 'allowed'],
+  [
+    'initials where the whole name is wanted',
+    { name: 'initials' },
+    { sameName: { match: 'full', action: 'review' } },
+    'review',
+    { limit: 'same_name', bound: 'full', value: 'initials' },
+  ],
+  ['a name in full', { name: 'full' }, { sameName: { match: 'full', action: 'review' } }, 'allowed'],
+  [
+    'a second account of the day, where two may be',
+    { links: { accountsAt: [now - hourMs], membersAt: [] } },
+    { links },
+    'allowed',
+  ],
+  [
+    'a third account of the day',
+    { links: { accountsAt: [now - hourMs, now - 5 * hourMs], membersAt: [] } },
+    { links },
+    'review',
+    { limit: 'linked_accounts', bound: 2, value: 3, until: now + 19 * hourMs },
+  ],
+  [
+    'an account that another member has had an hour ago',
+    { links: { accountsAt: [], membersAt: [now - hourMs] } },
+    { links },
+    'review',
+    { limit: 'linked_members', bound: 1, value: 2, until: now + 23 * hourMs },
   ],
   [
     'the day of the partner, by what this program receives',
@@ -133,6 +169,53 @@ describe('limits against abuse', () => {
     expect(code).toBe('exchange_not_allowed');
     const until = new Date(now + 30 * dayMs).toISOString();
     expect(fields.reasons).toMatchObject([{ limit: 'account_age', until }, { limit: 'member_cap' }]);
+  });
+});
+
+describe('the time until a limit', () => {
+  const useArbitrary = fc.record({
+    ago: fc.integer({ min: 1, max: 47 }),
+    points: fc.integer({ min: 1, max: 50 }),
+  });
+  const limit = fc.record({
+    count: fc.integer({ min: 1, max: 6 }),
+    hours: fc.integer({ min: 1, max: 48 }),
+    points: fc.option(fc.integer({ min: 1, max: 120 }), { nil: undefined }),
+    action: fc.constant('refuse' as const),
+  });
+
+  test('of a velocity lets such an exchange through then, and not a millisecond before', () => {
+    fc.assert(
+      fc.property(fc.array(useArbitrary, { maxLength: 8 }), limit, (given, member) => {
+        const uses = given
+          .map(({ ago, points }) => ({ at: now - ago * hourMs, points }))
+          .toSorted((a, b) => b.at - a.at);
+        const counting = (at: number) => uses.filter((use) => use.at > at - member.hours * hourMs);
+        const outcomeAt = (at: number) => {
+          const recent = counting(at);
+          const counted = {
+            count: recent.length,
+            points: recent.reduce((sum, each) => sum + each.points, 0),
+          };
+          return judge({ member }, [], { ...facts, at, give: 20, member: counted }).outcome;
+        };
+        if (outcomeAt(now) === 'allowed') return;
+        const until = velocityUntil(member, counting(now), 20);
+        if (member.points !== undefined && member.points < 20) expect(until).toBeUndefined();
+        else expect([outcomeAt(until! - 1), outcomeAt(until!)]).toEqual(['refused', 'allowed']);
+      }),
+    );
+  });
+
+  test('of a cap is the end of its period, and there is none where the amount passes it alone', () => {
+    const capped = (give: number, points: number) =>
+      judge({}, [{ period: 'month', of: 'give', points }], {
+        ...facts,
+        give,
+        used: { ...nothingUsed, month: { give: 900, receive: 0 } },
+      }).reasons;
+    expect(capped(200, 1_000)).toMatchObject([{ limit: 'member_cap', value: 1_100, until: now + 2 }]);
+    expect(capped(1_001, 1_000)[0]).not.toHaveProperty('until');
   });
 });
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  feeOf,
+  feeAmountOf,
   nothingUsed,
   pointsEarned,
   type Quote,
@@ -11,7 +11,9 @@ import {
   rateFor,
   rounded,
 } from '#src/partners/contracts/arithmetic.ts';
+import { problemOfQuote } from '#src/partners/contracts/problems.ts';
 import type { Earning, Fee, Partner, Rate, Used } from '#src/partners/contracts/types.ts';
+import { pointsMax } from '#src/values.ts';
 import { fileWith, partnerOf, rateEntry } from './house/partners.ts';
 import * as published from './house/published-rates.ts';
 
@@ -290,10 +292,10 @@ describe('every rate', () => {
     fc.assert(
       fc.property(feeArbitrary, fc.integer({ min: 1, max: 1_000_000 }), ({ over, ...shape }, points) => {
         const fee: Fee = { ...shape, maximum: shape.fixed + over };
-        const { amount } = feeOf(fee, points);
+        const amount = feeAmountOf(fee, points);
         expect(amount).toBeGreaterThanOrEqual(fee.fixed);
         expect(amount).toBeLessThanOrEqual(fee.maximum!);
-        expect(feeOf(fee, points + 1).amount).toBeGreaterThanOrEqual(amount);
+        expect(feeAmountOf(fee, points + 1)).toBeGreaterThanOrEqual(amount);
       }),
     );
   });
@@ -313,6 +315,39 @@ describe('rounding', () => {
 
   test('beyond what can be counted is refused, never rounded', () => {
     const rate = partnerOf(fileWith([rateEntry(1, 1_000_000)])).rates[0]!;
-    expect(() => quote(rate, Number.MAX_SAFE_INTEGER)).toThrow(RangeError);
+    expect(quote(rate, Number.MAX_SAFE_INTEGER)).toMatchObject({ word: 'uncountable', bound: pointsMax });
+    const most = Math.floor(pointsMax / 1_000_000);
+    expect(quote(rate, most)).toMatchObject({ status: 'quoted', receive: most * 1_000_000 });
+    expect(quote(rate, most + 1)).toMatchObject({ word: 'uncountable' });
+  });
+
+  test('near what can be counted an exchange is exact or refused, with bonuses, blocks, fees and caps', () => {
+    const near = fc.oneof(
+      fc.bigInt({ min: 0n, max: 1_000n }).map((less) => pointsMax - Number(less)),
+      fc.integer({ min: 1, max: pointsMax }),
+    );
+    const part = fc.integer({ min: 1, max: 1_000_000 });
+    fc.assert(
+      fc.property(near, part, part, near, part, (points, give, receive, used, adds) => {
+        const more = {
+          block: { points: give, adds },
+          fee: { currency: 'USD', amount: 1_000_000_000, perPoints: 1_000 },
+        };
+        const [rate] = partnerOf(fileWith([rateEntry(give, receive, more)])).rates;
+        const caps = [{ period: 'year', of: 'receive', points: pointsMax }] as const;
+        const year = { give: used, receive: used };
+        const found = quoteOf(
+          { ...rate!, caps },
+          { points, at: instantOf('2026-02-28'), used: { ...nothingUsed, year } },
+        );
+        const whole =
+          (BigInt(points) * BigInt(receive)) / BigInt(give) + (BigInt(points) / BigInt(give)) * BigInt(adds);
+        if (found.status === 'quoted') {
+          expect(BigInt(found.receive)).toBe(whole);
+          expect(BigInt(found.fee!.amount)).toBe((BigInt(points) * 1_000_000_000n + 500n) / 1_000n);
+          expect(BigInt(found.receive) + BigInt(used) <= BigInt(pointsMax)).toBe(true);
+        } else expect(problemOfQuote(found).status).toBe(409);
+      }),
+    );
   });
 });

@@ -1,10 +1,15 @@
-/** An account that the member has unlinked gets no more points and gives none, whatever was quoted or left to a person before. */
-import { afterAll, expect, test } from 'vitest';
+/**
+ * An account that the member has unlinked gets no more points and gives none, whatever was quoted or left to a person before; and limits
+ * on links, on the name of the account and on the card that was shown.
+ */
+import { afterAll, describe, expect, test } from 'vitest';
+import type { MemberRef } from '#src/members/member-ref.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { NotResolvable, resolveExchange } from '#src/partners/exchange/resolving.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
-import { areLinked, linkConfirmed } from '#src/partners/linking/links.ts';
+import { linkConfirmed, linkFacts } from '#src/partners/linking/links.ts';
+import type { NameMatch } from '#src/partners/protocol/schemas.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import { parseMemberId } from '#src/values.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
@@ -31,9 +36,10 @@ const unlink = async (who: Ally, member: string) => {
   expect((await shop.care('DELETE', path)).status).toBeLessThan(300);
 };
 /** The member links an account there again: the one from before, or another. */
-const link = async (who: Ally, member: string, account: string) => {
+const link = async (who: Ally, member: string, account: string, name: NameMatch = 'not_compared') => {
   const partner = (await app.partners.numbered(who.number))!;
-  const made = { member: parseMemberId(member)!, account, codeOf: 'partner' as const, actor: 'test' };
+  const proof = { codeOf: 'partner', name, actor: 'test' } as const;
+  const made = { member: parseMemberId(member)!, account, ...proof };
   await linkConfirmed(app, shop.program, partner, made);
 };
 const wait = { headers: { prefer: 'wait=5' } };
@@ -96,11 +102,11 @@ test('who unlinks while an exchange begins waits until it has', async () => {
     member: number,
     account: `FAR-${number}`,
   };
-  const known = () => inTransaction(pool, (tx) => areLinked(tx, app.identity, [asked]));
+  const known = () => inTransaction(pool, (tx) => linkFacts(tx, app.identity, [asked]));
   const order: string[] = [];
   let ending: Promise<unknown> = Promise.resolve();
   await inTransaction(pool, async (tx) => {
-    expect(await areLinked(tx, app.identity, [asked])).toEqual([true]);
+    expect(await linkFacts(tx, app.identity, [asked])).toMatchObject([{ name: 'not_compared' }]);
     ending = unlink(who, member).then(() => order.push('unlinked'));
     await waitFor('the unlinking waits', async () => {
       const { rowCount } = await pool.query(
@@ -111,7 +117,7 @@ test('who unlinks while an exchange begins waits until it has', async () => {
     order.push('begun');
   });
   await ending;
-  expect([order, await known()]).toEqual([['begun', 'unlinked'], [false]]);
+  expect([order, await known()]).toEqual([['begun', 'unlinked'], [undefined]]);
 });
 
 test('what waited for a person before anything was sent is not begun by that person, and its points stay', async () => {
@@ -134,4 +140,66 @@ test('what waited for a person before anything was sent is not begun by that per
     return (await show()).body.status === 'refused';
   });
   await expectUntouched(who, member);
+});
+
+describe('limits on links and cards', () => {
+  const accountOf = (member: string) => `FAR-${parseMemberId(member)}`;
+  const out = (who: Ally, member: MemberRef, points: number) =>
+    exchange({ member, partner: who.name, direction: 'out', points });
+  const hours24 = (from: number) => {
+    const isSoon = (until: unknown) => Math.abs(Date.parse(String(until)) - from - 86_400_000) < 60_000;
+    return { asymmetricMatch: isSoon };
+  };
+
+  test('want the name of the linked account to be the member’s, which linking it once more with the name cures', async () => {
+    const who = await newAlly({ limits: { sameName: { match: 'initials' } } });
+    const member = await who.member(100);
+    const refused = await out(who, member, 10);
+    expect(refused.body).toMatchObject({
+      code: 'exchange_not_allowed',
+      reasons: [{ limit: 'same_name', bound: 'initials', value: 'not_compared' }],
+    });
+    await link(who, member, accountOf(member), 'initials');
+    expect((await out(who, member, 10)).status).toBe(201);
+    await link(who, member, accountOf(member));
+    expect((await exchange({ member, partner: who.name, direction: 'in', points: 10 })).status).toBe(201);
+  });
+
+  test('count the accounts of a member and the members of an account, and say until when', async () => {
+    const who = await newAlly({ limits: { links: { action: 'refuse' } } });
+    const [first, second] = [await who.member(100), await who.member(100)];
+    expect((await out(who, first, 10)).status).toBe(201);
+    for (const member of [first, second]) await unlink(who, member);
+    await link(who, first, 'FAR-another');
+    const moved = await out(who, first, 10);
+    const until = hours24(Date.now());
+    expect(moved.body).toMatchObject({ reasons: [{ limit: 'linked_accounts', bound: 1, value: 2, until }] });
+    await link(who, second, accountOf(first));
+    const shared = await out(who, second, 10);
+    expect(shared.body.reasons).toMatchObject([
+      { limit: 'linked_accounts', value: 2, until },
+      { limit: 'linked_members', bound: 1, value: 2, until },
+    ]);
+    await engine.drained();
+    expect(await shop.balances(second)).toMatchObject({ available: 100, held: 0 });
+    expect([await partnerAccount(pool, shop, who.number), who.far.points()]).toEqual([10, 5]);
+  });
+
+  test('count what one card does, also where it was shown for a quote, and say until when', async () => {
+    const who = await newAlly({ limits: { card: { count: 1 } } });
+    const member = await who.member(100);
+    const card = { type: 'card', value: reference('card') };
+    await shop.admin('PATCH', `/v1/members/${encodeURIComponent(member)}`, { identifiers: [card] });
+    const ask = { member: card, partner: who.name, direction: 'out', points: 10 };
+    const quote = async () => {
+      const { id } = await shop.checkout('POST', '/v1/exchanges/quote', ask);
+      return shop.checkout('POST', '/v1/exchanges', { quote: id, reference: reference() });
+    };
+    expect((await quote()).status).toBe(201);
+    const until = hours24(Date.now());
+    const reasons = [{ limit: 'card_velocity', bound: 1, value: 2, until }];
+    for (const again of [await quote(), await out(who, card, 10)])
+      expect(again.body).toMatchObject({ reasons });
+    expect((await out(who, member, 10)).status).toBe(201);
+  });
 });

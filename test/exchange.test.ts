@@ -506,6 +506,8 @@ describe('limits against abuse', () => {
     expect((await out(who, member, 10)).status).toBe(201);
     const second = await out(who, member, 10);
     expect([second.status, second.body.status]).toEqual([202, 'in_review']);
+    const reasons = [{ limit: 'member_velocity', bound: 1, value: 2, until: expect.any(String) }];
+    expect(second.at('history.0')).toMatchObject({ outcome: 'in_review', detail: { reasons } });
     expect(await shop.balances(member)).toMatchObject({ available: 90, held: 0 });
     const [actor, reason] = ['anna', 'known to us'];
     const id = parseExchangeId(second.id)!;
@@ -515,6 +517,19 @@ describe('limits against abuse', () => {
     await driven(second.id, who, ['completed']);
     expect(await standing(who, member)).toMatchObject({ available: 80, held: 0, went: 20, there: 10 });
   });
+});
+
+test('amounts that nobody can count are refused, and counted by the name of their bound', async () => {
+  const who = await newAlly({ fee: { currency: 'EUR', amount: 1_000, perPoints: 1 } });
+  const member = await who.member(100);
+  for (const exchange of [
+    await out(who, member, Number.MAX_SAFE_INTEGER - 1),
+    await into(who, member, Number.MAX_SAFE_INTEGER),
+  ])
+    expect(exchange.body).toMatchObject({ status: 409, code: 'exchange_limit', limit: 'uncountable' });
+  const metric = await app.telemetry.metrics.exchangeJudgements.get();
+  expect(metric.values.map(({ labels }) => labels.limit)).toContain('uncountable');
+  expect(await standing(who, member)).toEqual(untouched);
 });
 
 test('a partner that is down delays only its own exchanges', async () => {

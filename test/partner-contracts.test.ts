@@ -6,14 +6,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { createPartnerBook } from '#src/partners/contracts/book.ts';
-import {
-  type ExchangeAsk,
-  forgetUses,
-  giveBackUse,
-  judgeExchange,
-  judgementsOf,
-  usedForQuote,
-} from '#src/partners/contracts/judging.ts';
+import { type ExchangeAsk, usedForQuote } from '#src/partners/contracts/facts.ts';
+import { forgetUses, giveBackUse, judgeExchange, judgementsOf } from '#src/partners/contracts/judging.ts';
 import { blocksOf, buyBlock, drawPoints, returnPoints } from '#src/partners/contracts/prepaid.ts';
 import { insertContract, keepPartner } from '#src/partners/contracts/store.ts';
 import type { ContractTerms, Partner } from '#src/partners/contracts/types.ts';

@@ -30,168 +30,170 @@ async function linesOf(word: string): Promise<number> {
   return found.rows[0]!.count;
 }
 
+const { from, until } = today();
+const file = (sequence: number) => fileText({ sender: partner.name, sequence, from, until, movements: [] });
+const refused = (tampering: Tampering) => () => partner.call('POST', path, accrual(), tampering);
+const far = async () => {
+  const who = await ally(engine.app, shop, { minimum: 10 });
+  return { who, flyer: await who.member(100) };
+};
+const flight = reference('flight');
+let made: Awaited<ReturnType<typeof far>>;
+beforeAll(async () => {
+  made = await far();
+  expect((await partner.accrue({ reference: flight, account, points: 1 })).status).toBe(201);
+  await engine.drained();
+  await clearAll(engine.pool, clearingOf(engine.app));
+  expect((await handIn(engine.http, shop, file(1))).status).toBe(201);
+});
+afterAll(() => made.who.far.close());
+const exchange = (more: object, path = '/v1/exchanges') => {
+  const { who, flyer } = made;
+  const body = { member: flyer, partner: who.name, direction: 'out', points: 80, ...more };
+  return shop.checkout('POST', path, body, { invalid: true });
+};
+const byQuote = (quote: string) => shop.checkout('POST', '/v1/exchanges', { quote, reference: reference() });
+async function expiredQuote(): Promise<Answer> {
+  const { id } = await exchange({}, '/v1/exchanges/quote');
+  await engine.pool.query('update exchange set quote_expires_at = 1 where exchange = $1', [
+    parseExchangeId(id),
+  ]);
+  return byQuote(id);
+}
+async function copy(): Promise<Answer> {
+  const stamp = { timestamp: seconds(), nonce: freshNonce() };
+  const target = operationTarget('accrual', flight);
+  expect((await partner.call('GET', target, undefined, { stamp })).status).toBe(200);
+  return partner.call('GET', target, undefined, { stamp });
+}
+
+/** What must not change: the books, what is held, what the partner here has, and the lines. */
+async function standing() {
+  await engine.drained();
+  const { rows } = await engine.pool.query<{ entries: number; exchanges: number; files: number }>(
+    `select (select count(*) from entry)::int as entries, (select count(*) from hold)::int as holds,
+       (select count(*) from exchange where state <> 'quoted')::int as exchanges, (select count(*) from partner_link)::int as links,
+       (select count(*) from reconciliation)::int as files`,
+  );
+  return { ...rows[0], sends: made.who.far.sends.size };
+}
+async function newestLines(): Promise<string[]> {
+  const { rows } = await engine.pool.query<{ line: string }>(
+    `select action || ' | ' || subject as line from audit_log where program = $1 and action like '%refused%' order by number`,
+    [shop.program.number],
+  );
+  return rows.map(({ line }) => line);
+}
+
+const calls = 'POST /v1/exchanges';
+const quotes = `${calls}/quote`;
+const refusals: [what: string, provoke: () => Promise<Answer>, status: number, line: string][] = [
+  [
+    'a forged signature',
+    refused({ key: { keyId: partner.keyId, secret: 'ls_guessed' } }),
+    401,
+    `partner.refused signature_mismatch | POST ${path}`,
+  ],
+  [
+    'a stale signature',
+    refused({ stamp: { timestamp: seconds(-302), nonce: freshNonce() } }),
+    401,
+    `partner.refused signature_stale | POST ${path}`,
+  ],
+  ['a replayed signature', copy, 401, 'partner.refused signature_replayed | GET /v1/partner/operations'],
+  [
+    'a re-targeted signature',
+    refused({ sent: { target: partnerCalls.redeem.path } }),
+    401,
+    `partner.refused signature_mismatch | POST ${partnerCalls.redeem.path}`,
+  ],
+  [
+    'a body changed by a byte',
+    refused({ change: (text) => text.replace('"points":100', '"points":900') }),
+    401,
+    `partner.refused signature_mismatch | POST ${path}`,
+  ],
+  [
+    'a wrong step',
+    () => exchange({ points: 81, reference: reference() }),
+    409,
+    `exchange.refused exchange_limit exchange_step | ${calls}`,
+  ],
+  [
+    'a wrong step of a quote',
+    () => exchange({ points: 81 }, '/v1/exchanges/quote'),
+    409,
+    `exchange.refused exchange_limit exchange_step | ${quotes}`,
+  ],
+  [
+    'an amount under the minimum',
+    () => exchange({ points: 8, reference: reference() }),
+    409,
+    `exchange.refused exchange_limit exchange_minimum | ${calls}`,
+  ],
+  ['an expired quote', expiredQuote, 409, `exchange.refused quote_expired | ${calls}`],
+  [
+    'a quote that nobody made',
+    () => byQuote(`exc_${'0'.repeat(32)}`),
+    409,
+    `exchange.refused quote_expired | ${calls}`,
+  ],
+  [
+    'an unknown member',
+    () => exchange({ member: 'nobody', reference: reference() }),
+    404,
+    `exchange.refused member_not_found | ${calls}`,
+  ],
+  [
+    'a member who is not linked',
+    () => exchange({ member, reference: reference() }),
+    409,
+    `exchange.refused member_not_linked | ${calls}`,
+  ],
+  [
+    'points that are none',
+    () => exchange({ points: 0, reference: reference() }),
+    400,
+    `exchange.refused validation_failed | ${calls}`,
+  ],
+  [
+    'a key that may not exchange',
+    () => shop.finance('POST', '/v1/exchanges', { quote: 'exc_1', reference: reference() }),
+    403,
+    `exchange.refused role_not_allowed | ${calls}`,
+  ],
+  [
+    'a link to a partner that is none',
+    () => shop.checkout('POST', `/v1/members/${member}/link-codes`, { partner: 'nobody' }),
+    404,
+    'link.refused not_found | POST /v1/members/:member/link-codes',
+  ],
+  [
+    'a file with a broken trailer',
+    () => handIn(engine.http, shop, file(2).slice(0, -40)),
+    422,
+    'reconciliation.refused trailer_missing | line ',
+  ],
+  [
+    'a file with an old sequence',
+    () => handIn(engine.http, shop, file(1)),
+    409,
+    'reconciliation.refused sequence_repeat | file 1',
+  ],
+];
+
 // First: of one key a process writes sixty lines a minute, and the copies below are a hundred.
-describe('whatever is refused moves nothing and leaves one line that says what:', () => {
-  const { from, until } = today();
-  const file = (sequence: number) => fileText({ sender: partner.name, sequence, from, until, movements: [] });
-  const refused = (tampering: Tampering) => () => partner.call('POST', path, accrual(), tampering);
-  const far = async () => {
-    const who = await ally(engine.app, shop, { minimum: 10 });
-    return { who, flyer: await who.member(100) };
-  };
-  const flight = reference('flight');
-  let made: Awaited<ReturnType<typeof far>>;
-  beforeAll(async () => {
-    made = await far();
-    expect((await partner.accrue({ reference: flight, account, points: 1 })).status).toBe(201);
-    await engine.drained();
-    await clearAll(engine.pool, clearingOf(engine.app));
-    expect((await handIn(engine.http, shop, file(1))).status).toBe(201);
-  });
-  afterAll(() => made.who.far.close());
-  const exchange = (more: object, path = '/v1/exchanges') => {
-    const { who, flyer } = made;
-    const body = { member: flyer, partner: who.name, direction: 'out', points: 80, ...more };
-    return shop.checkout('POST', path, body, { invalid: true });
-  };
-  const byQuote = (quote: string) =>
-    shop.checkout('POST', '/v1/exchanges', { quote, reference: reference() });
-  async function expiredQuote(): Promise<Answer> {
-    const { id } = await exchange({}, '/v1/exchanges/quote');
-    await engine.pool.query('update exchange set quote_expires_at = 1 where exchange = $1', [
-      parseExchangeId(id),
-    ]);
-    return byQuote(id);
-  }
-  async function copy(): Promise<Answer> {
-    const stamp = { timestamp: seconds(), nonce: freshNonce() };
-    const target = operationTarget('accrual', flight);
-    expect((await partner.call('GET', target, undefined, { stamp })).status).toBe(200);
-    return partner.call('GET', target, undefined, { stamp });
-  }
-
-  /** What must not change: the books, what is held, what the partner here has, and the lines. */
-  async function standing() {
-    await engine.drained();
-    const { rows } = await engine.pool.query<{ entries: number; exchanges: number; files: number }>(
-      `select (select count(*) from entry)::int as entries, (select count(*) from hold)::int as holds,
-         (select count(*) from exchange where state <> 'quoted')::int as exchanges, (select count(*) from partner_link)::int as links,
-         (select count(*) from reconciliation)::int as files`,
-    );
-    return { ...rows[0], sends: made.who.far.sends.size };
-  }
-  async function newestLines(): Promise<string[]> {
-    const { rows } = await engine.pool.query<{ line: string }>(
-      `select action || ' | ' || subject as line from audit_log where program = $1 and action like '%refused%' order by number`,
-      [shop.program.number],
-    );
-    return rows.map(({ line }) => line);
-  }
-
-  const calls = 'POST /v1/exchanges';
-  const quotes = `${calls}/quote`;
-  test.each<[string, () => Promise<Answer>, number, string]>([
-    [
-      'a forged signature',
-      refused({ key: { keyId: partner.keyId, secret: 'ls_guessed' } }),
-      401,
-      `partner.refused signature_mismatch | POST ${path}`,
-    ],
-    [
-      'a stale signature',
-      refused({ stamp: { timestamp: seconds(-302), nonce: freshNonce() } }),
-      401,
-      `partner.refused signature_stale | POST ${path}`,
-    ],
-    ['a replayed signature', copy, 401, 'partner.refused signature_replayed | GET /v1/partner/operations'],
-    [
-      'a re-targeted signature',
-      refused({ sent: { target: partnerCalls.redeem.path } }),
-      401,
-      `partner.refused signature_mismatch | POST ${partnerCalls.redeem.path}`,
-    ],
-    [
-      'a body changed by a byte',
-      refused({ change: (text) => text.replace('"points":100', '"points":900') }),
-      401,
-      `partner.refused signature_mismatch | POST ${path}`,
-    ],
-    [
-      'a wrong step',
-      () => exchange({ points: 81, reference: reference() }),
-      409,
-      `exchange.refused exchange_limit exchange_step | ${calls}`,
-    ],
-    [
-      'a wrong step of a quote',
-      () => exchange({ points: 81 }, '/v1/exchanges/quote'),
-      409,
-      `exchange.refused exchange_limit exchange_step | ${quotes}`,
-    ],
-    [
-      'an amount under the minimum',
-      () => exchange({ points: 8, reference: reference() }),
-      409,
-      `exchange.refused exchange_limit exchange_minimum | ${calls}`,
-    ],
-    ['an expired quote', expiredQuote, 409, `exchange.refused quote_expired | ${calls}`],
-    [
-      'a quote that nobody made',
-      () => byQuote(`exc_${'0'.repeat(32)}`),
-      409,
-      `exchange.refused quote_expired | ${calls}`,
-    ],
-    [
-      'an unknown member',
-      () => exchange({ member: 'nobody', reference: reference() }),
-      404,
-      `exchange.refused member_not_found | ${calls}`,
-    ],
-    [
-      'a member who is not linked',
-      () => exchange({ member, reference: reference() }),
-      409,
-      `exchange.refused member_not_linked | ${calls}`,
-    ],
-    [
-      'points that are none',
-      () => exchange({ points: 0, reference: reference() }),
-      400,
-      `exchange.refused validation_failed | ${calls}`,
-    ],
-    [
-      'a key that may not exchange',
-      () => shop.finance('POST', '/v1/exchanges', { quote: 'exc_1', reference: reference() }),
-      403,
-      `exchange.refused role_not_allowed | ${calls}`,
-    ],
-    [
-      'a link to a partner that is none',
-      () => shop.checkout('POST', `/v1/members/${member}/link-codes`, { partner: 'nobody' }),
-      404,
-      'link.refused not_found | POST /v1/members/:member/link-codes',
-    ],
-    [
-      'a file with a broken trailer',
-      () => handIn(engine.http, shop, file(2).slice(0, -40)),
-      422,
-      'reconciliation.refused trailer_missing | line ',
-    ],
-    [
-      'a file with an old sequence',
-      () => handIn(engine.http, shop, file(1)),
-      409,
-      'reconciliation.refused sequence_repeat | file 1',
-    ],
-  ])('%s', async (_, provoke, status, line) => {
+test.each(refusals)(
+  'whatever is refused moves nothing and leaves one line that says what: %s',
+  async (_, provoke, status, line) => {
     const [before, lines] = [await standing(), await newestLines()];
     const answer = await provoke();
     expect(answer.body).toMatchObject({ status, applied: 'no', code: expect.any(String) });
     expect(await standing()).toEqual(before);
     const added = (await newestLines()).slice(lines.length);
     expect(added).toEqual([expect.stringContaining(line)]);
-  });
-});
+  },
+);
 
 describe('a call is refused, moves nothing and leaves a line when', () => {
   test.each<[string, string, Tampering]>([

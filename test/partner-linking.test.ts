@@ -125,6 +125,31 @@ describe('a member who has a code from the other program', () => {
   });
 });
 
+describe('the name of a linked account', () => {
+  test('stands as it was compared on both sides, and is sent where the contract wants it to fit', async () => {
+    const sameName = { match: 'full', action: 'refuse' } as const;
+    const strict = await farAt(engine.url, airlineAtBank, { contract: { limits: { sameName } } });
+    const cases = [
+      [undefined, 'LI/XIAOMING', 'Li Xiaoming', 'not_compared', 'full'],
+      ['X. Li', 'Li Xiaoming', 'LI/XIAOMING', 'initials', 'initials'],
+      ['Li Xiaoming', 'Wang Wei', 'Li Xiaoming', 'not_compared', 'not_compared'],
+      ['Li Xiaoming', undefined, 'Li Xiaoming', 'not_compared', 'not_compared'],
+    ] as const;
+    for (const [sent, here, there, plain, wanted] of cases) {
+      const [flyer, saver] = [await airline.enrol('f'), await bank.enrol('s')];
+      for (const [shop, member, name] of [
+        [airline, flyer, here],
+        [bank, saver, there],
+      ] as const)
+        if (name) await shop.admin('PATCH', `/v1/members/${member}`, { attributes: { name } });
+      const code = await codeAtBank(saver);
+      const body = { account: saver, code, ...(sent ? { name: sent } : {}) };
+      const made = [await link(flyer, body), await link(flyer, { partner: strict, ...body })];
+      expect(made.map((answer) => answer.body.name)).toEqual([plain, wanted]);
+    }
+  });
+});
+
 describe('a partner is called for a link as it is for an exchange', () => {
   const problem = (response: ServerResponse) =>
     response.writeHead(404, { 'content-type': 'application/problem+json' }).end(

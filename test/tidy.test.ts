@@ -152,6 +152,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'partners/simulator': ['src/partners/protocol/', 'src/partners/signature.ts'],
   'partners/conformance': ['src/partners/protocol/', 'src/partners/signature.ts'],
   'partners/contracts': [
+    'src/partners/protocol/schemas.ts',
     'src/earning/',
     'src/wallet/fields.ts',
     'src/platform/postgres.ts',

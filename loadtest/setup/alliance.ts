@@ -118,7 +118,7 @@ export async function openAlliance(
       some.map((member, i) => {
         const account = `FF${String(from + i + 1).padStart(6, '0')}`;
         return linkConfirmed({ pool, identity }, program, partner, {
-          ...{ member, account, codeOf: 'partner', actor: 'bench' },
+          ...{ member, account, codeOf: 'partner', name: 'full', actor: 'bench' },
         });
       }),
     );

@@ -52,7 +52,7 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
     '`value` is what the points are worth now: a rate or a rule has changed since the quote. Ask the customer again.',
   quote_expired: 'Ask for a new quote.',
   cap_reached:
-    'So much is given or exchanged in a period, and the member has had it; of an exchange `left` is what would still be let through.',
+    'So much is given or exchanged in a period, and the member has had it; of an exchange `left` is what would still be let through, `value` what stands against `bound`, and `until` is when the next period begins.',
   budget_exhausted: 'The budget of the promotion is used up.',
   balance_limit: 'A wallet holds a bounded number of points, lots and open holds.',
   match_refused:
@@ -64,9 +64,9 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   pool_limit:
     '`limitedBy` names the limit: `members`, `cooling` (the member left a pool and may join again from `mayJoinAt` on) or `day` (what one member may spend of the pool in a day).',
   exchange_limit:
-    '`limit` names the bound of the rate: `exchange_minimum`, `exchange_step`, `exchange_maximum` or `nothing_received`; `bound` is its number.',
+    '`limit` names the bound of the rate: `exchange_minimum`, `exchange_step`, `exchange_maximum`, `nothing_received` or `uncountable` (it comes to more than 2^53-1); `bound` is its number and `value` what stands against it.',
   exchange_not_allowed:
-    '`reasons` names each limit against abuse that was reached, with its bound, and `until` where time alone cures it.',
+    '`reasons` names each limit against abuse that was reached, with its `bound`, the `value` that stands against it, and `until` where time alone cures it.',
   spender_not_allowed:
     'The member is not in the pool, or the policy of the pool lets only others spend: `GET /v1/pools/:pool` shows both.',
   exchange_refused:

@@ -116,7 +116,8 @@ export async function flyer(
 ): Promise<string> {
   const { id } = await shop.pos('POST', '/v1/members', { member: reference('flyer') });
   const member = parseMemberId(id)!;
-  const link = { member, account: accountOf(member), codeOf: 'partner' as const, actor: 'test' };
+  const proof = { codeOf: 'partner', name: 'not_compared', actor: 'test' } as const;
+  const link = { member, account: accountOf(member), ...proof };
   await linkConfirmed(context, shop.program, partner, link);
   if (points > 0) await shop.accrue(id, points, { durability: 'ledger' });
   return id;

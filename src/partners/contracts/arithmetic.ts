@@ -2,7 +2,7 @@
  * PURE. What an exchange gives: base by the ratio, bonuses and blocks beside it, fee, and the bounds of the contract.
  *
  * Base and bonus are rounded apart, and bonuses add: +20 % and +10 % are +30 % of the base as it was rounded, not +32 %. All
- * arithmetic is in whole numbers without bounds (BigInt), and a result beyond 2^53-1 is refused, never rounded. The same
+ * arithmetic is in whole numbers without bounds (BigInt), and a result beyond 2^53-1 is refused in its own word, never rounded. The same
  * function makes the quote and the exchange, so the two cannot differ; a quote is kept with its result and not computed again.
  */
 import type { Rounding } from '#src/earning/file/basics-schema.ts';
@@ -90,14 +90,19 @@ export interface QuoteRefusal {
     | 'exchange_step'
     | 'exchange_maximum'
     | 'cap_reached'
-    | 'nothing_received';
+    | 'nothing_received'
+    | 'uncountable';
   /** In a sentence for people. */
   readonly detail: string;
   /** The bound that stands against it. */
   readonly bound: number;
+  /** What stands against the bound, this exchange included. */
+  readonly value: number;
   /** Of a cap: what is left in its period, on the side that it counts. */
   readonly left?: number;
   readonly period?: CapPeriod;
+  /** The next period would let it through. */
+  readonly isForThisPeriod?: boolean;
 }
 
 /** Nothing was exchanged yet. */
@@ -109,39 +114,39 @@ export const nothingUsed: Used = {
 
 function refused(
   word: QuoteRefusal['word'],
-  bound: number,
+  [bound, value]: readonly [bound: number, value: number],
   detail: string,
-  more: Pick<QuoteRefusal, 'left' | 'period'> = {},
+  more: Pick<QuoteRefusal, 'left' | 'period' | 'isForThisPeriod'> = {},
 ): QuoteRefusal {
-  return { status: 'refused', word, bound, detail, ...more };
+  return { status: 'refused', word, bound, value, detail, ...more };
 }
 
 function boundsRefusal(rate: Rate, points: number): QuoteRefusal | undefined {
   const { minimum, step, maximum } = rate;
   if (points < minimum)
-    return refused('exchange_minimum', minimum, `At least ${minimum} points are exchanged at once.`);
-  if (points % step !== 0) return refused('exchange_step', step, `Points are exchanged in steps of ${step}.`);
+    return refused(
+      'exchange_minimum',
+      [minimum, points],
+      `At least ${minimum} points are exchanged at once.`,
+    );
+  if (points % step !== 0)
+    return refused('exchange_step', [step, points], `Points are exchanged in steps of ${step}.`);
   if (maximum !== null && points > maximum)
-    return refused('exchange_maximum', maximum, `At most ${maximum} points are exchanged at once.`);
+    return refused('exchange_maximum', [maximum, points], `At most ${maximum} points are exchanged at once.`);
   return undefined;
 }
 
 /** What a fee comes to for points that are given. */
-export function feeOf(
-  { fixed, perPoints, maximum, rounding, currency }: Fee,
-  points: number,
-): NonNullable<Quote['fee']> {
+export function feeAmountOf({ fixed, perPoints, maximum, rounding }: Fee, points: number): bigint {
   const variable = rounded(
     BigInt(points) * BigInt(perPoints.numerator),
     BigInt(perPoints.denominator),
     rounding,
   );
   const whole = BigInt(fixed) + variable;
-  const amount = maximum !== undefined && whole > BigInt(maximum) ? BigInt(maximum) : whole;
-  return { amount: safe(amount), currency };
+  return maximum !== undefined && whole > BigInt(maximum) ? BigInt(maximum) : whole;
 }
 
-/** Nobody has so many points: a rate of 999,999 to 1 on all points there can be. */
 function safe(value: bigint): number {
   if (value > BigInt(pointsMax)) throw new RangeError(`${value} is more than can be counted`);
   return Number(value);
@@ -172,10 +177,13 @@ function capRefusal(
   for (const period of capPeriods) {
     for (const cap of caps.filter((each) => each.period === period)) {
       const left = Math.max(0, cap.points - used[period][cap.of]);
-      if (amounts[cap.of] <= left) continue;
+      const amount = amounts[cap.of];
+      if (amount <= left) continue;
       const side = cap.of === 'give' ? 'given' : 'received';
       const detail = `At most ${cap.points} points are ${side} in a ${period}; ${left} are left.`;
-      return refused('cap_reached', cap.points, detail, { left, period });
+      const value = used[period][cap.of] + amount;
+      const isForThisPeriod = amount <= cap.points;
+      return refused('cap_reached', [cap.points, value], detail, { left, period, isForThisPeriod });
     }
   }
   return undefined;
@@ -196,20 +204,25 @@ export function quoteOf(rate: Rate, { points, at, tier, used }: QuoteAsk): Quote
   const { ratio, rounding, block, fee } = rate;
   const base = rounded(BigInt(points) * BigInt(ratio.numerator), BigInt(ratio.denominator), rounding);
   const bonuses = bonusesFor(rate, tier, at);
-  const ofBlocks = block === null ? 0n : BigInt(Math.floor(points / block.points)) * BigInt(block.adds);
+  const ofBlocks = block === null ? 0n : (BigInt(points) / BigInt(block.points)) * BigInt(block.adds);
   const bonus = bonusOf(base, bonuses, rounding) + ofBlocks;
-  const receive = safe(base + bonus);
-  if (receive === 0) return refused('nothing_received', 1, 'So few points come to nothing by this rate.');
+  const whole = base + bonus;
+  const feeAmount = fee === null ? 0n : feeAmountOf(fee, points);
+  if (whole > BigInt(pointsMax) || feeAmount > BigInt(pointsMax))
+    return refused('uncountable', [pointsMax, points], 'So many points come to more than can be counted.');
+  const receive = Number(whole);
+  if (receive === 0)
+    return refused('nothing_received', [1, 0], 'So few points come to nothing by this rate.');
   const over = capRefusal(rate.caps, { give: points, receive }, used);
   if (over) return over;
   return {
     status: 'quoted',
     give: points,
     receive,
-    base: safe(base),
-    bonus: safe(bonus),
+    base: Number(base),
+    bonus: Number(bonus),
     bonuses: bonuses.map(({ name }) => name),
-    fee: fee === null ? null : feeOf(fee, points),
+    fee: fee === null ? null : { amount: Number(feeAmount), currency: fee.currency },
     rate: { ...ratio, version: rate.version },
   };
 }

@@ -11,44 +11,11 @@
  */
 
 import { createHash } from 'node:crypto';
-import { DateTime } from 'luxon';
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
 import type { Queryable } from '#src/platform/postgres.ts';
-import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
-import { type Counted, type ExchangeFacts, type Judgement, judge, ownPoints } from './limits.ts';
-import type { AbuseLimits, Direction, ExchangeCap, LimitName, Used } from './types.ts';
-
-export interface ExchangeAsk {
-  /** Names the exchange: a UUID in hex. */
-  readonly exchange: OperationHex;
-  readonly program: Pick<Program, 'number' | 'timeZone'>;
-  readonly partner: number;
-  readonly limits: AbuseLimits;
-  /** Of the rate that the quote was made by. */
-  readonly caps: readonly ExchangeCap[];
-  readonly member: MemberNumber;
-  readonly direction: Direction;
-  readonly currency: string;
-  readonly give: number;
-  readonly receive: number;
-  /** The request's time by the program's clock. */
-  readonly at: EpochMs;
-  /** What the member showed, as a keyed hash; and the till. */
-  readonly card?: string | undefined;
-  readonly terminal?: string | undefined;
-  /** Counts each judgement, and each limit that was reached. */
-  readonly counted?: (outcome: Judgement['outcome'], limit: LimitName | 'none') => void;
-}
-
-const instant = (at: EpochMs) => new Date(at).toISOString();
-
-/** The days that caps count from, and the day's name. */
-function startsOf(at: EpochMs, timeZone: string) {
-  const local = DateTime.fromMillis(at, { zone: timeZone });
-  const start = (unit: 'day' | 'month' | 'year') => local.startOf(unit).toMillis();
-  return { dayName: local.toISODate()!, day: start('day'), month: start('month'), year: start('year') };
-}
+import type { EpochMs, OperationHex } from '#src/values.ts';
+import { type ExchangeAsk, explained, factsOf, instant, startsOf } from './facts.ts';
+import { type Judgement, judge, ownPoints } from './limits.ts';
 
 /** The number of an advisory lock. Two names that share one wait for each other now and then, which harms nothing. */
 function lockNumber(name: string): bigint {
@@ -82,115 +49,6 @@ async function lock(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<vo
   });
 }
 
-interface UsedRow {
-  readonly joined_at: Date;
-  readonly contact_at: Date | null;
-  readonly day_give: number;
-  readonly day_receive: number;
-  readonly month_give: number;
-  readonly month_receive: number;
-  readonly year_give: number;
-  readonly year_receive: number;
-  readonly recent: number;
-  readonly recent_points: number;
-  readonly opposite_at: Date | null;
-}
-
-/** Sums over what is left of a condition; bigint, because a sum of bigint is numeric. */
-const sum = (column: string, since: string) =>
-  `coalesce(sum(${column}) filter (where made_at >= ${since} and is_of_partner), 0)::bigint`;
-
-/**
- * What members exchanged, also under numbers that were merged into them, an ask a row and in their order. Who was enrolled with a
- * phone number has not changed it: identifiers that came with the member have the member's own time. (`offset 0`: each member's
- * exchanges are looked up by the index; while there are few, PostgreSQL would read all of them, for each member anew.)
- */
-const usedText = `
-  select x.* from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-      $8::timestamptz[], $9::timestamptz[])
-    with ordinality as a (member, partner, direction, currency, day, month, year, recently, opposite, place)
-  cross join lateral (
-    select m.joined_at,
-      (select max(i.linked_at) from identifier i
-       where i.member = a.member and i.type in ('phone', 'email') and i.linked_at > m.created_at) as contact_at,
-      ${sum('give', 'a.day')} as day_give, ${sum('receive', 'a.day')} as day_receive,
-      ${sum('give', 'a.month')} as month_give, ${sum('receive', 'a.month')} as month_receive,
-      ${sum('give', 'a.year')} as year_give, ${sum('receive', 'a.year')} as year_receive,
-      count(*) filter (where made_at > a.recently) as recent,
-      coalesce(sum(own) filter (where made_at > a.recently), 0)::bigint as recent_points,
-      max(made_at) filter (where u.partner = a.partner and u.currency = a.currency and u.direction <> a.direction and made_at > a.opposite) as opposite_at
-    from member m left join (
-      select u.*, u.partner = a.partner and u.direction = a.direction and u.currency = a.currency as is_of_partner,
-        case u.direction when 'out' then give else receive end as own
-      from (select a.member as number union all select number from member where merged_into = a.member) f
-        cross join lateral (
-          select * from exchange_use where member = f.number and given_back_at is null
-            and made_at >= least(a.year, a.recently, a.opposite) offset 0
-        ) u
-    ) u on true
-    where m.number = a.member group by m.number
-  ) x order by a.place`;
-
-const hourMs = 3_600_000;
-
-type UsedAsk = Pick<ExchangeAsk, 'program' | 'partner' | 'member' | 'direction' | 'currency' | 'at'> &
-  Partial<Pick<ExchangeAsk, 'limits'>>;
-
-async function usedBy(tx: Queryable, asks: readonly UsedAsk[]): Promise<UsedRow[]> {
-  const starts = asks.map(({ at, program }) => startsOf(at, program.timeZone));
-  const values = [
-    asks.map(({ member }) => member),
-    asks.map(({ partner }) => partner),
-    asks.map(({ direction }) => direction),
-    asks.map(({ currency }) => currency),
-    starts.map(({ day }) => instant(day)),
-    starts.map(({ month }) => instant(month)),
-    starts.map(({ year }) => instant(year)),
-    asks.map(({ at, limits }) => instant(at - (limits?.member?.hours ?? 0) * hourMs)),
-    asks.map(({ at, limits }) => instant(at - (limits?.roundTrip?.days ?? 0) * 24 * hourMs)),
-  ];
-  const { rows } = await tx.query<UsedRow>({ name: 'exchanges-used', text: usedText, values });
-  if (rows.length !== asks.length) throw new Error('an exchange is of a member that is not there');
-  return rows;
-}
-
-function usedOf(row: UsedRow): Used {
-  return {
-    day: { give: row.day_give, receive: row.day_receive },
-    month: { give: row.month_give, receive: row.month_receive },
-    year: { give: row.year_give, receive: row.year_receive },
-  };
-}
-
-/** What a member has used of the caps at a time, for a quote. What is quoted is judged again when it is exchanged. */
-export async function usedForQuote(db: Queryable, ask: UsedAsk): Promise<Used> {
-  return usedOf((await usedBy(db, [ask]))[0]!);
-}
-
-/** What was exchanged with the cards or at the tills of these asks, where their contracts count it. */
-async function countedBy(
-  tx: pg.PoolClient,
-  asks: readonly ExchangeAsk[],
-  column: 'card' | 'terminal',
-): Promise<readonly (Counted | undefined)[]> {
-  const bounded = asks.filter(({ limits, [column]: name }) => name !== undefined && limits[column]);
-  if (bounded.length === 0) return asks.map(() => undefined);
-  const { rows } = await tx.query<Counted>(
-    `select x.* from unnest($1::integer[], $2::text[], $3::timestamptz[]) with ordinality as a (program, name, since, place)
-     cross join lateral (
-       select count(*) as count, coalesce(sum(case direction when 'out' then give else receive end), 0)::bigint as points
-       from exchange_use where program = a.program and ${column} = a.name and made_at > a.since and given_back_at is null
-     ) x order by a.place`,
-    [
-      bounded.map(({ program }) => program.number),
-      bounded.map((ask) => ask[column]),
-      bounded.map(({ at, limits }) => instant(at - limits[column]!.hours * hourMs)),
-    ],
-  );
-  const found = new Map(bounded.map((ask, i) => [ask, rows[i]!]));
-  return asks.map((ask) => found.get(ask));
-}
-
 /** Adds to the partner's day unless that passes its bound; answers what stands there, this exchange not included. */
 async function takeOfDay(tx: pg.PoolClient, ask: ExchangeAsk, bound: number): Promise<number> {
   const points = ownPoints(ask);
@@ -210,26 +68,6 @@ async function takeOfDay(tx: pg.PoolClient, ask: ExchangeAsk, bound: number): Pr
     key,
   );
   return rows[0]!.points;
-}
-
-async function factsOf(tx: pg.PoolClient, asks: readonly ExchangeAsk[]): Promise<ExchangeFacts[]> {
-  const used = await usedBy(tx, asks);
-  const cards = await countedBy(tx, asks, 'card');
-  const terminals = await countedBy(tx, asks, 'terminal');
-  return asks.map(({ at, direction, give, receive }, i) => {
-    const row = used[i]!;
-    return {
-      ...{ at, direction, give, receive },
-      joinedAt: row.joined_at.getTime(),
-      contactChangedAt: row.contact_at?.getTime(),
-      member: { count: row.recent, points: row.recent_points },
-      card: cards[i],
-      terminal: terminals[i],
-      oppositeAt: row.opposite_at?.getTime(),
-      used: usedOf(row),
-      partnerToday: 0,
-    };
-  });
 }
 
 const dailyBoundOf = ({ limits, direction }: ExchangeAsk) => limits.partnerDaily?.[direction];
@@ -254,6 +92,8 @@ export async function judgeExchanges(tx: pg.PoolClient, asks: readonly ExchangeA
     const partnerToday = await takeOfDay(tx, ask, mayPass ? Number.MAX_SAFE_INTEGER : bound);
     judgements[place] = judge(ask.limits, ask.caps, { ...facts[place]!, partnerToday });
   }
+  for (const [place, judgement] of judgements.entries())
+    if (judgement.reasons.length > 0) judgements[place] = await explained(tx, asks[place]!, judgement);
   return judgements;
 }
 

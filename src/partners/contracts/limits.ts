@@ -2,8 +2,18 @@
  * PURE. Whether an exchange looks right: each limit of the contract against what is known of the member, the card, the till and
  * the partner's day. Every limit that is reached is named, with the number it knows and a sentence; the strictest decides.
  */
+import type { NameMatch } from '#src/partners/protocol/schemas.ts';
 import type { EpochMs } from '#src/values.ts';
-import type { AbuseLimits, Direction, ExchangeCap, LimitAction, LimitName, Used, Velocity } from './types.ts';
+import type {
+  AbuseLimits,
+  CapPeriod,
+  Direction,
+  ExchangeCap,
+  LimitAction,
+  LimitName,
+  Used,
+  Velocity,
+} from './types.ts';
 import { capPeriods } from './types.ts';
 
 /** Exchanges since the window of a limit began, this one not included. */
@@ -11,6 +21,19 @@ export interface Counted {
   readonly count: number;
   /** Points of this program. */
   readonly points: number;
+}
+
+/** An exchange that counts. */
+export interface Use {
+  readonly at: EpochMs;
+  /** Points of this program. */
+  readonly points: number;
+}
+
+/** Links of the last hours beside the present one, the newest first: when other accounts were linked with the member, and the account with other members. */
+export interface LinkedTimes {
+  readonly accountsAt: readonly EpochMs[];
+  readonly membersAt: readonly EpochMs[];
 }
 
 export interface ExchangeFacts {
@@ -27,6 +50,11 @@ export interface ExchangeFacts {
   /** When the member last exchanged the same currency with the partner the other way. */
   readonly oppositeAt: EpochMs | undefined;
   readonly used: Used;
+  /** When the present day, month and year of the program's calendar are over. */
+  readonly ends: Readonly<Record<CapPeriod, EpochMs>>;
+  /** How the name of the linked account stood to the member's. */
+  readonly name: NameMatch;
+  readonly links: LinkedTimes | undefined;
   /** Points of this program with all members of the partner today, this direction. */
   readonly partnerToday: number;
 }
@@ -35,9 +63,9 @@ export interface Reason {
   readonly limit: LimitName;
   readonly action: LimitAction;
   readonly detail: string;
-  readonly bound: number;
+  readonly bound: number | NameMatch;
   /** What stands against the bound, this exchange included. */
-  readonly value: number;
+  readonly value: number | NameMatch;
   /** When the limit would let it through, where time alone cures it. */
   readonly until?: EpochMs;
 }
@@ -126,7 +154,37 @@ function roundTripReasons(
   ];
 }
 
-function capReasons(caps: readonly ExchangeCap[], { used, ...amounts }: ExchangeFacts): Reason[] {
+/** From the strictest. */
+const matches: readonly NameMatch[] = ['full', 'initials', 'not_compared'];
+
+function nameReasons({ sameName }: AbuseLimits, { name }: ExchangeFacts): Reason[] {
+  if (!sameName || matches.indexOf(name) <= matches.indexOf(sameName.match)) return [];
+  const detail =
+    name === 'not_compared'
+      ? "The name of the linked account was not compared with the member's; link it again with the name."
+      : "The name of the linked account is the member's by its initials alone.";
+  const { match: bound, action } = sameName;
+  return [{ limit: 'same_name', action, detail, bound, value: name }];
+}
+
+/** One that is linked now, and the others of the last hours. */
+function linkReasons({ links: limit }: AbuseLimits, { links }: ExchangeFacts): Reason[] {
+  if (!limit || !links) return [];
+  const { hours, action } = limit;
+  const others = [
+    ['linked_accounts', links.accountsAt, limit.accounts, 'accounts were linked with the member'],
+    ['linked_members', links.membersAt, limit.members, 'members were linked with the account'],
+  ] as const;
+  return others
+    .filter(([, times, bound]) => times.length + 1 > bound)
+    .map(([name, times, bound, what]): Reason => {
+      const value = times.length + 1;
+      const detail = `${value} ${what} in ${hours} hours; ${bound} may be.`;
+      return { limit: name, action, detail, bound, value, until: times[bound - 1]! + hours * hourMs };
+    });
+}
+
+function capReasons(caps: readonly ExchangeCap[], { used, ends, ...amounts }: ExchangeFacts): Reason[] {
   return capPeriods.flatMap((period) =>
     caps
       .filter((cap) => cap.period === period && used[period][cap.of] + amounts[cap.of] > cap.points)
@@ -138,6 +196,7 @@ function capReasons(caps: readonly ExchangeCap[], { used, ...amounts }: Exchange
           detail: `Of ${cap.points} points that a member may ${cap.of} in a ${period}, ${left} are left.`,
           bound: cap.points,
           value: used[period][cap.of] + amounts[cap.of],
+          ...(amounts[cap.of] > cap.points ? {} : { until: ends[period] }),
         };
       }),
   );
@@ -148,7 +207,27 @@ function partnerReasons({ partnerDaily }: AbuseLimits, facts: ExchangeFacts): Re
   const value = facts.partnerToday + ownPoints(facts);
   if (!partnerDaily || bound === undefined || value <= bound) return [];
   const detail = `All exchanges ${facts.direction} with the partner would come to ${value} points today; ${bound} are agreed.`;
-  return [{ limit: 'partner_daily_cap', action: partnerDaily.action, detail, bound, value }];
+  const until = ownPoints(facts) > bound ? {} : { until: facts.ends.day };
+  return [{ limit: 'partner_daily_cap', action: partnerDaily.action, detail, bound, value, ...until }];
+}
+
+/**
+ * When a velocity lets an exchange of so many points through, if there is none in between. `uses` are those of its hours, the newest
+ * first; undefined where time does not cure it, or where they do not reach so far.
+ */
+export function velocityUntil(
+  { count, hours, points: pointsMax = Number.POSITIVE_INFINITY }: Velocity,
+  uses: readonly Use[],
+  points: number,
+): EpochMs | undefined {
+  if (points > pointsMax) return undefined;
+  let sum = points;
+  for (const [i, use] of uses.entries()) {
+    sum += use.points;
+    // Whatever is older than the first that does not fit beside it is over by then.
+    if (i + 1 >= count || sum > pointsMax) return use.at + hours * hourMs;
+  }
+  return undefined;
 }
 
 /** Judges an exchange by the limits of its contract and the caps of its rate. */
@@ -156,6 +235,8 @@ export function judge(limits: AbuseLimits, caps: readonly ExchangeCap[], facts: 
   const points = ownPoints(facts);
   const reasons = [
     ...ageReasons(limits, facts),
+    ...nameReasons(limits, facts),
+    ...linkReasons(limits, facts),
     ...capReasons(caps, facts),
     ...velocityReasons('member_velocity', limits.member, facts.member, points),
     ...velocityReasons('card_velocity', limits.card, facts.card, points),

@@ -92,6 +92,8 @@ function limitsOf(entry: ContractEntry['limits']): AbuseLimits {
     card: velocity(entry.card),
     terminal: velocity(entry.terminal),
     roundTrip: off(entry.roundTrip),
+    sameName: off(entry.sameName),
+    links: off(entry.links),
     partnerDaily: off(entry.partnerDaily),
   };
 }

@@ -45,6 +45,8 @@ const billingSchema = z.discriminatedUnion('kind', [
 
 const actionField = z.enum(['refuse', 'review']);
 const none = z.literal('none');
+/** More links than anybody makes; so many are looked at to say when an exchange is allowed again. */
+const linksMax = 100;
 const velocitySchema = z.strictObject({
   count: z.int().min(1).max(1_000_000),
   hours: z.int().min(1).max(8_784).default(24),
@@ -68,6 +70,26 @@ const limitsSchema = z.strictObject({
   roundTrip: z
     .union([none, z.strictObject({ days: z.int().min(1).max(366), action: actionField.default('review') })])
     .default({ days: 30, action: 'review' }),
+  sameName: z
+    .union([
+      none,
+      z.strictObject({
+        match: z.enum(['full', 'initials']).default('initials'),
+        action: actionField.default('refuse'),
+      }),
+    ])
+    .default('none'),
+  links: z
+    .union([
+      none,
+      z.strictObject({
+        accounts: z.int().min(1).max(linksMax).default(1),
+        members: z.int().min(1).max(linksMax).default(1),
+        hours: z.int().min(1).max(8_784).default(24),
+        action: actionField.default('refuse'),
+      }),
+    ])
+    .default('none'),
   partnerDaily: z
     .union([
       none,

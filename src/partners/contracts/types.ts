@@ -6,6 +6,7 @@
  * time of the request, and frozen on whatever is made of it.
  */
 import type { Rounding } from '#src/earning/file/basics-schema.ts';
+import type { NameMatch } from '#src/partners/protocol/schemas.ts';
 import type { EpochMs } from '#src/values.ts';
 
 /** `out`: points leave this program for the partner's; `in`: they come from there. */
@@ -118,6 +119,9 @@ export const limitNames = [
   'card_velocity',
   'terminal_velocity',
   'round_trip',
+  'same_name',
+  'linked_accounts',
+  'linked_members',
   'member_cap',
   'partner_daily_cap',
 ] as const;
@@ -144,6 +148,19 @@ export interface AbuseLimits {
   readonly terminal?: Velocity | undefined;
   /** Points that went one way and come back the other within so many days. */
   readonly roundTrip?: { readonly days: number; readonly action: LimitAction } | undefined;
+  /** How the name of the linked account has to have stood to the member's when they were linked. */
+  readonly sameName?:
+    | { readonly match: Exclude<NameMatch, 'not_compared'>; readonly action: LimitAction }
+    | undefined;
+  /** Accounts at the partner that a member has linked in so many hours, and members whom the account was linked with, the present ones included. */
+  readonly links?:
+    | {
+        readonly accounts: number;
+        readonly members: number;
+        readonly hours: number;
+        readonly action: LimitAction;
+      }
+    | undefined;
   /** Points of this program in each direction with all members, by day of the program's calendar. */
   readonly partnerDaily?:
     | {

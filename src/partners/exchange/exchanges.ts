@@ -7,14 +7,21 @@ import { DateTime } from 'luxon';
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
-import { type CurrentMember, type MemberRef, memberNow } from '#src/members/member-ref.ts';
-import { contractAt, nothingUsed, quoteOf, rateFor } from '#src/partners/contracts/arithmetic.ts';
+import { type CurrentMember, identifierOf, type MemberRef, memberNow } from '#src/members/member-ref.ts';
+import {
+  contractAt,
+  nothingUsed,
+  type QuoteRefusal,
+  quoteOf,
+  rateFor,
+} from '#src/partners/contracts/arithmetic.ts';
 import { giveBackDraw } from '#src/partners/contracts/drawing.ts';
-import { giveBackUse, usedForQuote } from '#src/partners/contracts/judging.ts';
+import { endOf, usedForQuote } from '#src/partners/contracts/facts.ts';
+import { giveBackUse } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
 import { problemOfJudgement, problemOfQuote } from '#src/partners/contracts/problems.ts';
 import type { LimitName, Partner } from '#src/partners/contracts/types.ts';
-import { newOperation } from '#src/values.ts';
+import { type EpochMs, newOperation } from '#src/values.ts';
 import { checkPointsLimit, fault, referenceOf } from '#src/wallet/fields.ts';
 import { differingPointer } from '#src/wallet/operations.ts';
 import { referenceKeyOf } from '#src/wallet/reference.ts';
@@ -69,6 +76,27 @@ function agreed(partner: Partner, at: number) {
   return contract;
 }
 
+/** Keyed hash of the card by which the member is named. */
+function cardOf({ identity }: Exchanging, { number }: Program, ref: MemberRef): string | undefined {
+  const identifier = identifierOf(ref);
+  return identifier?.type === 'card' ? identity.keyOf(number, identifier)?.hash : undefined;
+}
+
+/** Counts the bound of the rate that an amount does not keep, and says when it would. */
+function notQuoted(
+  { telemetry }: Exchanging,
+  { timeZone }: Program,
+  refusal: QuoteRefusal,
+  at: EpochMs,
+): Problem {
+  const { word, period } = refusal;
+  telemetry.metrics.exchangeJudgements.inc({
+    outcome: 'refused',
+    limit: word === 'cap_reached' ? 'member_cap' : word,
+  });
+  return problemOfQuote(refusal, period && endOf(period, at, timeZone));
+}
+
 /** Works out what an exchange comes to now. Nothing is written. */
 async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBody): Promise<Quoted> {
   const { program } = caller;
@@ -94,7 +122,7 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
   const question = { program, partner: partner.number, member, direction, currency: currency.code, at };
   const used = rate.caps.length === 0 ? nothingUsed : await usedForQuote(context.keyedPool, question);
   const quote = quoteOf(rate, { points: body.points, at, tier, used });
-  if (quote.status === 'refused') throw problemOfQuote(quote);
+  if (quote.status === 'refused') throw notQuoted(context, program, quote, at);
   const { status: _, ...terms } = quote;
   const isOut = direction === 'out';
   return {
@@ -105,6 +133,7 @@ async function quoted(context: Exchanging, caller: Caller, body: ExchangeQuoteBo
     partnerCurrency: rate.partnerCurrency,
     partnerPoints: isOut ? quote.receive : quote.give,
     account: link.account,
+    card: cardOf(context, program, body.member),
     terms,
     quotedAt: at,
     quoteExpiresAt: at + Math.min(contract.quoteSeconds, quoteSecondsMax) * 1_000,
@@ -192,7 +221,7 @@ async function begin(
   const contract = agreed(partner, at);
   const { limits } = contract;
   const { caps = [] } = partner.rates.find(({ version }) => version === quote.terms.rate.version) ?? {};
-  const { exchange, member, direction, terms } = quote;
+  const { exchange, member, direction, terms, card } = quote;
   const { terminal, quote: named } = asked.request as { terminal?: string; quote?: string };
   const currency = program.currencyByNumber.get(quote.currency)!.code;
   const { metrics } = context.telemetry;
@@ -207,6 +236,7 @@ async function begin(
       direction,
       currency,
       at,
+      card,
       terminal,
     },
     ...{ give: terms.give, receive: terms.receive },
@@ -226,7 +256,8 @@ async function begin(
     throw refused('prepaid_exhausted', 'the partner has not bought so many points in advance');
   if (judgement === 'not_linked') throw new Problem('member_not_linked');
   if (judgement?.outcome === 'refused') throw problemOfJudgement(judgement);
-  return judgement && begunOf({ ...beginning, isReviewed: judgement.outcome === 'review' });
+  const isReviewed = judgement?.outcome === 'review';
+  return judgement && begunOf({ ...beginning, isReviewed, reasons: judgement.reasons });
 }
 
 /** Gives back at once what an exchange counts for and drew, where it came to nothing. */

@@ -9,9 +9,10 @@
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
 import { type Drawing, drawIn } from '#src/partners/contracts/drawing.ts';
-import { countedFor, type ExchangeAsk, judgeExchanges, noteJudged } from '#src/partners/contracts/judging.ts';
+import type { ExchangeAsk } from '#src/partners/contracts/facts.ts';
+import { countedFor, judgeExchanges, noteJudged } from '#src/partners/contracts/judging.ts';
 import type { Judgement } from '#src/partners/contracts/limits.ts';
-import { areLinked, type Link, openLinksOf } from '#src/partners/linking/links.ts';
+import { type Link, linkFacts, openLinksOf } from '#src/partners/linking/links.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { type GatheringBounds, gathering } from '#src/wallet/gathering.ts';
@@ -28,7 +29,7 @@ import {
 import type { Exchange, HistoryStep } from './types.ts';
 
 /** What is to be begun unless it is refused. */
-export interface Beginning extends Omit<Begin, 'isReviewed'> {
+export interface Beginning extends Omit<Begin, 'isReviewed' | 'reasons'> {
   readonly ask: ExchangeAsk;
   /** What it draws from the blocks of a prepaid partner. */
   readonly drawing?: Drawing | undefined;
@@ -131,12 +132,19 @@ async function begin(
   beginnings: readonly Beginning[],
 ): Promise<(Judgement | 'not_linked')[]> {
   return inTransaction(pool, async (tx) => {
-    const areOpen = await areLinked(
+    const links = await linkFacts(
       tx,
       identity,
       beginnings.map(({ quoted }) => quoted),
     );
-    const linked = beginnings.filter((_, i) => areOpen[i]);
+    const linkOf = new Map(beginnings.map((beginning, i) => [beginning, links[i]]));
+    const linked = beginnings
+      .filter((beginning) => linkOf.get(beginning))
+      .map((beginning) => ({
+        ...beginning,
+        ask: { ...beginning.ask, link: linkOf.get(beginning) },
+        beginning,
+      }));
     const judgements = await judgeExchanges(
       tx,
       linked.map(({ ask }) => ask),
@@ -144,13 +152,17 @@ async function begin(
     const judged = linked.map((beginning, i) => ({ ...beginning, judgement: judgements[i]! }));
     const begins = judged
       .filter(({ judgement }) => judgement.outcome !== 'refused')
-      .map((each) => ({ ...each, isReviewed: each.judgement.outcome === 'review' }));
+      .map((each) => ({
+        ...each,
+        isReviewed: each.judgement.outcome === 'review',
+        reasons: each.judgement.reasons,
+      }));
     if ((await beginExchanges(tx, identity, begins)) < begins.length) throw new NotBegun();
     // Late, because whoever draws holds the partner; and partner by partner in one order, so that nobody waits in a circle.
     for (const { drawing } of begins.toSorted((a, b) => a.quoted.partner - b.quoted.partner))
       if (drawing && !(await drawIn(tx, drawing))) throw new BlocksEmpty();
     await noteJudged(tx, judged);
-    const judgementOf = new Map(linked.map((beginning, i) => [beginning, judgements[i]!]));
+    const judgementOf = new Map(linked.map(({ beginning }, i) => [beginning, judgements[i]!]));
     return beginnings.map((beginning) => judgementOf.get(beginning) ?? 'not_linked');
   });
 }

@@ -1,5 +1,7 @@
 /** Rows of exchanges in their beginning: quotes, and what is begun of them or without one. */
 import type { Identity } from '#src/members/identity.ts';
+import type { Reason } from '#src/partners/contracts/limits.ts';
+import { reasonsShown } from '#src/partners/contracts/problems.ts';
 import type { Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
 import type { Asked, Exchange, Quoted, State } from './types.ts';
@@ -10,13 +12,13 @@ export async function insertQuoted(db: Queryable, sealing: Sealing, quoted: Quot
   const { exchange, program, member, partner, direction, currency } = quoted;
   await db.query(
     `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
-       account_sealed, terms, quoted_at, quote_expires_at, day, state)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'quoted')`,
+       account_sealed, terms, quoted_at, quote_expires_at, day, card, state)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'quoted')`,
     [
       ...[exchange, program, member, partner, direction, currency],
       ...[quoted.ownPoints, quoted.partnerCurrency, quoted.partnerPoints],
       ...[sealing.encrypt(program, member, quoted.account), JSON.stringify(quoted.terms)],
-      ...[quoted.quotedAt, quoted.quoteExpiresAt, quoted.day],
+      ...[quoted.quotedAt, quoted.quoteExpiresAt, quoted.day, quoted.card ?? null],
     ],
   );
 }
@@ -32,6 +34,8 @@ export interface Begin {
   readonly leaseMs: number;
   /** A limit wants a person to look first. */
   readonly isReviewed: boolean;
+  /** Limits that were reached. */
+  readonly reasons: readonly Reason[];
 }
 
 /** How an exchange stands that has just been begun. */
@@ -49,7 +53,7 @@ export function begunOf({ quoted, asked, day, occurredAt, isReviewed }: Begin): 
 }
 
 function rowOf(sealing: Sealing, begin: Begin) {
-  const { quoted, asked, leaseMs, isNew } = begin;
+  const { quoted, asked, leaseMs, isNew, reasons } = begin;
   const { state, reviewOf, day, occurredAt } = begunOf(begin);
   const { exchange, program, member } = quoted;
   const { terms } = quoted;
@@ -68,6 +72,7 @@ function rowOf(sealing: Sealing, begin: Begin) {
       request: asked.request,
       due_ms: reviewOf ? null : leaseMs,
       outcome: reviewOf ? 'in_review' : 'begun',
+      detail: reasons.length === 0 ? null : { reasons: reasonsShown(reasons) },
     },
   };
   if (!isNew) return { ...named, ...begun };
@@ -82,9 +87,9 @@ function rowOf(sealing: Sealing, begin: Begin) {
 }
 
 const begunColumns = `exchange uuid, "from" text, state text, review_of text, day date, occurred_at bigint, client integer, reference_key uuid,
-  fingerprint text, request json, due_ms float8, outcome text, terms json`;
-const noteBegun = `insert into exchange_step (exchange, ended_at, action, outcome)
-  select exchange, clock_timestamp(), 'begin', outcome from begun`;
+  fingerprint text, request json, due_ms float8, outcome text, detail json, terms json`;
+const noteBegun = `insert into exchange_step (exchange, ended_at, action, outcome, detail)
+  select exchange, clock_timestamp(), 'begin', outcome, detail from begun`;
 
 const beginNewQuery = `
   with given as (
@@ -99,15 +104,15 @@ const beginNewQuery = `
       decode(account, 'base64'), terms, quoted_at, quote_expires_at, day, occurred_at, client, reference_key, fingerprint, request,
       state, review_of, now() + due_ms * interval '1 millisecond'
     from given returning exchange
-  ), begun as (select exchange, outcome from made join given using (exchange))
+  ), begun as (select exchange, outcome, detail from made join given using (exchange))
   ${noteBegun}`;
 
 const beginQuotedQuery = `
   with given as (select * from json_to_recordset($1) as g (${begunColumns})), begun as (
     update exchange e set state = g.state, review_of = g.review_of, client = g.client, reference_key = g.reference_key,
-      fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at, terms = g.terms,
+      fingerprint = g.fingerprint, request = g.request, day = g.day, occurred_at = g.occurred_at, terms = g.terms, card = null,
       due_at = now() + g.due_ms * interval '1 millisecond', changed_at = now(), created_at = now()
-    from given g where e.exchange = g.exchange and e.state = g."from" returning e.exchange, g.outcome)
+    from given g where e.exchange = g.exchange and e.state = g."from" returning e.exchange, g.outcome, g.detail)
   ${noteBegun}`;
 
 /** Begins exchanges; answers how many of them. A quote that was begun before is not, and a reference that is used is an error. */

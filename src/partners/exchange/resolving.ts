@@ -1,7 +1,7 @@
 /** What a person decides about an exchange that is in review, and what follows from it. */
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
-import { areLinked } from '#src/partners/linking/links.ts';
+import { linkFacts } from '#src/partners/linking/links.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
 import { resolveBreak } from './breaks.ts';
@@ -53,8 +53,8 @@ function changeOf(exchange: Exchange, verdict: Verdict): Omit<Change, 'from'> {
 
 /** What was never sent begins now: not without the link that it was asked for with. */
 async function checkLink(tx: pg.PoolClient, identity: Identity, exchange: Exchange): Promise<void> {
-  const [isLinked] = await areLinked(tx, identity, [exchange]);
-  if (!isLinked)
+  const [link] = await linkFacts(tx, identity, [exchange]);
+  if (!link)
     throw new NotResolvable(
       'the member has unlinked the account: `refused` leaves the points where they are',
     );

@@ -21,8 +21,8 @@ const quoteErrors = [
   'shard_recovering',
 ] as const satisfies readonly ErrorCode[];
 
-/** Every call about exchanges. */
-export function exchangeRoutes(context: Exchanging): Route[] {
+/** Calls that ask for an exchange. */
+function askingRoutes(context: Exchanging): Route[] {
   return [
     route({
       method: 'POST',
@@ -59,6 +59,13 @@ export function exchangeRoutes(context: Exchanging): Route[] {
       ],
       handle: (call) => exchangePoints(context, call),
     }),
+  ];
+}
+
+/** Every call about exchanges. */
+export function exchangeRoutes(context: Exchanging): Route[] {
+  return [
+    ...askingRoutes(context),
     route({
       method: 'GET',
       path: '/v1/exchanges/:id',

@@ -44,12 +44,13 @@ interface ExchangeRow {
   readonly was_sent: boolean;
   readonly checks: number;
   readonly created_at: EpochMs;
+  readonly card: string | null;
 }
 
 const columns = `${hexOf('exchange')} as exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
   account_sealed, terms, quoted_at, quote_expires_at, day::text, occurred_at, client, ${hexOf('reference_key')} as reference_key, fingerprint, request,
   state, review_of, refusal, in_doubt, tries, ${hexOf('hold')} as hold, ${hexOf('moved')} as moved, partner_operation, sent_at is not null as was_sent, checks,
-  ${epochMsOf('created_at')} as created_at`;
+  ${epochMsOf('created_at')} as created_at, card`;
 
 function askedOf(row: ExchangeRow): Asked | undefined {
   const { client, reference_key: referenceKey, fingerprint, request } = row;
@@ -87,6 +88,7 @@ function exchangeOf(sealing: Sealing, row: ExchangeRow): Exchange {
     wasSent: row.was_sent,
     checks: row.checks,
     createdAt: row.created_at,
+    card: row.card ?? undefined,
   };
 }
 

@@ -54,6 +54,8 @@ export interface Quoted {
   readonly quoteExpiresAt: EpochMs;
   /** ISO, in the program's zone. */
   readonly day: string;
+  /** Keyed hash of the card that the member showed; of a quote, until it is used. */
+  readonly card?: string | undefined;
 }
 
 /** Who asked for it, and how. */

@@ -48,7 +48,7 @@ export async function validate(context: InboundContext, call: Call<Body>): Promi
   const { row, name } = await namedMember(context, call);
   const status = statusOf(row);
   if (body.code !== undefined) {
-    const link = { member: row.number, account: body.callerAccount!, actor: caller.keyId };
+    const link = { member: row.number, account: body.callerAccount!, name, actor: caller.keyId };
     await linkByCode(context, program, partner, body.code, link);
   }
   // A name that could not be compared says nothing, so asking for it is a try.

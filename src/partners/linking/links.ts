@@ -15,6 +15,7 @@ import { Problem } from '#src/errors.ts';
 import type { Identity } from '#src/members/identity.ts';
 import { familyOf, familyQuery, shortTransaction } from '#src/members/records.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
+import type { NameMatch } from '#src/partners/protocol/schemas.ts';
 import { type MemberNumber, memberId } from '#src/values.ts';
 
 type Context = { readonly pool: pg.Pool; readonly identity: Identity };
@@ -90,15 +91,20 @@ export interface NewLink {
   /** The member's account at the partner. */
   readonly account: string;
   readonly codeOf: 'us' | 'partner';
+  /** How the name of the account stood to the member's. */
+  readonly name: NameMatch;
   readonly actor: string;
 }
+
+/** From the one that says least. */
+const matches: readonly NameMatch[] = ['not_compared', 'initials', 'full'];
 
 async function insertLink(
   tx: pg.PoolClient,
   identity: Identity,
   program: Program,
   partner: Partner,
-  { member, account, codeOf, actor }: NewLink,
+  { member, account, codeOf, name, actor }: NewLink,
 ): Promise<void> {
   const hash = accountHash(identity, program.number, account);
   const locked = await tx.query<{ status: string; erased_at: Date | null }>(
@@ -117,14 +123,22 @@ async function insertLink(
     throw new Problem('identifier_taken', 'The account is linked with another member.', {
       pointer: '/account',
     });
-  if (open.rows.some((link) => link.account_hash.equals(hash))) return;
+  const same = open.rows.find((link) => link.account_hash.equals(hash));
+  if (same) {
+    const weaker = matches.slice(0, matches.indexOf(name));
+    await tx.query(
+      'update partner_link set name = $3 where client = $1 and account_hash = $2 and unlinked_at is null and name = any($4)',
+      [partner.client, hash, name, weaker],
+    );
+    return;
+  }
   if (open.rows.length > 0)
     throw new Problem('identifier_taken', 'The member has linked another account; unlink it first.', {
       pointer: '/member',
     });
   await tx.query(
-    `insert into partner_link (program, client, member, account_hash, account_sealed, code_of, linked_by)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
+    `insert into partner_link (program, client, member, account_hash, account_sealed, code_of, name, linked_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [
       program.number,
       partner.client,
@@ -132,6 +146,7 @@ async function insertLink(
       hash,
       identity.encrypt(program.number, member, account),
       codeOf,
+      name,
       actor,
     ],
   );
@@ -147,7 +162,7 @@ function taken(error: unknown): never {
   throw error;
 }
 
-/** Links by a code of the partner's that it has confirmed. The same link again changes nothing. */
+/** Links by a code of the partner's that it has confirmed. The same link again changes nothing, or says more of the name. */
 export function linkConfirmed(
   { pool, identity }: Context,
   program: Program,
@@ -184,6 +199,7 @@ export interface Link {
   readonly member: MemberNumber;
   readonly linkedAt: Date;
   readonly codeOf: 'us' | 'partner';
+  readonly name: NameMatch;
   /** The member's account at the partner, in clear. */
   readonly account: string;
 }
@@ -199,6 +215,7 @@ export async function openLinksOf(
     member: MemberNumber;
     linked_at: Date;
     code_of: Link['codeOf'];
+    name: NameMatch;
     account_sealed: Buffer;
   }>({
     name: 'links-open',
@@ -206,7 +223,7 @@ export async function openLinksOf(
     text: `select a.place, l.* from unnest($1::bigint[]) with ordinality as a (member, place)
      cross join lateral (${familyQuery('a.member')}) f
      cross join lateral (
-       select client, member, linked_at, code_of, account_sealed, link from partner_link
+       select client, member, linked_at, code_of, name, account_sealed, link from partner_link
        where member = f.number and unlinked_at is null offset 0) l
      order by a.place, l.linked_at, l.link`,
     values: [asked.map(({ member }) => member)],
@@ -216,6 +233,7 @@ export async function openLinksOf(
     const { program, member } = asked[row.place - 1]!;
     links.get(member)!.push({
       ...{ client: row.client, member: row.member, linkedAt: row.linked_at, codeOf: row.code_of },
+      name: row.name,
       account: identity.decrypt(program, row.member, row.account_sealed),
     });
   }
@@ -239,28 +257,35 @@ export interface LinkedAccount {
   readonly account: string;
 }
 
-/** Whether each of these accounts is linked with its member now. Until the database transaction ends, none that is gets unlinked. */
-export async function areLinked(
+/** What limits want to know of a link that is open. */
+export interface LinkFacts {
+  /** Keyed hash in hex. */
+  readonly account: string;
+  readonly name: NameMatch;
+}
+
+/** The link of each of these accounts with its member, where it is open. Until the database transaction ends, none of them gets unlinked. */
+export async function linkFacts(
   tx: pg.PoolClient,
   identity: Pick<Identity, 'keyOf'>,
   asked: readonly LinkedAccount[],
-): Promise<boolean[]> {
-  const { rows } = await tx.query<{ place: number }>({
+): Promise<(LinkFacts | undefined)[]> {
+  const hashes = asked.map(({ program, account }) => accountHash(identity, program, account).toString('hex'));
+  const { rows } = await tx.query<{ place: number; name: NameMatch }>({
     name: 'links-held',
     // By the account alone, in a subquery of its own: a plan that was made while there were no links would take any index.
-    text: `select a.place::int as place from unnest($1::bigint[], $2::integer[], $3::text[]) with ordinality as a (member, partner, hash, place)
+    text: `select a.place::int as place, l.name from unnest($1::bigint[], $2::integer[], $3::text[]) with ordinality as a (member, partner, hash, place)
        join partner p on p.partner = a.partner
        cross join lateral (
-         select client, member from partner_link where account_hash = decode(a.hash, 'hex') and unlinked_at is null for share) l
+         select client, member, name from partner_link where account_hash = decode(a.hash, 'hex') and unlinked_at is null for share) l
      where l.client = p.client and l.member in (${familyQuery('a.member')})`,
-    values: [
-      asked.map(({ member }) => member),
-      asked.map(({ partner }) => partner),
-      asked.map(({ program, account }) => accountHash(identity, program, account).toString('hex')),
-    ],
+    values: [asked.map(({ member }) => member), asked.map(({ partner }) => partner), hashes],
   });
-  const linked = new Set(rows.map(({ place }) => place));
-  return asked.map((_, i) => linked.has(i + 1));
+  const linked = new Map(rows.map(({ place, name }) => [place, name]));
+  return hashes.map((account, i) => {
+    const name = linked.get(i + 1);
+    return name && { account, name };
+  });
 }
 
 /** Ends a member's link with a partner; false where there is none. */

@@ -1,14 +1,18 @@
 /** Linking a member's account with one at a partner, in both directions, and ending it. */
 import type pg from 'pg';
 import { z } from 'zod';
+import { programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { type Caller, type Role, type Route, route } from '#src/http/route.ts';
 import { type Identity, masked } from '#src/members/identity.ts';
-import { survivingMember } from '#src/members/records.ts';
+import { profileOfRow, survivingMember } from '#src/members/records.ts';
+import { contractAt } from '#src/partners/contracts/arithmetic.ts';
 import type { PartnerBook } from '#src/partners/contracts/book.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import type { Calls } from '#src/partners/exchange/calling.ts';
 import type { Endpoints } from '#src/partners/exchange/endpoints.ts';
+import { type Comparison, compareNames, namesIn } from '#src/partners/inbound/names.ts';
+import { type NameMatch, nameMatches } from '#src/partners/protocol/schemas.ts';
 import { memberId } from '#src/values.ts';
 import { textOf } from '#src/wallet/fields.ts';
 import { confirmThere } from './confirming.ts';
@@ -47,7 +51,10 @@ const linkRequest = z
       .string()
       .regex(/^[0-9A-Za-z-]{6,32}$/, 'is not a one-time code')
       .meta({ description: 'That the member has from the partner.' }),
-    name: textOf(128).optional(),
+    name: textOf(128).optional().meta({
+      description:
+        "That the account there is to have. Where the contract wants the same name and none is given, the partner is sent the member's.",
+    }),
   })
   .meta({ id: 'LinkRequest' });
 
@@ -58,6 +65,9 @@ const linkReply = z
     partner: z.string(),
     account: z.string().meta({ description: 'Its last characters.' }),
     codeOf: z.enum(['us', 'partner']).meta({ description: 'Whose one-time code has proved it.' }),
+    name: z.enum(nameMatches).meta({
+      description: "How the name of the account stood to the member's; contracts may want it to fit.",
+    }),
     linkedAt: z.iso.datetime(),
   })
   .meta({ id: 'PartnerLink' });
@@ -85,6 +95,7 @@ function view(partner: Pick<Partner, 'name'>, link: Link) {
     partner: partner.name,
     account: masked(link.account),
     codeOf: link.codeOf,
+    name: link.name,
     linkedAt: link.linkedAt.toISOString(),
   };
 }
@@ -120,6 +131,12 @@ function codeRoute(context: LinkingContext): Route {
   });
 }
 
+/** The member's name fits the account's as well as the one that was sent fits either of them. */
+function weaker(here: Comparison, there: NameMatch): NameMatch {
+  if (here === 'differs' || here === 'not_compared') return 'not_compared';
+  return there === 'full' ? here : there;
+}
+
 function linkRoute(context: LinkingContext): Route {
   return route({
     method: 'POST',
@@ -141,17 +158,20 @@ function linkRoute(context: LinkingContext): Route {
     ],
     async handle({ caller, params, body }) {
       const partner = await partnerNamed(context, caller, body.partner);
-      const { number: member } = await activeMember(context, caller, params.member);
-      const { account, code, name } = body;
-      const asked = {
-        account,
-        code,
-        callerAccount: memberId(member),
+      const row = await activeMember(context, caller, params.member);
+      const { number: member } = row;
+      const { account, code } = body;
+      const kept = namesIn(profileOfRow(context.identity, caller.program, row).attributes);
+      const isWanted = contractAt(partner, programNow(caller.program))?.limits.sameName !== undefined;
+      const name = body.name ?? (isWanted ? kept[0] : undefined);
+      const asked = { account, code, callerAccount: memberId(member) };
+      const confirmed = await confirmThere(context, partner, {
+        ...asked,
         ...(name === undefined ? {} : { name }),
-      };
-      const confirmed = await confirmThere(context, partner, asked);
+      });
       const link = { member, account: confirmed.account, codeOf: 'partner' as const, actor: caller.keyId };
-      await linkConfirmed(context, caller.program, partner, link);
+      const match = name === undefined ? 'not_compared' : weaker(compareNames(name, kept), confirmed.name);
+      await linkConfirmed(context, caller.program, partner, { ...link, name: match });
       const links = await linksOf(context, caller.program, member);
       const made = links.find(({ client }) => client === partner.client);
       if (!made) throw new Problem('not_found', 'The link was ended at this moment.');
