@@ -2,7 +2,7 @@
  * Exchanges with a partner, which does to every call what a partner can do: points held, in flight and there are together what there
  * were before, whatever it does.
  */
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createMembers } from '#src/members/members.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
@@ -14,6 +14,7 @@ import { parseExchangeId } from '#src/partners/exchange/types.ts';
 import { type Answer, reference, startEngine, waitFor } from './harness.ts';
 import { type Ally, type AllyOptions, ally, partnerAccount } from './house/alliance.ts';
 import type { Behaviour } from './house/far-partner.ts';
+import { startTierHouse, tieredDefinition, yearly } from './house/tiers.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -407,6 +408,40 @@ describe('points that come in', () => {
     await pool.query('update exchange set due_at = now() where exchange = $1', [exchange]);
     await driven(id, who, ['completed']);
     expect(await standing(who, survivor)).toEqual(came);
+  });
+
+  test('end as the program lets points of the member end: by the tier, and by the month of birth', async () => {
+    const expiry = {
+      kind: 'tier' as const,
+      tiers: { gold: { kind: 'days' as const, days: 100 } },
+      otherwise: { kind: 'birthday_month' as const, years: 1 },
+    };
+    const currencies = [{ code: 'points', expiry }, { code: 'bonus' }];
+    const tiered = await engine.shop({ definition: tieredDefinition([yearly], { currencies }) });
+    const house = startTierHouse(app, engine.drained);
+    onTestFinished(() => house.stop());
+    const who = await ally(app, tiered);
+    allies.push(who);
+    const [plain, golden] = [await who.member(0), await who.member(0)];
+    const birthMonth = ((new Date().getUTCMonth() + 5) % 12) + 1;
+    const birthday = `--${String(birthMonth).padStart(2, '0')}-15`;
+    await tiered.admin('PATCH', `/v1/members/${plain}`, { birthday });
+    const grant = { reference: reference(), tier: 'gold', reason: 'a friend' };
+    expect((await tiered.care('POST', `/v1/members/${golden}/tier`, grant)).status).toBeLessThan(300);
+    await house.settled();
+    const endsOn = async (member: string) => {
+      const body = { member, partner: who.name, direction: 'in', points: 10, reference: reference() };
+      const { status, at } = await tiered.checkout('POST', '/v1/exchanges', body);
+      expect(status).toBe(201);
+      const { body: shown } = await tiered.care('GET', `/v1/members/${member}/balances`);
+      const { lots } = (shown.balances as Record<string, { lots: { expiresOn: string }[] }>).points!;
+      return { today: Date.parse(String(at('history.0.at'))), ends: lots.map(({ expiresOn }) => expiresOn) };
+    };
+    const dayOf = (ms: number) => new Date(ms).toISOString().slice(0, 10);
+    const gold = await endsOn(golden);
+    expect(gold.ends).toEqual([dayOf(gold.today + 100 * 86_400_000)]);
+    const { today, ends } = await endsOn(plain);
+    expect(ends).toEqual([dayOf(Date.UTC(new Date(today).getUTCFullYear() + 1, birthMonth, 0))]);
   });
 
   test('are given back there where the member has left meanwhile', async () => {

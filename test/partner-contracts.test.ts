@@ -342,6 +342,25 @@ describe('an exchange that is judged', () => {
     });
   });
 
+  test('is judged also where its sums are more than can be counted', async () => {
+    const shop = await engine.shop();
+    const { number: partner } = await partnerOf(shop);
+    const member = await memberOf(shop);
+    const most = { give: Number.MAX_SAFE_INTEGER, receive: Number.MAX_SAFE_INTEGER };
+    const points = { count: 5, hours: 24, points: 1_000, action: 'review' } as const;
+    const limits = { member: points, terminal: points };
+    const caps = [{ period: 'day' as const, of: 'give' as const, points: Number.MAX_SAFE_INTEGER }];
+    const once = () => exchange(shop, { partner, member, limits, terminal: 'till-9', ...most });
+    await once();
+    await once();
+    expect((await once()).reasons.map(({ limit }) => limit)).toEqual([
+      'member_velocity',
+      'terminal_velocity',
+    ]);
+    const capped = await exchange(shop, { partner, member, caps });
+    expect(capped).toMatchObject({ outcome: 'refused', reasons: [{ limit: 'member_cap' }] });
+  });
+
   test('never passes the day of its partner, with as many members at once as there are', async () => {
     const shop = await engine.shop();
     const { number: partner } = await partnerOf(shop);

@@ -66,6 +66,12 @@ describe('a line', () => {
     expect([line.amount, line.tax]).toEqual([amount, tax]);
   });
 
+  test('of a contract that nobody knows is no line: its price is unknown, and not none', () => {
+    const contract = contractWith({});
+    expect(() => draftsOf([{ ...group, contract: 2 }], [], [contract])).toThrow('no contract version 2');
+    expect(draftsOf([{ ...group, contract: null }], [], [contract])[0]).toMatchObject({ amount: 0n });
+  });
+
   test('without a contract is named and costs nothing', () => {
     expect(lineOf({ ...group, contract: null }, undefined)).toMatchObject({
       points: -1n,

@@ -56,7 +56,7 @@ export function nearest(numerator: bigint, denominator: bigint): bigint {
     : rounded(numerator, denominator, 'half_even');
 }
 
-/** What the contract makes of a group. Without one it is named and costs nothing. */
+/** What the contract makes of a group. Before the first one began nothing was agreed: it is named and costs nothing. */
 export function lineOf(group: Group, contract: Contract | undefined): Line {
   const { kind, price, currency, rule, share, ofPeriod, entries, points, prepaid } = group;
   const { amount: units, perPoints } = contract?.prices[price] ?? { amount: 0, perPoints: 1 };
@@ -146,6 +146,8 @@ export function draftsOf(
   const placed = [
     ...groups.map((group) => {
       const contract = group.contract === null ? undefined : byVersion.get(group.contract);
+      // Its points have a price that is not known here; none is not that price.
+      if (group.contract !== null && !contract) throw new Error(`no contract version ${group.contract}`);
       return { currency: contract?.currency ?? fallback, line: lineOf(group, contract) };
     }),
     ...adjustments.map((each) => ({ currency: each.currency, line: adjustmentLine(each) })),

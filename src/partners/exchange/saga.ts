@@ -76,7 +76,7 @@ function walletRefusal(word: string): Refusal {
 
 export function createSaga(context: ExchangeContext): Saga {
   const { pool, patience, identity, gathered } = context;
-  const wallet = createWalletSteps(context.operations);
+  const wallet = createWalletSteps(context);
   const partner = createPartnerSteps(context);
 
   async function advance(exchange: Exchange, change: Change, step: Step): Promise<Onward> {

@@ -6,20 +6,21 @@
  * before it is made is made impossible (`void`). Points that come in are credited to the member, or to the survivor where the
  * member has been merged since.
  */
-import { DateTime } from 'luxon';
-import { type Program, presentVersion, programNow } from '#src/earning/program.ts';
-import { compileExpiry } from '#src/earning/rules/expiry.ts';
-import { nobody } from '#src/earning/rules/types.ts';
+import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
 import { type Step, takeStep, tryStep, waitUntil } from '#src/members/engine.ts';
-import type { MemberNumber, OperationHex } from '#src/values.ts';
-import type { Operations, Recorded } from '#src/wallet/operations.ts';
+import { expiryOf } from '#src/partners/inbound/expiry.ts';
+import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
+import type { Recorded } from '#src/wallet/operations.ts';
+import type { ExchangeContext } from './context.ts';
 import { restorableOf } from './restorable.ts';
 import { type Exchange, exchangeId } from './types.ts';
 
 export type Held = { readonly held: Recorded } | { readonly refused: string };
 export type Credited = { readonly credited: Recorded } | { readonly refused: string };
+
+export type WalletContext = Pick<ExchangeContext, 'operations' | 'judgedMember'>;
 
 export interface WalletSteps {
   /** Holds what goes out. */
@@ -64,14 +65,7 @@ function voidStep(program: Program, exchange: Exchange): Step {
   return { ...holdStep(program, exchange), script: 'receive', input: { lots: [], debts: [], back: true } };
 }
 
-function creditStep(program: Program, exchange: Exchange, member: MemberNumber): Step {
-  const code = program.currencyByNumber.get(exchange.currency)?.code;
-  const { definition } = presentVersion(program);
-  const expiry = definition.currencies.find((currency) => currency.code === code)?.expiry;
-  const today = DateTime.fromMillis(programNow(program), { zone: program.timeZone }).toISODate()!;
-  const ends = expiry
-    ? compileExpiry(expiry, program.timeZone)({ occurred: today, posted: today }, nobody)
-    : 0;
+function creditStep(program: Program, exchange: Exchange, member: MemberNumber, ends: EpochMs): Step {
   return {
     ...stepOf(program, exchange, 'credit'),
     member,
@@ -88,7 +82,14 @@ function creditStep(program: Program, exchange: Exchange, member: MemberNumber):
 
 const isHold = (recorded: Recorded) => heldLegs(recorded.effect).length > 0;
 
-export function createWalletSteps(operations: Operations): WalletSteps {
+export function createWalletSteps({ operations, judgedMember }: WalletContext): WalletSteps {
+  /** When points that come in now end for the member. A number that nobody has is refused by the script. */
+  async function endOf(program: Program, { currency }: Exchange, member: MemberNumber): Promise<EpochMs> {
+    const facts = await operations.lookup.member(program.number, member);
+    const own = program.currencyByNumber.get(currency);
+    return facts && own ? expiryOf(judgedMember, program, own, programNow(program), facts) : 0;
+  }
+
   async function voided(program: Program, exchange: Exchange): Promise<Recorded | undefined> {
     const recorded = await takeStep(operations, voidStep(program, exchange));
     return isHold(recorded) ? recorded : undefined;
@@ -97,7 +98,8 @@ export function createWalletSteps(operations: Operations): WalletSteps {
   async function credit(program: Program, exchange: Exchange): Promise<Credited> {
     let member = exchange.member;
     for (let merges = 0; merges < mergesMax; merges += 1) {
-      const outcome = await tryStep(operations, creditStep(program, exchange, member));
+      const ends = await endOf(program, exchange, member);
+      const outcome = await tryStep(operations, creditStep(program, exchange, member, ends));
       if (outcome.status === 'performed') return { credited: outcome.recorded };
       if (outcome.status !== 'refused')
         throw new Problem('outcome_unknown', `the wallet answered ${outcome.status}`);

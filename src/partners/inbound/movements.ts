@@ -7,8 +7,6 @@
  */
 import type { z } from 'zod';
 import { type Currency, type Program, programNow } from '#src/earning/program.ts';
-import { momentOf } from '#src/earning/rules/calendar.ts';
-import { compileExpiry } from '#src/earning/rules/expiry.ts';
 import { Problem } from '#src/errors.ts';
 import type { Call, Reply } from '#src/http/route.ts';
 import { movedToPartner } from '#src/ledger/postings.ts';
@@ -24,12 +22,12 @@ import type {
 } from '#src/partners/protocol/schemas.ts';
 import { type EpochMs, type MemberNumber, memberId, operationId } from '#src/values.ts';
 import { checkPointsLimit } from '#src/wallet/fields.ts';
-import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Durability, Recorded } from '#src/wallet/operations.ts';
 import { type Moved, perform } from '#src/wallet/perform.ts';
 import { checkLinked, isLinked, memberOfAccount } from './accounts.ts';
 import { countAttempt } from './attempts.ts';
 import { contractAt, currencyOf, type InboundContext, partnerOf } from './context.ts';
+import { expiryOf } from './expiry.ts';
 import { compareNames, namesIn } from './names.ts';
 
 export interface MovementContext extends InboundContext {
@@ -98,22 +96,6 @@ export function movementView(recorded: Recorded, reached: Durability): MovementR
 /** 201, or 202 where the ledger has it only in a moment. */
 export function partnerReply({ recorded, replayed, reached }: Moved): Reply {
   return { status: reached === 'ledger' ? 201 : 202, replayed, body: movementView(recorded, reached) };
-}
-
-/** When points count until, by the program's own policy for the currency. */
-async function expiryOf(
-  context: MovementContext,
-  program: Program,
-  currency: Currency,
-  occurredAt: EpochMs,
-  facts: MemberFacts,
-): Promise<EpochMs> {
-  const { expiry } = currency;
-  const asksMember = expiry.kind === 'tier' || expiry.kind === 'birthday_month';
-  const member = asksMember ? await context.judgedMember(program, facts, { at: occurredAt }) : {};
-  const dateOf = (at: EpochMs) => momentOf(at, program.timeZone).date;
-  const days = { occurred: dateOf(occurredAt), posted: dateOf(programNow(program)) };
-  return compileExpiry(expiry, program.timeZone)(days, member);
 }
 
 /** Refuses points for an account that is neither linked nor named as its member is. */
@@ -197,7 +179,7 @@ export async function accrue(
       checkPointsLimit(caller, body.points);
       await checkMayGive(context, program, caller.client, facts.member, body);
       await checkPrepaid(context, partner, contract, body, programNow(program));
-      const expiresAt = await expiryOf(context, program, currency, occurredAt, facts);
+      const expiresAt = await expiryOf(context.judgedMember, program, currency, occurredAt, facts);
       const award = { currency: currency.code, points: body.points, availableAt: 0, expiresAt };
       return {
         points: body.points,
