@@ -7,12 +7,14 @@ import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { type FilePartner, makeRequest, requestFile, takeReply } from '#src/partners/exchange/batch.ts';
 import { batch } from '#src/partners/exchange/batch-command.ts';
 import { type ReplyLine, writeReply, writeRequest } from '#src/partners/exchange/batch-format.ts';
+import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { allied, flyer, partnerAccount } from './house/alliance.ts';
+import { commandOf } from './house/command.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -251,6 +253,57 @@ test('an account that holds a comma or a quote stands in the file and keeps no o
     },
   ]);
   expect(text.split('\n')[1]).toBe(`D,1,accrual,exc_1,Gold%2C %221%22 5%25é,5,miles,${created}`);
+});
+
+test('what waits for the next file is nobody’s work until then, and goes on by calls where the partner is called again', async () => {
+  const who = await newPartner();
+  const { partner, program, name } = who.files;
+  const member = await who.member();
+  const dueOf = async (id: string) => {
+    const { rows } = await pool.query<{ due: boolean }>(
+      'select due_at is not null as due from exchange where exchange = $1',
+      [parseExchangeId(id)],
+    );
+    return rows[0]!.due;
+  };
+  const resting = async () => {
+    const id = await who.exchange(member, 'out', 20);
+    await worker.saga.drive(parseExchangeId(id)!, Date.now() + 5_000);
+    expect(await dueOf(id)).toBe(false);
+    return id;
+  };
+  const sent = await resting();
+  expect((await who.requested()).lines).toHaveLength(1);
+  const call = (delivery?: 'calls') => {
+    const draft = { partner, program, url: 'http://127.0.0.1:1', keyId: 'pk', secret: 'ls', delivery };
+    return setEndpoint(pool, app.identity, draft);
+  };
+  await expect(call()).rejects.toThrow('takes exchanges in files');
+  await expect(call('calls')).rejects.toThrow('1 exchanges are in request files');
+  const env = {
+    ...process.env,
+    DATABASE_URL: engine.stores.databaseUrl,
+    REDIS_URL: engine.stores.redisUrl,
+    IDENTITY_KEY: app.config.identityKey,
+  };
+  const command = commandOf('partners/exchange/command.ts', env, 60_000, 'ls_secret');
+  const endpoint = [
+    'endpoint',
+    name,
+    '--program',
+    shop.program.name,
+    '--url',
+    'http://127.0.0.1:1',
+    '--key',
+    'pk',
+  ];
+  const refused = await command(...endpoint);
+  expect([refused.code, refused.complaint]).toEqual([1, expect.stringContaining('--delivery calls')]);
+  await who.take(who.reply(line(sent, 'accrual', 20)));
+  await who.driven(sent, 'completed');
+  const next = await resting();
+  await call('calls');
+  expect(await dueOf(next)).toBe(true);
 });
 
 test('a request file is written once more as it was, and the partner takes nothing by call', async () => {

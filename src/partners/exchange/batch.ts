@@ -84,10 +84,10 @@ export function makeRequest(
 ): Promise<{ readonly sequence: number; readonly details: number } | undefined> {
   return inTransaction(pool, async (tx) => {
     const sequence = (await lastFile(tx, partner, 'request')) + 1;
-    // What is in a file already is due in days; what was claimed by a worker in seconds.
+    // What is in a file already is due in days; what rests is not due, and what was claimed by a worker is in seconds.
     const { rows } = await tx.query<{ exchange: OperationHex }>(
       `select replace(exchange::text, '-', '') as exchange from exchange
-       where partner = $1 and state in ('ready', 'undoing') and due_at < now() + interval '1 hour' order by exchange limit $2`,
+       where partner = $1 and state in ('ready', 'undoing') and (due_at is null or due_at < now() + interval '1 hour') order by exchange limit $2`,
       [partner.partner, detailsMax],
     );
     if (rows.length === 0) return undefined;

@@ -9,7 +9,7 @@ import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/c
 import { createPool } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
 import { batch } from './batch-command.ts';
-import { setEndpoint } from './endpoints.ts';
+import { type EndpointDraft, setEndpoint } from './endpoints.ts';
 import { resolveExchange, type Verdict, verdicts } from './resolving.ts';
 import { historiesOf } from './rows.ts';
 import { exchangeId, parseExchangeId } from './types.ts';
@@ -19,7 +19,8 @@ const help = `Exchanges of points with partners.
   npm run exchanges -- list
   npm run exchanges -- show EXCHANGE
   npm run exchanges -- resolve EXCHANGE --as retry|undo|completed|refused --reason TEXT [--actor NAME]
-  npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N] [--signature v1|rfc9421] < SECRET
+  npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N]
+      [--signature v1|rfc9421] [--delivery calls] < SECRET
 
   npm run exchanges -- batch PARTNER --program NAME on|request [N] FILE|reply FILE
 
@@ -27,7 +28,8 @@ const help = `Exchanges of points with partners.
   show      every step of an exchange, with its time and outcome
   resolve   decides about an exchange in review, and closes a break. completed and refused say what the partner has done: ask
             it before. retry goes on where it stopped, undo asks the partner to take it back or never to do it
-  endpoint  where a partner is called from now on, with which key; the secret comes on standard input
+  endpoint  where a partner is called from now on, with which key; the secret comes on standard input. One that takes files is
+            called only with --delivery calls, and once all its request files are answered
   batch     a partner that takes files: on says that it does; request writes what waits to be sent into FILE, with N the file of that
             number once more; reply takes the partner's answers from FILE, each number once and in order
 
@@ -43,6 +45,7 @@ const options = {
   key: { type: 'string' },
   calls: { type: 'string' },
   signature: { type: 'string', default: 'v1' },
+  delivery: { type: 'string' },
   help: { type: 'boolean', default: false },
 } as const;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -145,7 +148,11 @@ async function endpoint(
   const callsAtOnce = calls === undefined ? undefined : Number(calls);
   const signature = schemes.find((each) => each === values.signature);
   if (!signature) throw new UsageFault(`--signature takes ${schemes.join(' or ')}`);
-  const draft = { ...partner, signature, url, keyId: key, secret: await secretFromInput(), callsAtOnce };
+  const { delivery } = values;
+  if (delivery !== undefined && delivery !== 'calls')
+    throw new UsageFault('--delivery takes calls; batch PARTNER on is for files');
+  const secret = await secretFromInput();
+  const draft: EndpointDraft = { ...partner, signature, url, keyId: key, secret, callsAtOnce, delivery };
   await setEndpoint(pool, await identityOf(config), draft);
   print(`${name} is called at ${url} with the key ${key}.`);
 }

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
 import type { Scheme } from '#src/partners/signature.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber } from '#src/values.ts';
 
 export interface Endpoint {
@@ -99,36 +100,57 @@ export interface EndpointDraft {
   readonly delivery?: Delivery | undefined;
 }
 
-/** Sets where a partner is called from now on. */
-export async function setEndpoint(
+/** What is asked for cannot be done; nothing was changed. */
+export class EndpointRefused extends Error {}
+
+/** A partner that takes files is called from now on only where somebody says so, and not while one of its files is not answered. */
+async function checkDelivery(tx: pg.PoolClient, { partner, delivery }: EndpointDraft): Promise<void> {
+  if (delivery === 'files') return;
+  if (delivery === undefined)
+    throw new EndpointRefused('the partner takes exchanges in files: --delivery calls calls it from now on');
+  const { rows } = await tx.query<{ count: number }>(
+    `select count(*)::int as count from exchange
+     where partner = $1 and (state in ('waiting', 'calling') or (state = 'undoing' and tries > 0))`,
+    [partner],
+  );
+  const count = rows[0]!.count;
+  if (count > 0)
+    throw new EndpointRefused(
+      `${count} exchanges are in request files that are not answered: take the reply first`,
+    );
+}
+
+/** Sets where a partner is called from now on. Without a delivery it stays by calls, and a partner that takes files is refused. */
+export function setEndpoint(
   pool: pg.Pool,
   identity: Pick<Identity, 'encrypt'>,
-  {
-    partner,
-    program,
-    url,
-    keyId,
-    secret,
-    callsAtOnce = 16,
-    signature = 'v1',
-    delivery = 'calls',
-  }: EndpointDraft,
+  draft: EndpointDraft,
 ): Promise<void> {
-  await pool.query(
-    `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once, signature, delivery)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)
-     on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed,
-       calls_at_once = excluded.calls_at_once, signature = excluded.signature, delivery = excluded.delivery,
-       changed_at = now()`,
-    [
-      partner,
-      program,
-      url,
-      keyId,
-      identity.encrypt(program, nobody, secret),
-      callsAtOnce,
-      signature,
-      delivery,
-    ],
-  );
+  const { partner, program, url, keyId, secret, callsAtOnce = 16, signature = 'v1' } = draft;
+  return inTransaction(pool, async (tx) => {
+    const known = await tx.query<{ delivery: Delivery }>(
+      'select delivery from partner_endpoint where partner = $1 for update',
+      [partner],
+    );
+    const before = known.rows[0]?.delivery;
+    if (before === 'files') await checkDelivery(tx, draft);
+    const delivery = draft.delivery ?? 'calls';
+    await tx.query(
+      `insert into partner_endpoint (partner, program, url, key_id, secret_sealed, calls_at_once, signature, delivery)
+       values ($1, $2, $3, $4, $5, $6, $7, $8)
+       on conflict (partner) do update set url = excluded.url, key_id = excluded.key_id, secret_sealed = excluded.secret_sealed,
+         calls_at_once = excluded.calls_at_once, signature = excluded.signature, delivery = excluded.delivery,
+         changed_at = now()`,
+      [
+        ...[partner, program, url, keyId, identity.encrypt(program, nobody, secret)],
+        ...[callsAtOnce, signature, delivery],
+      ],
+    );
+    // What rested until the next file goes on by calls.
+    if (before === 'files' && delivery === 'calls')
+      await tx.query(
+        `update exchange set due_at = now() where partner = $1 and due_at is null and state in ('ready', 'undoing')`,
+        [partner],
+      );
+  });
 }

@@ -8,7 +8,7 @@ import { recordBreak } from './breaks.ts';
 import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
 import type { ExchangeContext } from './context.ts';
 import { leaseMs, type Patience, retryAfterMs } from './policy.ts';
-import { type Change, changedBy, postpone, readExchange, type Step } from './rows.ts';
+import { type Change, changedBy, postpone, readExchange, rest, type Step } from './rows.ts';
 import { type Exchange, partnerKind, partnerReference, type Refusal, type State } from './types.ts';
 
 /** What a step leads to: the exchange as it stands now, or true where that has to be read; false: it has to wait. */
@@ -180,10 +180,15 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
 
   /** What goes out and comes back in files waits for them (`batch.ts`); one that is in a file and never answered is parked. */
   async function byFiles(exchange: Exchange, waitMs: number): Promise<undefined> {
-    const isOut = exchange.state !== 'ready' && exchange.wasSent;
-    if (isOut && isOverdue(exchange, patience.pendingMsMax))
-      await review(exchange, { action: 'inquire', outcome: 'no_reply_file' }, [exchange.state]);
-    else await postpone(pool, exchange.exchange, waitMs);
+    const { state, wasSent, tries, createdAt } = exchange;
+    const isInFile = state === 'undoing' ? tries > 0 : state !== 'ready' && wasSent;
+    if (!isInFile && (await rest(pool, exchange))) return;
+    if (isInFile && isOverdue(exchange, patience.pendingMsMax))
+      await review(exchange, { action: 'inquire', outcome: 'no_reply_file' }, [state]);
+    else {
+      const leftMs = isInFile ? createdAt + patience.pendingMsMax - Date.now() : 0;
+      await postpone(pool, exchange.exchange, Math.max(waitMs, leftMs));
+    }
   }
 
   /** A slot at the partner; without one the exchange waits, or is given up where nothing of it was ever sent. */

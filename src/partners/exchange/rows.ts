@@ -297,6 +297,23 @@ export async function postpone(db: Queryable, exchange: OperationHex, dueMs: num
   });
 }
 
+/**
+ * Leaves an exchange to the next request file of its partner: no worker looks at it until then. False where the partner does not take
+ * files any more: whoever changes that sets what rests in motion, and waits for who is about to rest.
+ */
+export async function rest(
+  db: Queryable,
+  { exchange, partner }: Pick<Exchange, 'exchange' | 'partner'>,
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `with p as (select partner from partner_endpoint where partner = $2 and delivery = 'files' for share)
+     update exchange e set due_at = null from p
+     where e.exchange = $1 and e.partner = p.partner and e.state in ('ready', 'undoing') and e.due_at is not null`,
+    [exchange, partner],
+  );
+  return rowCount === 1;
+}
+
 const historyMax = 200;
 
 /** Steps of exchanges, oldest first, at most so many of each. */
