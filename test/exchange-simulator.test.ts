@@ -15,6 +15,7 @@ import { readExchange } from '#src/partners/exchange/rows.ts';
 import { createSaga } from '#src/partners/exchange/saga.ts';
 import type { ExchangeBody } from '#src/partners/exchange/schemas.ts';
 import { parseExchangeId, type State } from '#src/partners/exchange/types.ts';
+import type { Sums } from '#src/partners/simulator/books.ts';
 import { type Behaviour, behaviours } from '#src/partners/simulator/magic.ts';
 import { parseMemberId } from '#src/values.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
@@ -60,15 +61,13 @@ const quick: Partial<Patience> = {
   openMsMax: 20,
 };
 
+const sums = async () => (await (await fetch(`${url}/simulator/sums`)).json()) as Sums;
+
 /** Points of all accounts there, beside those that they were opened with. */
 async function there(): Promise<number> {
-  const sums = (await (await fetch(`${url}/simulator/sums`)).json()) as {
-    points: number;
-    opened: number;
-    balanced: boolean;
-  };
-  expect(sums.balanced).toBe(true);
-  return sums.points - sums.opened;
+  const { points, opened, balanced } = await sums();
+  expect(balanced).toBe(true);
+  return points - opened;
 }
 
 const opening = 500;
@@ -176,6 +175,8 @@ const ends: Readonly<Record<Behaviour, { readonly state: State; readonly booked?
   drops_reply: { state: 'completed' },
   slow: { state: 'completed' },
   refuses: { state: 'refused' },
+  late_copy: { state: 'completed' },
+  late_copy_refused: { state: 'refused' },
 };
 const cases: [Behaviour, number][] = [
   ['plain', 80],
@@ -197,6 +198,7 @@ describe.each(['out', 'in'] as const)('points that go %s', (direction) => {
     const isThere = state === 'completed' || booked === direction;
     const isGone = state === 'completed' || (state === 'in_review' && direction === 'out');
     const left = direction === 'out' ? (isGone ? opening - points : opening) : undefined;
+    await waitFor('nothing is on its way', async () => (await sums()).late === 0);
     const now = await own.standing();
     expect(now.came).toBe(isThere ? sign * points : 0);
     expect(now.went).toBe(state === 'completed' ? sign * points : 0);

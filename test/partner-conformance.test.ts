@@ -10,7 +10,8 @@ import { createBench } from '#src/partners/conformance/bench.ts';
 import { createClient } from '#src/partners/conformance/client.ts';
 import { allChecks, type Result, runChecks } from '#src/partners/conformance/run.ts';
 import { protocolVersion } from '#src/partners/protocol/calls.ts';
-import { startEngine } from './harness.ts';
+import { startEngine, waitFor } from './harness.ts';
+import { clearingOf } from './house/clearing.ts';
 import { commandOf } from './house/command.ts';
 import { linked, openPartner } from './house/partner.ts';
 import { keyId, secret, startSimulator, startWrongPartners } from './house/partner-processes.ts';
@@ -82,6 +83,17 @@ describe('passes', () => {
       const guest = await shop.enrol('guest');
       await shop.admin('PATCH', `/v1/members/${guest}`, { attributes: { name: 'Li Xiaoming' } });
       const account = await linked(shop, sky, guest, 'FF000001');
+      // As the process `alliance` does: a day is told of what clearing has read.
+      const follower = clearingOf(engine.app);
+      let isOver = false;
+      const clearing = waitFor(
+        'the run is over',
+        async () => {
+          await follower.turn();
+          return isOver;
+        },
+        runMsMax,
+      );
       const run = commandOf('partners/conformance/command.ts', process.env, runMsMax);
       const signing = ['--key', sky.keyId, '--secret', sky.secret];
       const ended = await run(
@@ -94,6 +106,8 @@ describe('passes', () => {
         '--watch-ms',
         '500',
       );
+      isOver = true;
+      await clearing;
       expect(ended.out).toMatch(/All \d+ kept\.\n$/);
       expect(ended.out).not.toContain('BROKEN');
       expect(ended.code).toBe(0);
@@ -144,6 +158,12 @@ const wrongs: readonly (readonly [
     'silentLateSuccess',
     ['void-accrual'],
     'An accrual that arrived after it was voided was answered with 422 reference_reused. 300 points were given all the same.',
+  ],
+  [
+    'leaves out of a day what was taken back',
+    'forgetsReversals',
+    ['day'],
+    'A reversal that was booked is not among the movements of its day.',
   ],
 ];
 

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { operationTarget, partnerCalls } from '#src/partners/protocol/calls.ts';
 import { type CallOutcome, type Inquiry, inquiryOf, outcomeOf } from '#src/partners/protocol/outcomes.ts';
+import type { MovementKind } from '#src/partners/protocol/schemas.ts';
+import { farDay, findDiffering } from '#src/partners/reconciliation/comparing-days.ts';
+import { createTree } from '#src/partners/reconciliation/tree.ts';
 import { signedHeaders } from '#src/partners/signature.ts';
 import type { Sums } from '#src/partners/simulator/books.ts';
 import { commandOf } from './house/command.ts';
@@ -118,6 +121,10 @@ const courses: readonly (readonly [string, Course])[] = [
     'drops the reply',
     { points: 97, first: 'unknown', asked: 'succeeded', second: 'succeeded', last: 'succeeded' },
   ],
+  [
+    'arrives late, behind what was sent again',
+    { points: 89, first: 'unknown', asked: 'nothing', second: 'succeeded', last: 'succeeded' },
+  ],
   ['refuses', { points: 99, first: 'refused', asked: 'nothing', second: 'refused', last: 'nothing' }],
   [
     'refuses a thousand times',
@@ -165,6 +172,64 @@ describe.each([
     expect((await Promise.all(answers)).map(({ outcome }) => outcome)).toEqual(['succeeded', 'stands']);
     expect((await net()) - before).toBe(sign * 98);
   });
+});
+
+describe.each([
+  ['an accrual', 'accrual', 'accrue', 1],
+  ['a redemption', 'redemption', 'redeem', -1],
+] as const)('the late first copy of %s', (_named, kind, call, sign) => {
+  test('is booked where nothing became of it meanwhile, and not where it was voided', async () => {
+    const before = await net();
+    const [left, voided] = [movement(88), movement(88)];
+    for (const body of [left, voided]) {
+      expect((await move(call, body)).outcome).toBe('unknown');
+      expect((await move(call, body)).outcome).toBe('refused');
+    }
+    const original = { originalKind: kind, originalReference: voided.reference, account: voided.account };
+    const body = { reference: randomUUID(), ...original, occurredAt: voided.occurredAt, voidIfMissing: true };
+    expect((await move('reverse', body)).outcome).toBe('succeeded');
+    await waitFor('both have arrived', async () => (await sums()).late === 0);
+    expect(statusOf(await inquire(kind, left.reference))).toBe('succeeded');
+    expect(statusOf(await inquire(kind, voided.reference))).toBe('failed');
+    expect((await net()) - before).toBe(sign * 88);
+  });
+});
+
+test('a day is told of by its tree and its movements, as another engine asks for it', async () => {
+  const name = '2026-01-15';
+  const on = (points: number) => ({ ...movement(points), occurredAt: `${name}T10:00:00.500+00:00` });
+  const [given, taken, back] = [on(1_500), on(300), { ...on(200), originalKind: 'accrual' }];
+  const reversal = { ...back, account: undefined, originalReference: given.reference };
+  expect((await move('accrue', given)).outcome).toBe('succeeded');
+  expect((await move('redeem', taken)).outcome).toBe('succeeded');
+  expect((await move('reverse', reversal)).outcome).toBe('succeeded');
+  expect((await move('accrue', on(99))).outcome).toBe('refused');
+  const occurredAt = Date.parse(`${name}T10:00:00Z`) / 1_000;
+  const treeOf = (points: number) => {
+    const builder = createTree();
+    const add = (kind: MovementKind, { reference }: { reference: string }, of: number) =>
+      builder.add('caller', {
+        kind,
+        reference,
+        points: of,
+        currency: 'miles',
+        occurredAt,
+        status: 'succeeded',
+      });
+    add('accrual', given, 1_500);
+    add('redemption', taken, 300);
+    add('reversal', back, points);
+    return () => Promise.resolve(builder.tree());
+  };
+  const endpoint = { partner: 1, name: 'far', url: new URL(partner.url), keyId, secret } as const;
+  const calls = { callsAtOnce: 1, signature: 'v1', delivery: 'calls' } as const;
+  const traffic = { calls: 0, bytes: 0 };
+  const far = farDay({ ...endpoint, ...calls }, name, 5_000, traffic);
+  expect(await findDiffering(treeOf(200), far)).toMatchObject({ far: { movements: 3 }, buckets: [] });
+  expect(traffic.calls).toBe(1);
+  const { theirs } = await findDiffering(treeOf(201), far);
+  expect(theirs).toMatchObject([{ kind: 'reversal', reference: back.reference, points: 200, madeBy: 'us' }]);
+  expect((await send('GET', '/v1/partner/days?day=2026-02-30')).status).toBe(400);
 });
 
 describe('the door', () => {

@@ -39,6 +39,8 @@ const programs = ['src/earning/program.ts', 'src/earning/activity.ts'];
 const programStore = ['src/earning/registry.ts', 'src/earning/versions.ts'];
 /** Where the shards are. */
 const redisNodes = ['src/platform/redis-nodes.ts', 'src/platform/redis-topology.ts'];
+/** A day's hash tree, which both sides of the protocol make. */
+const dayTree = ['src/partners/reconciliation/tree.ts', 'src/partners/reconciliation/movement.ts'];
 const memberRef = 'src/members/member-ref.ts';
 /** What rules know of a member: those who judge name the function that answers it. */
 const judgedMember = 'src/members/judged-member.ts';
@@ -149,8 +151,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'src/platform/telemetry.ts',
     ...calls,
   ],
-  'partners/simulator': ['src/partners/protocol/', 'src/partners/signature.ts'],
-  'partners/conformance': ['src/partners/protocol/', 'src/partners/signature.ts'],
+  'partners/simulator': ['src/partners/protocol/', 'src/partners/signature.ts', ...dayTree],
+  'partners/conformance': ['src/partners/protocol/', 'src/partners/signature.ts', ...dayTree],
   'partners/contracts': [
     'src/partners/protocol/schemas.ts',
     'src/earning/',

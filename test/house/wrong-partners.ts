@@ -120,6 +120,14 @@ const silentLateSuccess: Wrong = (parts) => {
   };
 };
 
+/** Says of a day what was given and taken, and not what was taken back. */
+const forgetsReversals: Wrong = (parts) => {
+  const { books } = parts;
+  const { ofDay } = books;
+  books.ofDay = (...asked) => ofDay(...asked).filter(({ kind }) => kind !== 'reversal');
+  return parts;
+};
+
 const partners: Readonly<Record<string, Wrong>> = {
   right,
   doubleCredit,
@@ -128,6 +136,7 @@ const partners: Readonly<Record<string, Wrong>> = {
   acceptsStale,
   partialOverOriginal,
   silentLateSuccess,
+  forgetsReversals,
 };
 
 async function started(wrong: Wrong, folder: string): Promise<Simulator> {

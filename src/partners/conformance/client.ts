@@ -55,6 +55,8 @@ export interface Client {
   send(prepared: Prepared): Promise<Sent>;
   call(call: MovementCall | 'validate', body: object): Promise<Sent>;
   inquire(kind: string, reference: string): Promise<Sent>;
+  /** Path with its query. */
+  read(path: string): Promise<Sent>;
 }
 
 const answerBytesMax = 262_144;
@@ -142,11 +144,13 @@ export function createClient({ url, keyId, secret, timeoutMs }: Target): Client 
     return sent;
   }
 
+  const read = (path: string) => patiently({ method: 'GET', path, body: '' });
+
   return {
     prepare,
     send,
     call: (call, body) => patiently(messageOf(call, body)),
-    inquire: (kind, reference) =>
-      patiently({ method: 'GET', path: operationTarget(kind, reference), body: '' }),
+    inquire: (kind, reference) => read(operationTarget(kind, reference)),
+    read,
   };
 }

@@ -2,6 +2,7 @@
 import type { Bench } from './bench.ts';
 import type { Check } from './checks.ts';
 import { Fault } from './client.ts';
+import { dayChecks } from './day-checks.ts';
 import { movementChecks } from './movement-checks.ts';
 import { reversalChecks } from './reversal-checks.ts';
 import { signatureChecks } from './signature-checks.ts';
@@ -13,7 +14,12 @@ export interface Result {
   readonly fault?: string;
 }
 
-export const allChecks: readonly Check[] = [...signatureChecks, ...movementChecks, ...reversalChecks];
+export const allChecks: readonly Check[] = [
+  ...signatureChecks,
+  ...movementChecks,
+  ...reversalChecks,
+  ...dayChecks,
+];
 
 /** The sentence of a fault; everything else that is thrown is a fault of this run. */
 async function faultOf(work: () => Promise<unknown>): Promise<string | undefined> {

@@ -36,6 +36,8 @@ export const dayQuery = z.strictObject({
   }),
 });
 
+export type DayQuery = z.output<typeof dayQuery>;
+
 export const dayReply = z
   .object({
     object: z.literal('partnerDay'),
@@ -60,6 +62,8 @@ export const dayMovementsQuery = z.strictObject({
     .optional()
     .meta({ description: 'The `next` of the answer before.' }),
 });
+
+export type DayMovementsQuery = z.output<typeof dayMovementsQuery>;
 
 export const dayMovement = z.object({
   madeBy: z.enum(['caller', 'callee']),

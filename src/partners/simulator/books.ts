@@ -62,6 +62,8 @@ export interface Sums {
   readonly redemptionsReversed: number;
   readonly pendingAccruals: number;
   readonly pendingRedemptions: number;
+  /** First sends that have not arrived yet. */
+  readonly late: number;
   /** Points that callers have moved into accounts, less those they have moved out; what is pending is not in it. */
   readonly net: number;
   readonly balanced: boolean;
@@ -82,6 +84,9 @@ create table if not exists movement (
 create index if not exists movement_due on movement (dueAt) where status = 'pending' and becomes is not null;
 create table if not exists unbooked (
   caller text not null, kind text not null, reference text not null, isUntold integer not null,
+  primary key (caller, kind, reference)) strict;
+create table if not exists late (
+  caller text not null, kind text not null, reference text not null, hasArrived integer not null,
   primary key (caller, kind, reference)) strict;
 create table if not exists nonce (
   caller text not null, nonce text not null, until integer not null, primary key (caller, nonce)) strict, without rowid;`;
@@ -153,6 +158,9 @@ function sumsOf(db: DatabaseSync): Sums {
   const { points, opened } = accounts;
   const [accrued, redeemed] = [of('accrual', 'succeeded'), of('redemption', 'succeeded')];
   const [pendingAccruals, pendingRedemptions] = [of('accrual', 'pending'), of('redemption', 'pending')];
+  const { late } = db.prepare('select count(*) late from late where hasArrived = 0').get() as {
+    late: number;
+  };
   const accrualsReversed = of('reversal', 'succeeded', 'accrual');
   const redemptionsReversed = of('reversal', 'succeeded', 'redemption');
   const net = accrued - accrualsReversed - redeemed + redemptionsReversed;
@@ -160,7 +168,7 @@ function sumsOf(db: DatabaseSync): Sums {
     accounts: accounts.n,
     movements: moved.reduce((sum, { n }) => sum + n, 0),
     ...{ points, opened, accrued, accrualsReversed, redeemed, redemptionsReversed },
-    ...{ pendingAccruals, pendingRedemptions, net },
+    ...{ pendingAccruals, pendingRedemptions, late, net },
     balanced: points === opened + net - pendingRedemptions,
   };
 }
@@ -170,6 +178,24 @@ function open(folder: string): DatabaseSync {
   const db = new DatabaseSync(join(folder, 'partner.sqlite'), { timeout: 5_000 });
   db.exec(`pragma journal_mode = wal; pragma synchronous = full; ${schema}`);
   return db;
+}
+
+/** First sends that nobody answered and that arrive later. */
+function lateSends(db: DatabaseSync) {
+  const noted = db.prepare(
+    'insert into late (caller, kind, reference, hasArrived) values (?, ?, ?, 0) on conflict do nothing',
+  );
+  const arrived = db.prepare(
+    'update late set hasArrived = 1 where caller = ? and kind = ? and reference = ?',
+  );
+  return {
+    /** False where it was noted before. */
+    noteLate: (caller: string, kind: MovementKind, reference: string) =>
+      noted.run(caller, kind, reference).changes === 1,
+    noteArrived(caller: string, kind: MovementKind, reference: string): void {
+      arrived.run(caller, kind, reference);
+    },
+  };
 }
 
 /** Opens the books of a folder, new ones where there are none. */
@@ -199,6 +225,9 @@ export function openBooks(folder: string) {
     ),
     unbooked: db.prepare(
       'insert into unbooked (caller, kind, reference, isUntold) values (?, ?, ?, ?) on conflict do nothing',
+    ),
+    ofDay: db.prepare(
+      'select * from movement where caller = ? and unixepoch(occurredAt) >= ? and unixepoch(occurredAt) < ?',
     ),
     untold: db.prepare(
       'select 1 from unbooked where caller = ? and kind = ? and reference = ? and isUntold = 1',
@@ -252,6 +281,10 @@ export function openBooks(folder: string) {
     /** Whether inquiries for it are not answered either. */
     isUntold: (caller: string, kind: MovementKind, reference: string) =>
       once.untold.get(caller, kind, reference) !== undefined,
+    ...lateSends(db),
+    /** Movements of a caller that happened from a time to before another, in seconds since 1970. */
+    ofDay: (caller: string, from: number, until: number) =>
+      once.ofDay.all(caller, from, until).map((row) => movementOf(row)!),
     sums: () => sumsOf(db),
     close: () => db.close(),
   };

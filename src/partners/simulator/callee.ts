@@ -6,6 +6,8 @@
  * A movement is `succeeded`, `pending` or `failed`. Points of a pending redemption are gone at once and come back when it fails;
  * those of a pending accrual come when it succeeds. Each function runs inside one database transaction of the books.
  */
+
+import type { DayMovementsQuery, DayQuery } from '#src/partners/protocol/days.ts';
 import type {
   AccrualRequest,
   MovementReply,
@@ -16,7 +18,9 @@ import type {
   ValidationReply,
   ValidationRequest,
 } from '#src/partners/protocol/schemas.ts';
+import { dayPeriod } from '#src/partners/reconciliation/movement.ts';
 import type { Account, Books, Movement, MovementDraft } from './books.ts';
+import { dayMovementsOf, dayOf } from './days.ts';
 import { type Behaviour, behaviourOf } from './magic.ts';
 import { type Answer, problemOf, Refusal } from './refusal.ts';
 
@@ -34,7 +38,15 @@ export interface Callee {
   redeem(caller: string, body: RedemptionRequest, now: number): Answer;
   reverse(caller: string, body: ReversalRequest, now: number): Answer;
   inquire(caller: string, query: OperationQuery, now: number): Answer;
+  day(caller: string, query: DayQuery, now: number): Answer;
+  dayMovements(caller: string, query: DayMovementsQuery, now: number): Answer;
+  /** A first send arrives that nobody answered: it is booked unless its reference is used by now. */
+  arrive(caller: string, late: LateMovement, now: number): Answer;
 }
+
+export type LateMovement =
+  | { readonly kind: 'accrual'; readonly body: AccrualRequest }
+  | { readonly kind: 'redemption'; readonly body: RedemptionRequest };
 
 type Given = AccrualRequest | RedemptionRequest;
 type GivenKind = 'accrual' | 'redemption';
@@ -170,9 +182,23 @@ export function createCallee(books: Books, { currency, pendingMs, claimDays }: C
     return books.book({ caller, kind, reference, body: text, account, points, ...rest });
   }
 
-  function move(caller: string, kind: GivenKind, body: Given, now: number): Answer {
+  /** What a repeat has to be the same as. */
+  function textOf(body: Given): string {
     const { name: _, ...lasting } = { name: undefined, ...body };
-    const text = canonical({ ...lasting, currency });
+    return canonical({ ...lasting, currency });
+  }
+
+  function arrive(caller: string, { kind, body }: LateMovement, now: number): Answer {
+    books.noteArrived(caller, kind, body.reference);
+    const text = textOf(body);
+    const repeated = known(caller, kind, body.reference, text);
+    if (repeated) return repeated;
+    checkAllowed(kind, body, now);
+    return told(book(caller, kind, body, text, now), false);
+  }
+
+  function move(caller: string, kind: GivenKind, body: Given, now: number): Answer {
+    const text = textOf(body);
     const repeated = known(caller, kind, body.reference, text);
     if (repeated) return repeated;
     checkAllowed(kind, body, now);
@@ -181,6 +207,11 @@ export function createCallee(books: Books, { currency, pendingMs, claimDays }: C
     if (behaviour === 'never_tells' || behaviour === 'fails_unbooked') {
       const isUntold = behaviour === 'never_tells';
       if (books.noteUnbooked(caller, kind, body.reference, isUntold) || isUntold) return fault();
+    }
+    if (behaviour === 'late_copy' || behaviour === 'late_copy_refused') {
+      if (books.noteLate(caller, kind, body.reference)) return { ...fault(), isDropped: true, isLate: true };
+      if (behaviour === 'late_copy_refused')
+        throw new Refusal('member_not_active', 'the simulator refuses what is sent again');
     }
     const movement = book(caller, kind, body, text, now);
     switch (behaviour) {
@@ -277,6 +308,12 @@ export function createCallee(books: Books, { currency, pendingMs, claimDays }: C
     throw new Refusal('not_found', 'the reference was never used');
   }
 
+  function bookedOn(caller: string, day: string): Movement[] {
+    const period = dayPeriod(day);
+    if (!period) throw new Refusal('validation_failed', 'there is no such day');
+    return books.ofDay(caller, period.from, period.until);
+  }
+
   function after<Request>(
     answer: (caller: string, request: Request, now: number) => Answer,
   ): (caller: string, request: Request, now: number) => Answer {
@@ -292,5 +329,11 @@ export function createCallee(books: Books, { currency, pendingMs, claimDays }: C
     redeem: after((caller, body, now) => move(caller, 'redemption', body, now)),
     reverse: after(reverse),
     inquire: after(inquire),
+    day: after((caller, query) => ({ httpStatus: 200, body: dayOf(bookedOn(caller, query.day), query) })),
+    dayMovements: after((caller, query) => ({
+      httpStatus: 200,
+      body: dayMovementsOf(bookedOn(caller, query.day), query),
+    })),
+    arrive: after(arrive),
   };
 }

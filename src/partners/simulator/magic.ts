@@ -5,6 +5,14 @@
  */
 
 export const behaviours = {
+  88: [
+    'late_copy_refused',
+    'the first send gets no answer and arrives late, after --slow-ms; what is sent again meanwhile is refused, so that it has to be voided',
+  ],
+  89: [
+    'late_copy',
+    'the first send gets no answer and arrives late, after --slow-ms, behind what was sent again or voided meanwhile',
+  ],
   90: [
     'never_tells',
     'answers 500 to every send and inquiry and books nothing: only a person can resolve it',

@@ -27,8 +27,10 @@ export interface Answer {
   readonly body: object;
   /** The first answer of this reference again. */
   readonly isReplay?: boolean;
-  /** Booked, but nobody is told. */
+  /** Nobody is told. */
   readonly isDropped?: boolean;
+  /** Nothing has come of it yet: it arrives once more, later. */
+  readonly isLate?: boolean;
 }
 
 export class Refusal extends Error {

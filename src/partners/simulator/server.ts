@@ -1,16 +1,17 @@
 /**
- * The simulator's door: HTTP, the signature over the bytes as they came, each nonce once, and the five calls. Beside them,
+ * The simulator's door: HTTP, the signature over the bytes as they came, each nonce once, and the calls of the protocol. Beside them,
  * for whoever runs it and unsigned, `GET /simulator/sums` (its books, added up) and `PUT /simulator/accounts/ACCOUNT`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { type PartnerCall, partnerCalls, partnerPath } from '#src/partners/protocol/calls.ts';
+import { partnerCalls, partnerPath } from '#src/partners/protocol/calls.ts';
+import { dayCalls } from '#src/partners/protocol/days.ts';
 import type { MovementKind } from '#src/partners/protocol/schemas.ts';
 import { type Claim, type SignatureFault, toleranceSeconds, verify } from '#src/partners/signature.ts';
 import { type Books, openBooks } from './books.ts';
-import { type Callee, type CalleeSettings, createCallee } from './callee.ts';
+import { type Callee, type CalleeSettings, createCallee, type LateMovement } from './callee.ts';
 import { behaviourOf } from './magic.ts';
 import { type Answer, problemOf, Refusal } from './refusal.ts';
 
@@ -92,9 +93,12 @@ function parsed<Schema extends z.ZodType>(schema: Schema, value: unknown): z.out
   throw new Refusal('validation_failed', `/${issue!.path.join('/')}: ${issue!.message}`);
 }
 
-function callOf(method: string, path: string): PartnerCall {
-  const names = Object.keys(partnerCalls) as PartnerCall[];
-  const name = names.find((each) => partnerCalls[each].method === method && partnerCalls[each].path === path);
+const calls = { ...partnerCalls, day: dayCalls.tree, dayMovements: dayCalls.movements };
+type CallName = keyof typeof calls;
+
+function callOf(method: string, path: string): CallName {
+  const names = Object.keys(calls) as CallName[];
+  const name = names.find((each) => calls[each].method === method && calls[each].path === path);
   if (!name) throw new Refusal('not_found', 'the protocol has no such call');
   return name;
 }
@@ -102,7 +106,7 @@ function callOf(method: string, path: string): PartnerCall {
 /** The call, bound to what was sent. */
 function boundTo(callee: Callee, knock: Knock, url: URL): (caller: string, now: number) => Answer {
   const call = callOf(knock.method, url.pathname);
-  const given = call === 'inquire' ? Object.fromEntries(url.searchParams) : jsonOf(knock.body);
+  const given = calls[call].method === 'GET' ? Object.fromEntries(url.searchParams) : jsonOf(knock.body);
   switch (call) {
     case 'validate': {
       const body = parsed(partnerCalls.validate.request, given);
@@ -123,6 +127,14 @@ function boundTo(callee: Callee, knock: Knock, url: URL): (caller: string, now: 
     case 'inquire': {
       const query = parsed(partnerCalls.inquire.request, given);
       return (caller, now) => callee.inquire(caller, query, now);
+    }
+    case 'day': {
+      const query = parsed(calls.day.request, given);
+      return (caller, now) => callee.day(caller, query, now);
+    }
+    case 'dayMovements': {
+      const query = parsed(calls.dayMovements.request, given);
+      return (caller, now) => callee.dayMovements(caller, query, now);
     }
   }
 }
@@ -150,10 +162,27 @@ function isSlow(books: Books, { keyId }: Claim, knock: Knock): boolean {
   return !books.find(keyId, kind, body.data.reference);
 }
 
-async function partnerAnswer(
-  { books, callee, admit, slowMs }: SimulatorParts,
+/** The movement that a call asks for. */
+function movementOf({ target, body }: Knock): LateMovement {
+  const given = jsonOf(body);
+  return target === partnerCalls.accrue.path
+    ? { kind: 'accrual', body: parsed(partnerCalls.accrue.request, given) }
+    : { kind: 'redemption', body: parsed(partnerCalls.redeem.request, given) };
+}
+
+/** What nobody was told of arrives; a network that is gone by then has lost it. */
+async function arriveLate(
+  { books, callee, slowMs }: SimulatorParts,
+  { keyId }: Claim,
   knock: Knock,
-): Promise<Answer> {
+): Promise<void> {
+  const late = movementOf(knock);
+  await delay(slowMs, undefined, { ref: false });
+  await books.commit(() => answered(() => callee.arrive(keyId, late, Date.now())));
+}
+
+async function partnerAnswer(parts: SimulatorParts, knock: Knock): Promise<Answer> {
+  const { books, callee, admit, slowMs } = parts;
   const claim = admit(knock, Date.now());
   const refuse = (reason: SignatureFault) =>
     problemOf(new Refusal('signature_invalid', `the signature is refused: ${reason}`, { reason }));
@@ -167,7 +196,10 @@ async function partnerAnswer(
     if (!books.useNonce(claim.keyId, claim.stamp.nonce, until)) return refuse('replayed');
     return isSlow(books, claim, knock) ? 'slow' : work();
   });
-  if (first !== 'slow') return first;
+  if (first !== 'slow') {
+    if (first.isLate) arriveLate(parts, claim, knock).catch(() => {});
+    return first;
+  }
   await delay(slowMs);
   return books.commit(work);
 }
