@@ -32,7 +32,7 @@ const facts: ExchangeFacts = {
   terminal: undefined,
   oppositeAt: undefined,
   used: nothingUsed,
-  ends: { day: now + 1, month: now + 2, year: now + 3 },
+  endOf: (period) => now + { day: 1, month: 2, year: 3 }[period],
   name: 'not_compared',
   links: undefined,
   partnerToday: 0,

@@ -201,5 +201,16 @@ describe('limits on links and cards', () => {
     for (const again of [await quote(), await out(who, card, 10)])
       expect(again.body).toMatchObject({ reasons });
     expect((await out(who, member, 10)).status).toBe(201);
+    const cards = async () => {
+      const { rowCount } = await pool.query(
+        'select from exchange_use where partner = $1 and card is not null',
+        [who.number],
+      );
+      return rowCount;
+    };
+    expect(await cards()).toBe(1);
+    const erasure = { reference: reference() };
+    const { status } = await shop.admin('POST', `/v1/members/${encodeURIComponent(member)}/erasure`, erasure);
+    expect([status < 300, await cards()]).toEqual([true, 0]);
   });
 });

@@ -17,15 +17,7 @@ import {
   type Use,
   velocityUntil,
 } from './limits.ts';
-import {
-  type AbuseLimits,
-  type CapPeriod,
-  capPeriods,
-  type Direction,
-  type ExchangeCap,
-  type LimitName,
-  type Used,
-} from './types.ts';
+import type { AbuseLimits, CapPeriod, Direction, ExchangeCap, LimitName, Used } from './types.ts';
 
 export interface ExchangeAsk {
   /** Names the exchange: a UUID in hex. */
@@ -68,11 +60,6 @@ export function endOf(period: CapPeriod, at: EpochMs, timeZone: string): EpochMs
     .plus({ [period]: 1 })
     .startOf(period)
     .toMillis();
-}
-
-function endsOf(at: EpochMs, timeZone: string): ExchangeFacts['ends'] {
-  const [day, month, year] = capPeriods.map((period) => endOf(period, at, timeZone));
-  return { day: day!, month: month!, year: year! };
 }
 
 interface UsedRow {
@@ -248,7 +235,7 @@ export async function factsOf(tx: Queryable, asks: readonly ExchangeAsk[]): Prom
       terminal: terminals[i],
       oppositeAt: row.opposite_at?.getTime(),
       used: usedOf(row),
-      ends: endsOf(at, program.timeZone),
+      endOf: (period) => endOf(period, at, program.timeZone),
       name: link?.name ?? 'not_compared',
       links: links[i],
       partnerToday: 0,

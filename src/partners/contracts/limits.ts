@@ -50,8 +50,8 @@ export interface ExchangeFacts {
   /** When the member last exchanged the same currency with the partner the other way. */
   readonly oppositeAt: EpochMs | undefined;
   readonly used: Used;
-  /** When the present day, month and year of the program's calendar are over. */
-  readonly ends: Readonly<Record<CapPeriod, EpochMs>>;
+  /** When the present day, month or year of the program's calendar is over; asked for only where it matters. */
+  readonly endOf: (period: CapPeriod) => EpochMs;
   /** How the name of the linked account stood to the member's. */
   readonly name: NameMatch;
   readonly links: LinkedTimes | undefined;
@@ -184,7 +184,7 @@ function linkReasons({ links: limit }: AbuseLimits, { links }: ExchangeFacts): R
     });
 }
 
-function capReasons(caps: readonly ExchangeCap[], { used, ends, ...amounts }: ExchangeFacts): Reason[] {
+function capReasons(caps: readonly ExchangeCap[], { used, endOf, ...amounts }: ExchangeFacts): Reason[] {
   return capPeriods.flatMap((period) =>
     caps
       .filter((cap) => cap.period === period && used[period][cap.of] + amounts[cap.of] > cap.points)
@@ -196,7 +196,7 @@ function capReasons(caps: readonly ExchangeCap[], { used, ends, ...amounts }: Ex
           detail: `Of ${cap.points} points that a member may ${cap.of} in a ${period}, ${left} are left.`,
           bound: cap.points,
           value: used[period][cap.of] + amounts[cap.of],
-          ...(amounts[cap.of] > cap.points ? {} : { until: ends[period] }),
+          ...(amounts[cap.of] > cap.points ? {} : { until: endOf(period) }),
         };
       }),
   );
@@ -207,7 +207,7 @@ function partnerReasons({ partnerDaily }: AbuseLimits, facts: ExchangeFacts): Re
   const value = facts.partnerToday + ownPoints(facts);
   if (!partnerDaily || bound === undefined || value <= bound) return [];
   const detail = `All exchanges ${facts.direction} with the partner would come to ${value} points today; ${bound} are agreed.`;
-  const until = ownPoints(facts) > bound ? {} : { until: facts.ends.day };
+  const until = ownPoints(facts) > bound ? {} : { until: facts.endOf('day') };
   return [{ limit: 'partner_daily_cap', action: partnerDaily.action, detail, bound, value, ...until }];
 }
 
