@@ -6,6 +6,9 @@ alter table partner_link add column name text not null default 'not_compared' ch
 -- Members that an account was linked with, also those whose link is over.
 create index partner_link_account_ever on partner_link (client, account_hash, linked_at);
 
+-- An erasure forgets the cards of its member.
+create index exchange_use_carded on exchange_use (member) where card is not null;
+
 -- Keyed hash of the card, as `exchange_use` has it; of a quote alone.
 alter table exchange add column card text;
 
