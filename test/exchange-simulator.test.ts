@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Call } from '#src/http/route.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { createEndpoints } from '#src/partners/exchange/endpoints.ts';
 import { type Exchanging, exchangePoints } from '#src/partners/exchange/exchanges.ts';
 import type { Patience } from '#src/partners/exchange/policy.ts';
 import { resolveExchange, type Verdict } from '#src/partners/exchange/resolving.ts';
@@ -15,11 +16,14 @@ import { readExchange } from '#src/partners/exchange/rows.ts';
 import { createSaga } from '#src/partners/exchange/saga.ts';
 import type { ExchangeBody } from '#src/partners/exchange/schemas.ts';
 import { parseExchangeId, type State } from '#src/partners/exchange/types.ts';
+import { farDay, reconcileDay } from '#src/partners/reconciliation/comparing-days.ts';
+import { createDays } from '#src/partners/reconciliation/days.ts';
 import type { Sums } from '#src/partners/simulator/books.ts';
 import { type Behaviour, behaviours } from '#src/partners/simulator/magic.ts';
 import { parseMemberId } from '#src/values.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { allied, flyer, partnerAccount } from './house/alliance.ts';
+import { clearAll, clearingOf } from './house/clearing.ts';
 import { keyId, secret, startSimulator } from './house/partner-processes.ts';
 
 const engine = await startEngine();
@@ -229,4 +233,31 @@ describe.each(['out', 'in'] as const)('points that go %s', (direction) => {
     const available = opening - sign * 98;
     expect(await own.standing()).toEqual({ available, held: 0, went: sign * 98, came: sign * 98 });
   });
+});
+
+test('the day of both books is the same, but for what waits for a person', async () => {
+  await engine.drained();
+  await clearAll(pool, clearingOf(app));
+  const { rows } = await pool.query<{ day: string; parked: number }>(
+    `select to_char(to_timestamp(max(occurred_at) / 1000) at time zone 'UTC', 'YYYY-MM-DD') as day,
+       count(*) filter (where state = 'in_review')::int as parked
+     from exchange where partner = $1`,
+    [partner.number],
+  );
+  const { day, parked } = rows[0]!;
+  const endpoint = (await createEndpoints(pool, identity).of(partner.number))!;
+  const traffic = { calls: 0, bytes: 0 };
+  const surroundings = {
+    ...app,
+    ...app.telemetry,
+    databaseUrl: engine.stores.databaseUrl,
+    days: createDays(pool),
+  };
+  const pair = { program: shop.program, partner: partner.number };
+  const far = farDay(endpoint, day, 5_000, traffic);
+  const { matched, differences } = await reconcileDay(surroundings, { pair, day, actor: 'test' }, far);
+  const { missing_there: missing, status, ...others } = differences;
+  expect(others).toEqual({ missing_here: 0, amount: 0, date: 0, duplicate: 0 });
+  expect(missing + status).toBeLessThanOrEqual(parked);
+  expect(matched).toBeGreaterThan(0);
 });
