@@ -30,8 +30,9 @@ export interface Refusals {
 
 const linesPerMinuteMax = 60;
 const keysMax = 10_000;
-/** Words of partners are as long as they like. */
+/** Words of partners are of whatever characters and as long as they like. */
 const moreLengthMax = 64;
+const noWord = /[^\w,.-]/g;
 
 /** What a problem names beside its code: limits that were reached, or the word of who refused. */
 export function moreOf({ fields }: Pick<Problem, 'fields'>): string | undefined {
@@ -67,7 +68,8 @@ export function createRefusals(
       if (area === 'partner') partnerRefusals.inc({ word });
       else exchangeRefusals.inc({ area, code: word });
       if (!mayWrite(keyId)) return;
-      const words = more === undefined ? word : `${word} ${more.slice(0, moreLengthMax)}`;
+      const words =
+        more === undefined ? word : `${word} ${more.slice(0, moreLengthMax).replaceAll(noWord, '_')}`;
       try {
         await pool.query('insert into audit_log (program, actor, action, subject) values ($1, $2, $3, $4)', [
           program,
