@@ -4,7 +4,7 @@
 -- `full`, `initials`, or not compared at all; a name that differs links nothing.
 alter table partner_link add column name text not null default 'not_compared' check (name in ('full', 'initials', 'not_compared'));
 -- Members that an account was linked with, also those whose link is over.
-create index partner_link_account_ever on partner_link (client, account_hash, linked_at);
+create index partner_link_account_ever on partner_link (account_hash, client, linked_at);
 
 -- An erasure forgets the cards of its member.
 create index exchange_use_carded on exchange_use (member) where card is not null;
