@@ -96,6 +96,7 @@ export function createSaga(context: ExchangeContext): Saga {
     const result = await wallet.hold(program, exchange);
     const from: readonly State[] = ['holding'];
     if ('refused' in result) {
+      if (!(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
       const change: Change = { to: 'refused', from, dueMs: null, refusal: walletRefusal(result.refused) };
       return advance(exchange, change, { action: 'hold', outcome: result.refused });
     }
@@ -112,7 +113,12 @@ export function createSaga(context: ExchangeContext): Saga {
   }
 
   async function release(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
-    const hold = exchange.hold ?? (await wallet.voided(program, exchange))?.operation;
+    let hold = exchange.hold;
+    if (!hold) {
+      const result = await wallet.voidHold(program, exchange, 'cancelled');
+      if ('refused' in result && !(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
+      hold = 'held' in result ? result.held.operation : undefined;
+    }
     if (hold) {
       const released = await wallet.release(program, exchange, hold);
       if (!(await wallet.isWritten(released, deadlineMs))) return unwritten(exchange);
@@ -125,9 +131,10 @@ export function createSaga(context: ExchangeContext): Saga {
   async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.credit(program, exchange);
     const from: readonly State[] = ['crediting'];
-    // A merge is through in seconds, and then the survivor can have them: nothing is given back for it.
-    if ('refused' in result && result.refused === 'member_merging') return later(exchange, mergingMs);
+    if (result === 'undecided') return later(exchange, mergingMs);
     if ('refused' in result) {
+      // Only what the books have is so whatever becomes of Redis, and only then it is given back there.
+      if (!(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
       const refusal = walletRefusal(result.refused);
       const change: Change = { to: 'undoing', from, dueMs: leaseMs(patience), refusal, tries: 0 };
       return advance(exchange, change, { action: 'credit', outcome: result.refused });

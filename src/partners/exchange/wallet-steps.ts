@@ -2,34 +2,55 @@
  * What an exchange does in the wallet. Every step has a reference that is made of the exchange, so that whoever runs it, however
  * often, it is done once for ever.
  *
- * Points that go out are held first, without an end, so that what was decided can always be done; a hold whose exchange is over
- * before it is made is made impossible (`void`). Points that come in are credited to the member, or to the survivor where the
- * member has been merged since.
+ * Points that go out are held first, without an end, so that what was decided can always be done. Points that come in are credited
+ * to the member, or to the survivor where the member has been merged since.
+ *
+ * A hold or a credit that the wallet refuses is made impossible before anything follows from the refusal: a record that moves nothing
+ * takes its reference (`void`), and where another process has made it meanwhile, that is answered instead. The wallet itself
+ * remembers a refusal for twenty minutes and in one member; a void is in the books, and follows merges as a credit does.
  */
 import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
-import { type Step, takeStep, tryStep, waitUntil } from '#src/members/engine.ts';
+import { type Step, tryStep, waitUntil } from '#src/members/engine.ts';
 import { expiryOf } from '#src/partners/inbound/expiry.ts';
-import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
-import type { Recorded } from '#src/wallet/operations.ts';
+import type { EpochMs, MemberNumber, OperationHex, Soon } from '#src/values.ts';
+import type { Attempt, Recorded } from '#src/wallet/operations.ts';
 import type { ExchangeContext } from './context.ts';
 import { restorableOf } from './restorable.ts';
 import { type Exchange, exchangeId } from './types.ts';
 
-export type Held = { readonly held: Recorded } | { readonly refused: string };
-export type Credited = { readonly credited: Recorded } | { readonly refused: string };
+/** It never can be made any more, as soon as the books have `by`. */
+export interface Voided {
+  readonly refused: string;
+  readonly by: Recorded;
+}
+export type Held = { readonly held: Recorded } | Voided;
+/** `undecided`: for the moment, as while the member is being merged. */
+export type Credited = { readonly credited: Recorded } | Voided | 'undecided';
+
+/** The wallet will not do what was decided: asked again, it says the same. */
+export class StepRefused extends Error {
+  readonly word: string;
+  constructor(kind: string, reference: string, word: string) {
+    super(`the step ${kind} ${reference} was refused: ${word}`);
+    this.name = 'StepRefused';
+    this.word = word;
+  }
+}
 
 export type WalletContext = Pick<ExchangeContext, 'operations' | 'judgedMember'>;
 
 export interface WalletSteps {
   /** Holds what goes out. */
   hold(program: Program, exchange: Exchange): Promise<Held>;
-  /** Uses the hold's reference up; answers the hold where somebody has made it. */
-  voided(program: Program, exchange: Exchange): Promise<Recorded | undefined>;
+  /** Uses the hold's reference up, unless somebody has made the hold. */
+  voidHold(program: Program, exchange: Exchange, why: string): Promise<Held>;
   capture(program: Program, exchange: Exchange, hold: OperationHex): Promise<Recorded>;
   release(program: Program, exchange: Exchange, hold: OperationHex): Promise<Recorded>;
   credit(program: Program, exchange: Exchange): Promise<Credited>;
+  /** Uses the credit's reference up, unless somebody has made the credit. */
+  voidCredit(program: Program, exchange: Exchange, why: string): Promise<Credited>;
   /** Whether the ledger has it by the deadline. */
   isWritten(recorded: Recorded, deadlineMs: number): Promise<boolean>;
 }
@@ -60,9 +81,10 @@ function holdStep(program: Program, exchange: Exchange): Step {
   return { ...step, request, script: 'hold', kind: 'hold', input: { parts } };
 }
 
-/** Takes the place of the hold: a record that moves nothing. */
-function voidStep(program: Program, exchange: Exchange): Step {
-  return { ...holdStep(program, exchange), script: 'receive', input: { lots: [], debts: [], back: true } };
+/** Takes the place of what was refused: a record that moves nothing and says why. */
+function voidOf(step: Step, why: string, input: object): Step {
+  const body = { ...(step.request.body as object), refused: why };
+  return { ...step, request: { ...step.request, body }, script: 'receive', input };
 }
 
 function creditStep(program: Program, exchange: Exchange, member: MemberNumber, ends: EpochMs): Step {
@@ -80,7 +102,16 @@ function creditStep(program: Program, exchange: Exchange, member: MemberNumber, 
   };
 }
 
-const isHold = (recorded: Recorded) => heldLegs(recorded.effect).length > 0;
+function refusedBy({ request }: Recorded): string | undefined {
+  const { refused } = request.body as { readonly refused?: unknown };
+  return typeof refused === 'string' ? refused : undefined;
+}
+
+function heldOr(recorded: Recorded): Held {
+  // A hold of before voids said why they are has nothing in it either.
+  const refused = refusedBy(recorded) ?? (heldLegs(recorded.effect).length > 0 ? undefined : 'refused');
+  return refused === undefined ? { held: recorded } : { refused, by: recorded };
+}
 
 export function createWalletSteps({ operations, judgedMember }: WalletContext): WalletSteps {
   /** When points that come in now end for the member. A number that nobody has is refused by the script. */
@@ -90,21 +121,30 @@ export function createWalletSteps({ operations, judgedMember }: WalletContext): 
     return facts && own ? expiryOf(judgedMember, program, own, programNow(program), facts) : 0;
   }
 
-  async function voided(program: Program, exchange: Exchange): Promise<Recorded | undefined> {
-    const recorded = await takeStep(operations, voidStep(program, exchange));
-    return isHold(recorded) ? recorded : undefined;
+  /** Tries a step; answers what it did, or the word that it was refused with. Throws where nobody knows. */
+  async function tried(step: Step): Promise<Recorded | Extract<Attempt, { status: 'refused' }>> {
+    const outcome = await tryStep(operations, step);
+    if (outcome.status === 'performed') return outcome.recorded;
+    if (outcome.status === 'refused') return outcome;
+    throw new Problem('outcome_unknown', `the wallet answered ${outcome.status}`);
   }
 
-  async function credit(program: Program, exchange: Exchange): Promise<Credited> {
+  async function settled(step: Step): Promise<Recorded> {
+    const outcome = await tried(step);
+    if (!('status' in outcome)) return outcome;
+    throw new StepRefused(step.kind, step.reference, outcome.code);
+  }
+
+  /** A step of the member, or of whoever the member has become by merges. */
+  async function ofSurvivor(
+    exchange: Exchange,
+    stepFor: (member: MemberNumber) => Soon<Step>,
+  ): ReturnType<typeof tried> {
     let member = exchange.member;
     for (let merges = 0; merges < mergesMax; merges += 1) {
-      const ends = await endOf(program, exchange, member);
-      const outcome = await tryStep(operations, creditStep(program, exchange, member, ends));
-      if (outcome.status === 'performed') return { credited: outcome.recorded };
-      if (outcome.status !== 'refused')
-        throw new Problem('outcome_unknown', `the wallet answered ${outcome.status}`);
-      if (outcome.code !== 'member_merged') return { refused: outcome.code };
-      // What was credited before the merge must be in the books before anybody looks for it there.
+      const outcome = await tried(await stepFor(member));
+      if (!('status' in outcome) || outcome.code !== 'member_merged') return outcome;
+      // What was decided before the merge must be in the books before anybody looks for it there.
       const shard = operations.wallet.shardOf(member);
       if ((await operations.wallet.readBarrier(shard, barrierMs)) === 'timeout')
         throw new Problem('not_ready');
@@ -113,20 +153,43 @@ export function createWalletSteps({ operations, judgedMember }: WalletContext): 
     throw new Problem('member_merging');
   }
 
+  function creditedOr(recorded: Recorded): Credited {
+    const refused = refusedBy(recorded);
+    return refused === undefined ? { credited: recorded } : { refused, by: recorded };
+  }
+
+  async function voidHold(program: Program, exchange: Exchange, why: string): Promise<Held> {
+    const input = { lots: [], debts: [], back: true };
+    return heldOr(await settled(voidOf(holdStep(program, exchange), why, input)));
+  }
+
+  async function voidCredit(program: Program, exchange: Exchange, why: string): Promise<Credited> {
+    const input = { lots: [], debts: [], void: true };
+    const outcome = await ofSurvivor(exchange, (member) =>
+      voidOf(creditStep(program, exchange, member, 0), why, input),
+    );
+    return 'status' in outcome ? 'undecided' : creditedOr(outcome);
+  }
+
   return {
-    voided,
-    credit,
+    voidHold,
+    voidCredit,
+    async credit(program, exchange) {
+      const outcome = await ofSurvivor(exchange, async (member) =>
+        creditStep(program, exchange, member, await endOf(program, exchange, member)),
+      );
+      if (!('status' in outcome)) return creditedOr(outcome);
+      // A merge is through in seconds, and then the survivor can have them.
+      if (outcome.code === 'member_merging') return 'undecided';
+      return voidCredit(program, exchange, outcome.code);
+    },
     async hold(program, exchange) {
-      const outcome = await tryStep(operations, holdStep(program, exchange));
-      if (outcome.status === 'performed')
-        return isHold(outcome.recorded) ? { held: outcome.recorded } : { refused: 'refused' };
-      if (outcome.status !== 'refused')
-        throw new Problem('outcome_unknown', `the wallet answered ${outcome.status}`);
-      const held = await voided(program, exchange);
-      return held ? { held } : { refused: String(outcome.details.code ?? outcome.code) };
+      const outcome = await tried(holdStep(program, exchange));
+      if (!('status' in outcome)) return heldOr(outcome);
+      return voidHold(program, exchange, String(outcome.details.code ?? outcome.code));
     },
     capture: (program, exchange, hold) =>
-      takeStep(operations, {
+      settled({
         ...stepOf(program, exchange, 'capture'),
         script: 'settle',
         kind: 'exchange_out',
@@ -134,7 +197,7 @@ export function createWalletSteps({ operations, judgedMember }: WalletContext): 
         origins: [hold],
       }),
     release: (program, exchange, hold) =>
-      takeStep(operations, {
+      settled({
         ...stepOf(program, exchange, 'release'),
         script: 'settle',
         kind: 'release',

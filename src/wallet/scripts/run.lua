@@ -11,7 +11,8 @@
 -- `decide(m, json, at, operation, ended)` of the script changes the state in memory and returns legs, extra, kind, save, of
 -- which only the legs must be there; or nil, code, details. `save(seq)` finishes the state once the record has its sequence. `ended` are the holds that have just ended, nil where none can
 -- have.
--- A refusal that depended on the moment is remembered, so that a late retry cannot succeed after the caller was told no.
+-- A refusal that depended on the moment is remembered, so that a late retry cannot succeed after the caller was told no; not that
+-- of an exchange's credit, whose maker uses up the reference for good before anything follows from it.
 
 -- The state that `decide` has touched is dropped: only the list of remembered refusals changes.
 -- Rare.
@@ -20,7 +21,7 @@ local function refuse(base, code, details)
   local remembered = { insufficient_points = true, spending_frozen = true, member_not_active = true, hold_expired = true,
     refund_exceeds_redemption = true, reversal_exceeds_accrual = true, balance_limit = true }
   local reference, member = ARGV[base + REFERENCE], ARGV[base + MEMBER]
-  if remembered[code] and reference ~= '' then
+  if remembered[code] and reference ~= '' and ARGV[base + KIND] ~= 'exchange_in' then
     if fenced() then return { 'fenced' } end
     local state = load_member(member)
     if #state[REFUSALS] >= REFUSALS_MAX then

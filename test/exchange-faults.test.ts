@@ -1,0 +1,138 @@
+/** Exchanges whose own steps go wrong: two processes at one step, answers that say something else, and steps that fail for good. */
+import { afterAll, describe, expect, test } from 'vitest';
+import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { parseExchangeId } from '#src/partners/exchange/types.ts';
+import { parseMemberId } from '#src/values.ts';
+import { keys } from '#src/wallet/keys.ts';
+import type { Draft, Operations } from '#src/wallet/operations.ts';
+import { referenceKeyOf } from '#src/wallet/reference.ts';
+import { reference, startEngine, waitFor } from './harness.ts';
+import { type Ally, ally, partnerAccount } from './house/alliance.ts';
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool, redis } = engine;
+const shop = await engine.shop();
+const quick = { timeoutMs: 400, retryMs: 5, retryMsMax: 20, doubtsMax: 4, openMs: 10, openMsMax: 20 };
+const worker: Exchanging = createExchanging(app, quick);
+const drive = (id: string, by = worker) => by.saga.drive(parseExchangeId(id)!, Date.now() + 5_000);
+
+const allies: Ally[] = [];
+async function newAlly(): Promise<Ally> {
+  const made = await ally(app, shop);
+  allies.push(made);
+  return made;
+}
+afterAll(() => Promise.all(allies.map(({ far }) => far.close())));
+
+const exchange = (who: Ally, member: string, direction: 'out' | 'in', points: number) =>
+  shop.checkout('POST', '/v1/exchanges', {
+    ...{ member, partner: who.name, direction, points, reference: reference() },
+  });
+
+/** Of a member: what is there, and what the books and the partner say went there. */
+async function standing(who: Ally, member: string) {
+  await engine.drained();
+  const { available, held, debt } = await shop.balances(member);
+  const went = await partnerAccount(pool, shop, who.number);
+  return { available, held, debt, went, there: who.far.points() };
+}
+
+const life = (member: string, what: string) =>
+  shop.admin('POST', `/v1/members/${member}/${what}`, { reference: reference(), reason: 'looked at' });
+
+/** A process that stands still at the first movement of this kind, until it is let go. */
+function standstill(stands: (draft: Pick<Draft, 'kind' | 'request'>) => boolean, at: 'known' | 'attempt') {
+  const [reached, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let isOver = false;
+  async function pass(draft: Pick<Draft, 'kind' | 'request'>): Promise<void> {
+    if (isOver || !stands(draft)) return;
+    isOver = true;
+    reached.resolve();
+    await go.promise;
+  }
+  const { operations } = app;
+  const known: Operations['known'] = async (draft) => {
+    if (at === 'known') await pass(draft);
+    return operations.known(draft);
+  };
+  const attempt: Operations['attempt'] = async (draft, lookedUpAt) => {
+    if (at === 'attempt') await pass(draft);
+    return operations.attempt(draft, lookedUpAt);
+  };
+  const process = createExchanging({ ...app, operations: { ...operations, known, attempt } }, quick);
+  return { process, reached: reached.promise, letGo: () => go.resolve() };
+}
+
+const isCredit = ({ kind, request }: Pick<Draft, 'kind' | 'request'>) =>
+  kind === 'exchange_in' && !('refused' in (request.body as object));
+const isVoid = ({ kind, request }: Pick<Draft, 'kind' | 'request'>) =>
+  kind === 'exchange_in' && 'refused' in (request.body as object);
+
+/** Forty points taken at the partner, and not yet credited here as a hundred and twenty. */
+async function taken(who: Ally) {
+  const member = await who.member(100);
+  who.far.next('pending');
+  const { id } = await exchange(who, member, 'in', 40);
+  who.far.succeed(id);
+  return { member, id };
+}
+
+async function merged(member: string): Promise<string> {
+  const survivor = await shop.enrol();
+  const body = { reference: reference(), reason: 'twice', into: survivor };
+  const answer = await shop.admin('POST', `/v1/members/${member}/merge`, body, {
+    headers: { prefer: 'wait=10' },
+  });
+  expect(answer.status).toBe(200);
+  await waitFor('the merge is through', async () => {
+    return (await shop.care('GET', `/v1/members/${member}`)).body.mergedInto !== undefined;
+  });
+  return survivor;
+}
+
+/** Redis remembers a refusal for twenty minutes; then it is as if it had never been. */
+async function memoryEnds(id: string, member: string): Promise<void> {
+  const key = referenceKeyOf(shop.program.number, 0, 'exchange_in', `${id}/credit`);
+  const shard = app.operations.wallet.shardOf(parseMemberId(member)!);
+  await redis.del(keys.idempotency(shard, key));
+}
+
+describe('a credit that one process is refused while another makes it', () => {
+  test.each(['forgotten', 'merged'] as const)(
+    'is never made once the points were given back there (%s)',
+    async (how) => {
+      const who = await newAlly();
+      const { member, id } = await taken(who);
+      await life(member, 'suspend');
+      const slow = standstill(isCredit, 'known');
+      const late = drive(id, slow.process);
+      await slow.reached;
+      expect((await drive(id)).state).toBe('reversed');
+      await life(member, 'resume');
+      const owner = how === 'merged' ? await merged(member) : member;
+      if (how === 'forgotten') await memoryEnds(id, member);
+      slow.letGo();
+      expect((await late).state).toBe('reversed');
+      expect(await standing(who, owner)).toEqual({ available: 100, held: 0, debt: 0, went: 0, there: 0 });
+    },
+  );
+
+  test('is what both go on with where it came first, also to the survivor of a merge', async () => {
+    const who = await newAlly();
+    const { member, id } = await taken(who);
+    await life(member, 'suspend');
+    const slow = standstill(isVoid, 'attempt');
+    const late = drive(id, slow.process);
+    await slow.reached;
+    await life(member, 'resume');
+    const survivor = await merged(member);
+    expect((await drive(id)).state).toBe('completed');
+    slow.letGo();
+    expect((await late).state).toBe('completed');
+    expect(await standing(who, survivor)).toEqual({
+      ...{ available: 220, held: 0, debt: 0, went: -120, there: -40 },
+    });
+  });
+});
