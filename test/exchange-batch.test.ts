@@ -173,12 +173,36 @@ describe('points', () => {
     const { lines } = await who.requested();
     expect(lines.map(([kind, named]) => [kind, named])).toEqual([['reversal', id]]);
     expect((await who.requested()).made).toBeUndefined();
-    await who.take(who.reply(line(id, 'reversal', 51)));
-    await who.driven(id, 'reversed');
+    // Nor is what it says that it has taken back: a person asks, and decides.
+    expect((await who.take(who.reply(line(id, 'reversal', 51)))).breaks).toBe(1);
+    expect(await who.standing(member)).toEqual({ available: 50, held: 50, went: 0 });
+    await resolveExchange(pool, app.identity, parseExchangeId(id)!, { ...decision, verdict: 'refused' });
+    await who.driven(id, 'refused');
     expect(await who.standing(member)).toEqual({ available: 100, held: 0, went: 0 });
     // A success after the points went back is a break, and moves nothing.
     expect((await who.take(who.reply(line(id, 'accrual', 50)))).breaks).toBe(1);
     expect(await who.standing(member)).toEqual({ available: 100, held: 0, went: 0 });
+  });
+
+  test('that a partner takes back come back by the line that says so, and never asked for it is a break', async () => {
+    const who = await newPartner();
+    const [member, other] = [await who.member(), await who.member()];
+    const [id, done] = [await who.exchange(member, 'out', 50), await who.exchange(other, 'out', 30)];
+    await who.requested();
+    await who.take(who.reply(line(id, 'accrual', 51), line(done, 'accrual', 30)));
+    await who.driven(done, 'completed');
+    const decision = { verdict: 'undo' as const, actor: 'anna', reason: 'asked by telephone' };
+    await resolveExchange(pool, app.identity, parseExchangeId(id)!, decision);
+    await who.requested();
+    // Of the second exchange nobody has asked for a reversal.
+    const taken = await who.take(who.reply(line(id, 'reversal', 50), line(done, 'reversal', 30)));
+    expect(taken).toMatchObject({ known: 0, breaks: 1 });
+    await who.driven(id, 'reversed');
+    expect(await who.standing(member)).toEqual({ available: 100, held: 0, went: 30 });
+    const { rows } = await pool.query('select kind from exchange_break where exchange = $1', [
+      parseExchangeId(done),
+    ]);
+    expect(rows).toEqual([{ kind: 'late_refusal' }]);
   });
 });
 

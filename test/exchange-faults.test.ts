@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { resolveExchange, type Verdict } from '#src/partners/exchange/resolving.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
 import { parseMemberId } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
@@ -134,5 +135,50 @@ describe('a credit that one process is refused while another makes it', () => {
     expect(await standing(who, survivor)).toEqual({
       ...{ available: 220, held: 0, debt: 0, went: -120, there: -40 },
     });
+  });
+});
+
+describe('what a partner answers to a reversal', () => {
+  const breaksOf = async (id: string) => {
+    const { rows } = await pool.query<{ kind: string; open: boolean }>(
+      'select kind, resolved_at is null as open from exchange_break where exchange = $1',
+      [parseExchangeId(id)],
+    );
+    return rows;
+  };
+  const decide = (id: string, verdict: Verdict) =>
+    resolveExchange(pool, app.identity, parseExchangeId(id)!, { verdict, actor: 'anna', reason: 'asked' });
+
+  test.each(['other_points', 'no_points', 'other_kind'] as const)(
+    'is not believed where it does not say that exactly these points were given back (%s)',
+    async (behaviour) => {
+      const who = await newAlly();
+      const { member, id } = await taken(who);
+      await life(member, 'suspend');
+      who.far.next(behaviour);
+      expect((await drive(id)).state).toBe('in_review');
+      expect(await breaksOf(id)).toEqual([{ kind: 'reply_differs', open: true }]);
+      // The same answer again is the same break again, also after a person has closed it.
+      await decide(id, 'retry');
+      expect((await drive(id)).state).toBe('in_review');
+      expect(await breaksOf(id)).toEqual([{ kind: 'reply_differs', open: true }]);
+      await decide(id, 'refused');
+      expect((await drive(id)).state).toBe('reversed');
+      expect(await breaksOf(id)).toEqual([{ kind: 'reply_differs', open: false }]);
+      expect((await standing(who, member)).went).toBe(0);
+    },
+  );
+
+  test('keeps points that go out held where it tells of others', async () => {
+    const who = await newAlly();
+    const member = await who.member(100);
+    who.far.next('late', 'refuse_now', 'other_points');
+    const { id } = await exchange(who, member, 'out', 80);
+    await waitFor('a person has to look', async () => (await drive(id)).state === 'in_review');
+    expect(await breaksOf(id)).toEqual([{ kind: 'reply_differs', open: true }]);
+    expect(await shop.balances(member)).toMatchObject({ available: 20, held: 80 });
+    await decide(id, 'refused');
+    await waitFor('they are back', async () => (await drive(id)).state === 'refused');
+    expect(await shop.balances(member)).toMatchObject({ available: 100, held: 0 });
   });
 });

@@ -260,9 +260,12 @@ describe('points that go out', () => {
       [parseExchangeId(answer.id)],
     );
     expect(rows).toEqual([{ kind: 'reply_differs' }]);
-    const decision = { verdict: 'undo' as const, actor: 'anna', reason: 'taken back' };
-    await resolveExchange(pool, app.identity, parseExchangeId(answer.id)!, decision);
-    await driven(answer.id, who, ['reversed']);
+    const [named, actor, reason] = [parseExchangeId(answer.id)!, 'anna', 'asked by telephone'];
+    await resolveExchange(pool, app.identity, named, { verdict: 'undo', actor, reason });
+    // What it takes back is no more what was asked for than what it booked.
+    await driven(answer.id, who, ['in_review']);
+    await resolveExchange(pool, app.identity, named, { verdict: 'refused', actor, reason });
+    await driven(answer.id, who, ['refused']);
     expect(await standing(who, member)).toMatchObject({ available: 100, held: 0, went: 0 });
   });
 

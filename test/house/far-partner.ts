@@ -10,7 +10,8 @@ import { verify } from '#src/partners/signature.ts';
 
 /**
  * `lost`: the call never arrives; `late`: it arrives with `arrive`; `refuse_now`: it is refused, and the refusal is not kept; `dropped`: it is booked, and the answer never comes; `silent`: it is booked, and nobody answers
- * in time; `archived`: what was done under the reference has left its books; `pending`: it is booked later, by `succeed` or `fail`; `twice`: it says that it has booked other points than asked for.
+ * in time; `archived`: what was done under the reference has left its books; `pending`: it is booked later, by `succeed` or `fail`; `other_points`, `no_points`,
+ * `other_kind`: it says that it has booked other points than asked for, or none, or another kind of movement.
  */
 export type Behaviour =
   | 'lost'
@@ -25,7 +26,9 @@ export type Behaviour =
   | 'forbidden'
   | 'archived'
   | 'proxy_page'
-  | 'other_points';
+  | 'other_points'
+  | 'no_points'
+  | 'other_kind';
 
 export type Asking = 'as_booked' | 'fault' | 'lost' | 'archived';
 
@@ -106,17 +109,20 @@ export async function farPartner(): Promise<FarPartner> {
     return { points };
   }
 
+  const said = (points: number, behaviour: Behaviour | undefined) =>
+    behaviour === 'other_points' ? points + 1 : behaviour === 'no_points' ? 0 : points;
+
   function book(kind: MovementReply['kind'], text: string, behaviour: Behaviour | undefined): MovementReply {
     const body = JSON.parse(text) as Record<string, unknown>;
     const points = kind === 'reversal' ? reversalOf(body)!.points : Number(body.points);
     const reply: MovementReply = {
       object: 'partnerOperation',
       id: `far_${booked.size + 1}`,
-      kind,
+      kind: behaviour === 'other_kind' ? 'accrual' : kind,
       reference: String(body.reference),
       status: behaviour === 'pending' ? 'pending' : 'succeeded',
       account: String(body.account),
-      points: behaviour === 'other_points' ? points + 1 : points,
+      points: said(points, behaviour),
       currency: String(body.currency ?? 'miles'),
       occurredAt: String(body.occurredAt),
       at: new Date().toISOString(),

@@ -19,12 +19,14 @@ import {
   readReply,
   writeRequest,
 } from './batch-format.ts';
+import { noteBreak } from './breaks.ts';
 import { partnerRefusal } from './partner-steps.ts';
 import { usualPatience } from './policy.ts';
-import { type Advance, advanceAll, beginCalls, lockExchanges } from './rows.ts';
+import { type Advance, advanceAll, beginCalls, type Change, lockExchanges, type Step } from './rows.ts';
 import {
   type Exchange,
   exchangeId,
+  isTakenBack,
   parseExchangeId,
   partnerKind,
   partnerReference,
@@ -135,6 +137,23 @@ const takenBack: readonly State[] = ['undoing', 'in_review'];
 /** What a line says against what was asked for or decided: a person looks at it, and nothing is moved by it. */
 type Contradiction = { readonly break: 'late_success' | 'late_refusal' | 'reply_differs' };
 
+const isGivenUp = ({ state }: Exchange) => ['releasing', 'refused', 'reversed'].includes(state);
+
+/** What was asked for is taken back: exactly that, or a person looks. What nobody asked for is a break. */
+function reversalOf(exchange: Exchange, line: ReplyLine, step: Step): Advance | Contradiction | undefined {
+  const { state, reviewOf, direction } = exchange;
+  const hasSucceeded = line.status === 'succeeded';
+  if (state !== 'undoing' && reviewOf !== 'undoing')
+    return hasSucceeded && !isGivenUp(exchange) ? { break: 'late_refusal' } : undefined;
+  if (hasSucceeded && !isTakenBack(exchange, line)) return { break: 'reply_differs' };
+  const isOut = direction === 'out';
+  const back = { to: isOut ? 'releasing' : 'reversed', dueMs: isOut ? 0 : null, tries: 0 } as const;
+  const change = hasSucceeded
+    ? { ...back, isInDoubt: false }
+    : ({ to: 'in_review', reviewOf: 'undoing', dueMs: null } as const);
+  return { exchange: exchange.exchange, change: { ...change, from: takenBack }, step };
+}
+
 function changeOf(exchange: Exchange, line: ReplyLine): Advance | Contradiction | undefined {
   const { state, reviewOf, direction } = exchange;
   const isOut = direction === 'out';
@@ -146,23 +165,11 @@ function changeOf(exchange: Exchange, line: ReplyLine): Advance | Contradiction 
   });
   const id = exchange.exchange;
   const again = { dueMs: 0, isInDoubt: false, tries: 0 };
-  if (kind === 'reversal') {
-    if (state !== 'undoing' && reviewOf !== 'undoing') return undefined;
-    const back = isOut
-      ? ({ to: 'releasing', ...again } as const)
-      : ({ to: 'reversed', ...again, dueMs: null } as const);
-    const parked = { to: 'in_review', reviewOf: 'undoing', dueMs: null } as const;
-    return {
-      exchange: id,
-      change: { from: takenBack, ...(status === 'succeeded' ? back : parked) },
-      step: step('undo'),
-    };
-  }
+  if (kind === 'reversal') return reversalOf(exchange, line, step('undo'));
   const isOpen = state === 'waiting' || (state === 'in_review' && reviewOf === 'waiting');
   if (!isOpen) {
-    const isGivenUp = ['releasing', 'refused', 'reversed'].includes(state);
-    if (status === 'succeeded') return isGivenUp ? { break: 'late_success' } : undefined;
-    return isGivenUp ? undefined : { break: 'late_refusal' };
+    if (status === 'succeeded') return isGivenUp(exchange) ? { break: 'late_success' } : undefined;
+    return isGivenUp(exchange) ? undefined : { break: 'late_refusal' };
   }
   if (status === 'failed') {
     const to = isOut ? 'releasing' : 'refused';
@@ -188,17 +195,24 @@ function changeOf(exchange: Exchange, line: ReplyLine): Advance | Contradiction 
 
 async function contradict(
   tx: pg.PoolClient,
-  { exchange, state }: Exchange,
+  present: Exchange,
   line: ReplyLine,
   kind: Contradiction['break'],
 ): Promise<void> {
-  await tx.query(
-    'insert into exchange_break (exchange, kind, detail) values ($1, $2, $3) on conflict do nothing',
-    [exchange, kind, JSON.stringify({ ...line, state, by: 'file' })],
-  );
-  if (kind !== 'reply_differs' || state === 'in_review') return;
-  const change = { to: 'in_review', reviewOf: state, from: ['waiting'], dueMs: null } as const;
-  const step = { action: 'call', outcome: 'reply_differs', detail: { ...line, by: 'file' } } as const;
+  await noteBreak(tx, present, kind, { ...line, by: 'file' });
+  if (kind !== 'reply_differs') return;
+  const { exchange, state } = present;
+  const isReversal = line.kind === 'reversal';
+  const change: Change = {
+    to: 'in_review',
+    reviewOf: state,
+    from: ['waiting', 'undoing'],
+    dueMs: null,
+    partnerOperation: isReversal ? undefined : line.word,
+  };
+  const action = isReversal ? 'undo' : 'call';
+  const step = { action, outcome: 'reply_differs', detail: { ...line, by: 'file' } } as const;
+  // Of what is in review already only the step is written.
   await advanceAll(tx, [{ exchange, change, step }]);
 }
 

@@ -6,21 +6,37 @@ import { type Exchange, exchangeId } from './types.ts';
 
 export type BreakKind = 'late_success' | 'late_refusal' | 'reply_differs';
 
-/** Records a break once for each exchange and kind. */
+/**
+ * Writes a break down, once for each exchange and kind; false where it stands there. An answer that differs again after a person has
+ * closed the break opens it again: nothing has become of what was decided.
+ */
+export async function noteBreak(
+  db: Pick<pg.Pool, 'query'>,
+  { exchange, state }: Pick<Exchange, 'exchange' | 'state'>,
+  kind: BreakKind,
+  detail: Readonly<Record<string, unknown>>,
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `insert into exchange_break (exchange, kind, detail) values ($1, $2, $3)
+     on conflict (exchange, kind) do update set found_at = now(), detail = excluded.detail, resolved_at = null, resolution = null, told = false
+     where exchange_break.kind = 'reply_differs' and exchange_break.resolved_at is not null`,
+    [exchange, kind, JSON.stringify({ ...detail, state })],
+  );
+  return rowCount === 1;
+}
+
+/** Writes a break down, counts it and logs it. */
 export async function recordBreak(
   { pool, telemetry }: Pick<ExchangeContext, 'pool' | 'telemetry'>,
-  { exchange, partner, state }: Pick<Exchange, 'exchange' | 'partner' | 'state'>,
+  exchange: Pick<Exchange, 'exchange' | 'partner' | 'state'>,
   kind: BreakKind,
   detail: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  const { rowCount } = await pool.query(
-    'insert into exchange_break (exchange, kind, detail) values ($1, $2, $3) on conflict do nothing',
-    [exchange, kind, JSON.stringify({ ...detail, state })],
-  );
-  if (rowCount !== 1) return;
+  if (!(await noteBreak(pool, exchange, kind, detail))) return;
   const { log, metrics } = telemetry;
   metrics.exchangeBreaks.inc({ kind });
-  log.error({ exchange: exchangeId(exchange), partner, kind, detail, state }, 'an exchange does not fit');
+  const { exchange: id, partner, state } = exchange;
+  log.error({ exchange: exchangeId(id), partner, kind, detail, state }, 'an exchange does not fit');
 }
 
 /** Closes a break that a person has settled; false where there is none open. */

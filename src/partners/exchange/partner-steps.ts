@@ -3,13 +3,22 @@
  * may be made from, so that of two processes which hear of the same call, one decides, and the other finds it decided.
  */
 import { isRefusal } from '#src/partners/protocol/outcomes.ts';
+import type { MovementReply } from '#src/partners/protocol/schemas.ts';
 import type { OperationHex } from '#src/values.ts';
 import { recordBreak } from './breaks.ts';
 import type { InquiryAnswer, Movement, MovementAnswer, Slot } from './calling.ts';
 import type { ExchangeContext } from './context.ts';
 import { leaseMs, type Patience, retryAfterMs } from './policy.ts';
 import { type Change, changedBy, postpone, readExchange, rest, type Step } from './rows.ts';
-import { type Exchange, partnerKind, partnerReference, type Refusal, type State } from './types.ts';
+import {
+  type Exchange,
+  isTakenBack,
+  partnerKind,
+  partnerReference,
+  type Refusal,
+  type State,
+  undoReference,
+} from './types.ts';
 
 /** What a step leads to: the exchange as it stands now, or true where that has to be read; false: it has to wait. */
 export type Onward = Exchange | boolean;
@@ -47,7 +56,7 @@ function undoingOf(exchange: Exchange): Movement {
   return {
     call: 'reverse',
     body: {
-      reference: `${original}/undo`,
+      reference: undoReference(exchange.exchange),
       originalKind: partnerKind(exchange),
       originalReference: original,
       account: exchange.account,
@@ -105,8 +114,13 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return true;
   }
 
-  function review(exchange: Exchange, step: Step, from: readonly State[] = open): Promise<Onward> {
-    const change = { to: 'in_review', reviewOf: exchange.state, dueMs: null } as const;
+  function review(
+    exchange: Exchange,
+    step: Step,
+    from: readonly State[] = open,
+    partnerOperation?: string,
+  ): Promise<Onward> {
+    const change = { to: 'in_review', reviewOf: exchange.state, dueMs: null, partnerOperation } as const;
     return settle(exchange, change, { ...step, detail: { ...step.detail, next: 'in_review' } }, from);
   }
 
@@ -125,32 +139,30 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return settle(exchange, change, step, from);
   }
 
-  /** The partner says that it has done it: exactly what was asked for, or nobody knows what. */
-  async function succeeded(
+  /** The partner says something else than what it was asked for, so nobody knows what it has done. */
+  async function differs(
     exchange: Exchange,
-    {
-      points,
-      currency,
-      id,
-      kind,
-      reference,
-      reversed = 0,
-    }: Extract<InquiryAnswer, { outcome: 'found' }>['reply'],
+    { points, currency, reversed = 0, id, kind }: MovementReply,
     step: Step,
+    from: readonly State[] = open,
   ): Promise<Onward> {
+    const said = { points, currency, reversed, id, kind };
+    await recordBreak(context, exchange, 'reply_differs', said);
+    const written = { ...step, outcome: 'reply_differs', detail: { ...step.detail, ...said } };
+    return review(exchange, written, from, kind === partnerKind(exchange) ? id : undefined);
+  }
+
+  /** The partner says that it has done it: exactly what was asked for, or nobody knows what. */
+  async function succeeded(exchange: Exchange, reply: MovementReply, step: Step): Promise<Onward> {
     const fits =
-      points === exchange.partnerPoints &&
-      currency === exchange.partnerCurrency &&
-      reference === partnerReference(exchange.exchange) &&
-      kind === partnerKind(exchange) &&
-      reversed === 0;
-    if (!fits) {
-      const said = { points, currency, reversed, id };
-      await recordBreak(context, exchange, 'reply_differs', said);
-      return review(exchange, { ...step, outcome: 'reply_differs', detail: { ...step.detail, ...said } });
-    }
+      reply.points === exchange.partnerPoints &&
+      reply.currency === exchange.partnerCurrency &&
+      reply.reference === partnerReference(exchange.exchange) &&
+      reply.kind === partnerKind(exchange) &&
+      (reply.reversed ?? 0) === 0;
+    if (!fits) return differs(exchange, reply, step);
     const to = exchange.direction === 'out' ? 'capturing' : 'crediting';
-    const change = { dueMs: leaseMs(patience), partnerOperation: id, isInDoubt: false, tries: 0 };
+    const change = { dueMs: leaseMs(patience), partnerOperation: reply.id, isInDoubt: false, tries: 0 };
     return settle(exchange, { ...change, to }, step);
   }
 
@@ -272,19 +284,31 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     }
   }
 
+  /** The partner says that it has taken it back: exactly this, or nobody knows what. */
+  async function takenBack(exchange: Exchange, reply: MovementReply, step: Step): Promise<Onward> {
+    const from: readonly State[] = ['undoing'];
+    const { originalReference = partnerReference(exchange.exchange) } = reply;
+    const fits =
+      reply.kind === 'reversal' &&
+      reply.reference === undoReference(exchange.exchange) &&
+      originalReference === partnerReference(exchange.exchange) &&
+      isTakenBack(exchange, reply);
+    if (!fits) return differs(exchange, reply, step, from);
+    const [to, dueMs] =
+      exchange.direction === 'out'
+        ? (['releasing', leaseMs(patience)] as const)
+        : // What the partner never said that it has done was not taken back, but refused.
+          ([exchange.refusal && !exchange.partnerOperation ? 'refused' : 'reversed', null] as const);
+    const change = { to, dueMs, isInDoubt: false, checkMs: patience.checksMs[0] };
+    return settle(exchange, change, step, from);
+  }
+
   async function undoAt(slot: Slot, exchange: Exchange): Promise<Onward> {
     const sent = await send(slot, exchange, 'undo', undoingOf(exchange));
     if (!sent) return true;
     const { answer, present, written } = sent;
     const from: readonly State[] = ['undoing'];
-    if (answer.outcome === 'succeeded') {
-      const [to, dueMs] =
-        exchange.direction === 'out'
-          ? (['releasing', leaseMs(patience)] as const)
-          : // What the partner never said that it has done was not taken back, but refused.
-            ([exchange.refusal && !exchange.partnerOperation ? 'refused' : 'reversed', null] as const);
-      return settle(present, { to, dueMs, isInDoubt: false, checkMs: patience.checksMs[0] }, written, from);
-    }
+    if (answer.outcome === 'succeeded') return takenBack(present, answer.reply, written);
     const isHopeless = isRefusal(answer.outcome) || present.tries >= patience.doubtsMax;
     if (isHopeless) return review(present, written, from);
     await settle(present, { to: 'undoing', dueMs: waitMs(present) }, written, from);

@@ -104,7 +104,8 @@ export function tellBreaks(pool: pg.Pool): Promise<number> {
     for (const { exchange, kind, program, member, partner, found_at: at } of rows) {
       const content = { exchange: exchangeId(exchange), partner, kind };
       await writeEvents(tx, { number: program }, 'exchange.break', [
-        { member, key: `${exchange}/${kind}`, at, content },
+        // The same kind may be found again after a person has closed it.
+        { member, key: `${exchange}/${kind}/${at}`, at, content },
       ]);
       await tx.query('update exchange_break set told = true where exchange = $1 and kind = $2', [
         exchange,

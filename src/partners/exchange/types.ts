@@ -138,7 +138,7 @@ export function parseExchangeId(id: string): OperationHex | undefined {
   return /^exc_([0-9a-f]{32})$/.exec(id)?.[1] as OperationHex | undefined;
 }
 
-/** What is sent to the partner is named so for ever: the reference of the movement, and of taking it back. */
+/** What is sent to the partner is named so for ever. */
 export function partnerReference(exchange: OperationHex): string {
   return exchangeId(exchange);
 }
@@ -146,4 +146,21 @@ export function partnerReference(exchange: OperationHex): string {
 /** Which movement at the partner an exchange is: points that go out are given there, those that come in are taken there. */
 export function partnerKind({ direction }: Pick<Quoted, 'direction'>): 'accrual' | 'redemption' {
   return direction === 'out' ? 'accrual' : 'redemption';
+}
+
+/** The reference of taking it back there. */
+export function undoReference(exchange: OperationHex): string {
+  return `${partnerReference(exchange)}/undo`;
+}
+
+/**
+ * Whether a partner that says so has taken back exactly what an exchange has done there. None at all is as good where it has never
+ * said that it has done it: then it never will.
+ */
+export function isTakenBack(
+  { partnerPoints, partnerCurrency, partnerOperation }: Exchange,
+  { points, currency }: { readonly points: number; readonly currency: string },
+): boolean {
+  const fits = points === partnerPoints || (points === 0 && partnerOperation === undefined);
+  return fits && currency === partnerCurrency;
 }
