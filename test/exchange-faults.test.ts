@@ -1,10 +1,14 @@
 /** Exchanges whose own steps go wrong: two processes at one step, answers that say something else, and steps that fail for good. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { Problem } from '#src/errors.ts';
+import { takeStep } from '#src/members/engine.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
+import { checkEnded } from '#src/partners/exchange/checking.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { resolveExchange, type Verdict } from '#src/partners/exchange/resolving.ts';
+import { tellExchanges } from '#src/partners/exchange/telling.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
-import { parseMemberId } from '#src/values.ts';
+import { type OperationHex, parseMemberId } from '#src/values.ts';
 import { keys } from '#src/wallet/keys.ts';
 import type { Draft, Operations } from '#src/wallet/operations.ts';
 import { referenceKeyOf } from '#src/wallet/reference.ts';
@@ -15,7 +19,10 @@ const engine = await startEngine();
 afterAll(() => engine.end());
 const { app, pool, redis } = engine;
 const shop = await engine.shop();
-const quick = { timeoutMs: 400, retryMs: 5, retryMsMax: 20, doubtsMax: 4, openMs: 10, openMsMax: 20 };
+const quick = {
+  ...{ timeoutMs: 400, retryMs: 5, retryMsMax: 20, doubtsMax: 4, openMs: 10, openMsMax: 20 },
+  ...{ faultsMax: 3, waitsMax: 50 },
+};
 const worker: Exchanging = createExchanging(app, quick);
 const drive = (id: string, by = worker) => by.saga.drive(parseExchangeId(id)!, Date.now() + 5_000);
 
@@ -138,17 +145,17 @@ describe('a credit that one process is refused while another makes it', () => {
   });
 });
 
-describe('what a partner answers to a reversal', () => {
-  const breaksOf = async (id: string) => {
-    const { rows } = await pool.query<{ kind: string; open: boolean }>(
-      'select kind, resolved_at is null as open from exchange_break where exchange = $1',
-      [parseExchangeId(id)],
-    );
-    return rows;
-  };
-  const decide = (id: string, verdict: Verdict) =>
-    resolveExchange(pool, app.identity, parseExchangeId(id)!, { verdict, actor: 'anna', reason: 'asked' });
+async function breaksOf(id: string) {
+  const { rows } = await pool.query<{ kind: string; open: boolean }>(
+    'select kind, resolved_at is null as open from exchange_break where exchange = $1',
+    [parseExchangeId(id)],
+  );
+  return rows;
+}
+const decide = (id: string, verdict: Verdict) =>
+  resolveExchange(pool, app.identity, parseExchangeId(id)!, { verdict, actor: 'anna', reason: 'asked' });
 
+describe('what a partner answers to a reversal', () => {
   test.each(['other_points', 'no_points', 'other_kind'] as const)(
     'is not believed where it does not say that exactly these points were given back (%s)',
     async (behaviour) => {
@@ -181,4 +188,154 @@ describe('what a partner answers to a reversal', () => {
     await waitFor('they are back', async () => (await drive(id)).state === 'refused');
     expect(await shop.balances(member)).toMatchObject({ available: 100, held: 0 });
   });
+});
+
+describe('a step that fails', () => {
+  /** Drives it on, whatever it answers, until it is there. */
+  const until = (id: string, state: string) =>
+    waitFor(`${id} is ${state}`, async () => (await drive(id).catch(() => undefined))?.state === state);
+  const lastStep = async (id: string) => {
+    const { body } = await shop.checkout('GET', `/v1/exchanges/${id}`);
+    const { action, outcome } = (body.history as { action: string; outcome: string }[]).at(-1)!;
+    return `${action} ${outcome}`;
+  };
+
+  /** Points that the partner has, and whose hold something else has released, as nothing should. */
+  async function heldNoMore(who: Ally) {
+    const member = await who.member(100);
+    who.far.next('pending');
+    const { id } = await exchange(who, member, 'out', 80);
+    await engine.drained();
+    const { rows } = await pool.query<{ hold: OperationHex }>(
+      `select replace(hold::text, '-', '') as hold from exchange where exchange = $1`,
+      [parseExchangeId(id)],
+    );
+    const { hold } = rows[0]!;
+    const program = app.programs.get(shop.program.number)!;
+    await takeStep(app.operations, {
+      ...{
+        program,
+        member: parseMemberId(member)!,
+        script: 'settle',
+        kind: 'release',
+        reference: reference(),
+      },
+      ...{ input: { hold, mode: 'release', parts: [] }, request: { body: {} }, origins: [hold] },
+    });
+    await engine.drained();
+    who.far.succeed(id);
+    await until(id, 'in_review');
+    return { member, id };
+  }
+
+  test('for good is left to a person with its reason, who has it taken back there', async () => {
+    const who = await newAlly();
+    const { member, id } = await heldNoMore(who);
+    expect(await lastStep(id)).toBe('capture hold_not_open');
+    await tellExchanges(pool, app.programs);
+    const events = await shop.admin('GET', '/v1/events?types=exchange.in_review&limit=200');
+    const told = (events.body.data as { exchange: string; reason: string }[]).find(
+      (each) => each.exchange === id,
+    );
+    expect(told).toMatchObject({ reason: 'hold_not_open' });
+    expect(await app.telemetry.registry.metrics()).toMatch(
+      /loyalty_exchange_faults_total\{action="capture",outcome="in_review"\} 1/,
+    );
+    await decide(id, 'retry');
+    await until(id, 'in_review');
+    await decide(id, 'undo');
+    await until(id, 'reversed');
+    expect(await standing(who, member)).toEqual({ available: 100, held: 0, debt: 0, went: 0, there: 0 });
+  });
+
+  test('for good ends as a person says who has put it right by hand, and not while the points are held', async () => {
+    const who = await newAlly();
+    const { id } = await heldNoMore(who);
+    await decide(id, 'settled');
+    expect((await drive(id)).state).toBe('completed');
+    const other = await who.member(100);
+    who.far.next('dropped', 'lost', 'lost', 'lost', 'lost', 'lost');
+    who.far.inquiries('lost');
+    const held = await exchange(who, other, 'out', 80);
+    await until(held.id, 'in_review');
+    who.far.inquiries('as_booked');
+    await expect(decide(held.id, 'settled')).rejects.toThrow('for what went out');
+    await pool.query(`update exchange set review_of = 'capturing' where exchange = $1`, [
+      parseExchangeId(held.id),
+    ]);
+    await expect(decide(held.id, 'settled')).rejects.toThrow('the points are held');
+    await expect(decide(held.id, 'undo')).rejects.toThrow('the hold is there');
+    await decide(held.id, 'completed');
+    expect((await drive(held.id)).state).toBe('completed');
+    expect((await standing(who, other)).went).toBe(80);
+  });
+
+  test('for good does not credit what a person has given back there', async () => {
+    const who = await newAlly();
+    const { member, id } = await taken(who);
+    await pool.query(
+      `update exchange set state = 'in_review', review_of = 'crediting', partner_operation = 'far_1', due_at = null where exchange = $1`,
+      [parseExchangeId(id)],
+    );
+    await expect(decide(id, 'refused')).rejects.toThrow('it may be credited here by now');
+    await decide(id, 'undo');
+    expect((await drive(id)).state).toBe('reversed');
+    expect(await standing(who, member)).toEqual({ available: 100, held: 0, debt: 0, went: 0, there: 0 });
+  });
+
+  test('because a store is away is waited for, and longer, but not without end', async () => {
+    const who = await newAlly();
+    const { id } = await taken(who);
+    const away: Operations['attempt'] = () => Promise.reject(new Problem('shard_recovering'));
+    const operations = { ...app.operations, attempt: away };
+    const cut = createExchanging({ ...app, operations }, { ...quick, faultsMax: 2, waitsMax: 5 });
+    for (let tries = 1; tries <= 5; tries += 1) {
+      await expect(drive(id, cut)).rejects.toThrow('shard_recovering');
+      const { rows } = await pool.query<{ state: string; faults: number }>(
+        'select state, faults from exchange where exchange = $1',
+        [parseExchangeId(id)],
+      );
+      expect(rows).toEqual([{ state: tries < 5 ? 'crediting' : 'in_review', faults: tries }]);
+    }
+    expect(await lastStep(id)).toBe('credit shard_recovering');
+    await decide(id, 'retry');
+    expect((await drive(id)).state).toBe('completed');
+  });
+
+  test('because its row cannot be read is left to a person as well', async () => {
+    const who = await newAlly();
+    const { id } = await taken(who);
+    await pool.query(`update exchange set account_sealed = '\\x01' where exchange = $1`, [
+      parseExchangeId(id),
+    ]);
+    await waitFor('a person has to look', async () => {
+      await drive(id).catch(() => undefined);
+      const { rows } = await pool.query<{ state: string }>('select state from exchange where exchange = $1', [
+        parseExchangeId(id),
+      ]);
+      return rows[0]!.state === 'in_review';
+    });
+  });
+});
+
+test('a partner that cannot be asked once more is asked for days, and then a person is', async () => {
+  const who = await newAlly();
+  who.far.next('refuse');
+  const refusal = await exchange(who, await who.member(100), 'out', 80);
+  const id = String(refusal.body.id);
+  who.far.inquiries('lost');
+  const due = async (days: number) => {
+    await pool.query(
+      `update exchange set check_at = now(), changed_at = now() - $2 * interval '1 day' where exchange = $1`,
+      [parseExchangeId(id), days],
+    );
+    await checkEnded(worker, 100);
+    return breaksOf(id);
+  };
+  expect(await due(3)).toEqual([]);
+  expect(await due(5)).toEqual([{ kind: 'unasked', open: true }]);
+  const { rows } = await pool.query('select check_at from exchange where exchange = $1', [
+    parseExchangeId(id),
+  ]);
+  expect(rows).toEqual([{ check_at: null }]);
 });

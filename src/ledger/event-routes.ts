@@ -112,7 +112,7 @@ const exchangeBreakEvent = z
     type: z.literal('exchange.break'),
     exchange: z.string(),
     partner: z.string(),
-    kind: z.enum(['late_success', 'late_refusal', 'reply_differs']),
+    kind: z.enum(['late_success', 'late_refusal', 'reply_differs', 'unasked']),
   })
   .meta({ id: 'ExchangeBreakEvent' });
 

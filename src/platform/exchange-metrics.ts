@@ -1,7 +1,7 @@
 /** What is counted of exchanges and of calls on partners. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-export function exchangeMetrics(registers: Registry[]) {
+function requestMetrics(registers: Registry[]) {
   return {
     partnerRequests: new Counter({
       name: 'loyalty_partner_requests_total',
@@ -22,6 +22,12 @@ export function exchangeMetrics(registers: Registry[]) {
       labelNames: ['partner'],
       registers,
     }),
+  };
+}
+
+export function exchangeMetrics(registers: Registry[]) {
+  return {
+    ...requestMetrics(registers),
     exchangesOpen: new Gauge({
       name: 'loyalty_exchanges_open',
       help: 'Exchanges under way.',
@@ -40,6 +46,12 @@ export function exchangeMetrics(registers: Registry[]) {
     exchangesInReview: new Gauge({
       name: 'loyalty_exchanges_in_review',
       help: 'Exchanges that a person has to decide on.',
+      registers,
+    }),
+    exchangeFaults: new Counter({
+      name: 'loyalty_exchange_faults_total',
+      help: 'Steps of exchanges that could not be done: waits (it will pass), fails (tried again), in_review (left to a person).',
+      labelNames: ['action', 'outcome'],
       registers,
     }),
     exchangesRestored: new Counter({

@@ -4,7 +4,8 @@ import type { OperationHex } from '#src/values.ts';
 import type { ExchangeContext } from './context.ts';
 import { type Exchange, exchangeId } from './types.ts';
 
-export type BreakKind = 'late_success' | 'late_refusal' | 'reply_differs';
+/** `unasked`: the partner was to be asked once more, and never could be. */
+export type BreakKind = 'late_success' | 'late_refusal' | 'reply_differs' | 'unasked';
 
 /**
  * Writes a break down, once for each exchange and kind; false where it stands there. An answer that differs again after a person has

@@ -18,7 +18,7 @@ const help = `Exchanges of points with partners.
 
   npm run exchanges -- list
   npm run exchanges -- show EXCHANGE
-  npm run exchanges -- resolve EXCHANGE --as retry|undo|completed|refused --reason TEXT [--actor NAME]
+  npm run exchanges -- resolve EXCHANGE --as retry|undo|completed|refused|settled --reason TEXT [--actor NAME]
   npm run exchanges -- endpoint PARTNER --program NAME --url URL --key ID [--calls N]
       [--signature v1|rfc9421] [--delivery calls] < SECRET
 
@@ -27,7 +27,8 @@ const help = `Exchanges of points with partners.
   list      exchanges in review, stuck ones and breaks: what needs a person
   show      every step of an exchange, with its time and outcome
   resolve   decides about an exchange in review, and closes a break. completed and refused say what the partner has done: ask
-            it before. retry goes on where it stopped, undo asks the partner to take it back or never to do it
+            it before. retry goes on where it stopped, undo asks the partner to take it back or never to do it; settled ends what the
+            wallet will not do any more, where its hold is over and you have put right by hand what is missing
   endpoint  where a partner is called from now on, with which key; the secret comes on standard input. One that takes files is
             called only with --delivery calls, and once all its request files are answered
   batch     a partner that takes files: on says that it does; request writes what waits to be sent into FILE, with N the file of that
@@ -56,7 +57,8 @@ async function list(pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{ exchange: OperationHex; partner: string; what: string; since: Date }>(
     `select replace(e.exchange::text, '-', '') as exchange, p.name as partner, w.what, w.since
      from exchange e join partner p using (partner) cross join lateral (
-       select 'in review' as what, e.changed_at as since where e.state = 'in_review'
+       select concat('in review: ', e.review_of, ', ', s.outcome) as what, e.changed_at as since
+         from (select outcome from exchange_step where exchange = e.exchange order by step desc limit 1) s where e.state = 'in_review'
        union all select 'stuck: ' || e.state, e.changed_at
          where e.state not in ('quoted', 'completed', 'refused', 'reversed', 'in_review', 'waiting') and e.changed_at < now() - interval '${stuckMinutes} minutes'
        union all select 'break: ' || b.kind, b.found_at from exchange_break b where b.exchange = e.exchange and b.resolved_at is null) w

@@ -83,11 +83,12 @@ function undoneFor(reason: string, patience: Patience): Omit<Change, 'from'> {
   return { to: 'undoing', dueMs: leaseMs(patience), refusal: partnerRefusal(reason), tries: 0 };
 }
 
+const isOverdue = ({ createdAt }: Exchange, mostMs: number) => Date.now() - createdAt > mostMs;
+
 export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   const { pool, patience, calls, identity, gathered } = context;
 
   const waitMs = ({ tries }: Pick<Exchange, 'tries'>) => retryAfterMs(patience, tries, Math.random());
-  const isOverdue = ({ createdAt }: Exchange, mostMs: number) => Date.now() - createdAt > mostMs;
 
   /** What a partner says against what was decided by now is a break. */
   async function contradicted(id: OperationHex, to: State, { detail = {} }: Step): Promise<void> {
@@ -105,7 +106,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     present: Exchange,
     change: Omit<Change, 'from'>,
     step: Step,
-    from: readonly State[] = open,
+    from = open,
   ): Promise<Onward> {
     const { exchange } = present;
     const made = { ...change, from };
@@ -114,12 +115,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     return true;
   }
 
-  function review(
-    exchange: Exchange,
-    step: Step,
-    from: readonly State[] = open,
-    partnerOperation?: string,
-  ): Promise<Onward> {
+  function review(exchange: Exchange, step: Step, from = open, partnerOperation?: string): Promise<Onward> {
     const change = { to: 'in_review', reviewOf: exchange.state, dueMs: null, partnerOperation } as const;
     return settle(exchange, change, { ...step, detail: { ...step.detail, next: 'in_review' } }, from);
   }
@@ -129,7 +125,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     exchange: Exchange,
     reason: string,
     step: Step,
-    from: readonly State[] = open,
+    from = open,
     ifTries?: number,
   ): Promise<Onward> {
     const isOut = exchange.direction === 'out';
@@ -144,7 +140,7 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
     exchange: Exchange,
     { points, currency, reversed = 0, id, kind }: MovementReply,
     step: Step,
-    from: readonly State[] = open,
+    from = open,
   ): Promise<Onward> {
     const said = { points, currency, reversed, id, kind };
     await recordBreak(context, exchange, 'reply_differs', said);

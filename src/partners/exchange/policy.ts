@@ -8,12 +8,17 @@ export interface Patience {
   readonly retryMsMax: number;
   /** So often something in doubt is inquired and sent again before a person has to look. */
   readonly doubtsMax: number;
+  /** So often in a row a step may fail before a person has to look; more often where the fault says that it will pass. */
+  readonly faultsMax: number;
+  readonly waitsMax: number;
   /** A partner that has certainly done nothing for so long is not asked any more: the points go back. */
   readonly giveUpMs: number;
   /** A partner that says `pending` for so long is looked at by a person. */
   readonly pendingMsMax: number;
   /** When the partner is asked once more about what it has refused. The second lies behind the life of a signature. */
   readonly checksMs: readonly number[];
+  /** A partner that could not be asked for so long is not asked any more: a person does. */
+  readonly checkMsMax: number;
   /** An exchange is stuck when nothing has become of it for so long. */
   readonly stuckMs: number;
   /** Calls that fail one after the other before the partner is left alone, and for how long. */
@@ -29,9 +34,13 @@ export const usualPatience: Patience = {
   retryMs: 500,
   retryMsMax: 5 * minute,
   doubtsMax: 60,
+  // At most five minutes apart: some three hours, and some two days.
+  faultsMax: 60,
+  waitsMax: 900,
   giveUpMs: 24 * 60 * minute,
   pendingMsMax: 3 * 24 * 60 * minute,
   checksMs: [10_000, 7 * minute, 24 * 60 * minute],
+  checkMsMax: 4 * 24 * 60 * minute,
   stuckMs: 15 * minute,
   failuresMax: 5,
   openMs: 2_000,

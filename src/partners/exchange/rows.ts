@@ -189,7 +189,7 @@ const advanceQuery = `
       moved = coalesce(g.moved, e.moved), partner_operation = coalesce(g.partner_operation, e.partner_operation),
       due_at = ${dueAt('g.due_ms')},
       check_at = coalesce(now() + g.check_ms * interval '1 millisecond', e.check_at),
-      changed_at = ${wentOnAt}
+      faults = case when e.state = g."to" then e.faults else 0 end, changed_at = ${wentOnAt}
     from given g
     where e.exchange = g.exchange and e.state = any(g."from") and (g.if_tries is null or e.tries = g.if_tries)
     returning e.exchange
@@ -268,6 +268,7 @@ const beginCallQuery = `
     select * from json_to_recordset($1) as g (exchange uuid, "to" text, "from" text[], "leaseMs" float8, action text)
   ), changed as (
     update exchange e set state = g."to", was_in_doubt = in_doubt, in_doubt = true, tries = tries + 1, sent_at = now(),
+      faults = case when e.state = g."to" then e.faults else 0 end,
       due_at = ${dueAt('g."leaseMs"')}, changed_at = ${wentOnAt}
     from given g where e.exchange = g.exchange and e.state = any(g."from") returning e.exchange, was_in_doubt, tries, g.action
   ), noted as (
@@ -312,6 +313,12 @@ export async function rest(
     [exchange, partner],
   );
   return rowCount === 1;
+}
+
+/** How a hold stands in the books; undefined where they do not have it. */
+export async function holdStatus(db: Queryable, hold: OperationHex): Promise<string | undefined> {
+  const { rows } = await db.query<{ status: string }>('select status from hold where hold = $1', [hold]);
+  return rows[0]?.status;
 }
 
 const historyMax = 200;

@@ -14,14 +14,14 @@
  *                              ├──► undoing ─► refused                          a repeat was refused, an earlier send may still arrive
  *                              └──► refused
  *
- *   calling, waiting, undoing ──► in_review                                     a person decides: `npm run exchanges -- resolve`
+ *   every state under way ──► in_review                                         a person decides: `npm run exchanges -- resolve`
  *
  * What becomes of an exchange is decided in its row, once; wallet and partner follow from it, under references made of its id.
  *
  * An answer that did not come leaves the exchange in doubt. Then the partner is inquired; where it has never heard of the
  * reference, or cannot say, the same is sent again under the same reference, which the protocol answers with what was done the
  * first time. An answer that the reference stands for something else, or for what has left the partner's books, is such a doubt
- * too: points may have moved under it. After `doubtsMax` tries it is parked in review. Nothing is released or credited on a guess:
+ * too: points may have moved under it. After `doubtsMax` tries it is parked in review, and so is a step that fails `faultsMax` times in a row. Nothing is released or credited on a guess:
  * `releasing` follows only from a refusal of what was sent once, from what the partner keeps as failed or has undone, or from calls
  * that certainly never reached it. A refusal of a repeat says nothing about what was sent before and may still arrive: that is
  * undone there first, which uses the reference up where it never arrived (`voidIfMissing`).
@@ -38,11 +38,12 @@ import type { Program } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import type { OperationHex } from '#src/values.ts';
 import type { ExchangeContext } from './context.ts';
+import { type Fault, faultOf, tryAgain } from './faults.ts';
 import { createPartnerSteps, type Onward, partnerRefusal } from './partner-steps.ts';
 import { leaseMs } from './policy.ts';
-import { type Change, changedBy, postpone, readExchange, type Step } from './rows.ts';
+import { type Change, changedBy, holdStatus, postpone, readExchange, type Step } from './rows.ts';
 import { type Exchange, isEnded, type Refusal, type State } from './types.ts';
-import { createWalletSteps } from './wallet-steps.ts';
+import { createWalletSteps, StepRefused } from './wallet-steps.ts';
 
 export interface Saga {
   /** Drives an exchange to its end, or as far as it comes until the deadline; answers how it stands then. */
@@ -51,10 +52,9 @@ export interface Saga {
 
 /** More than any exchange takes whose partner answers. */
 const stepsMax = 16;
-/** When somebody looks again whether the books have it. */
-const unwrittenMs = 500;
-/** When a member is tried again who is being merged; a merge that does not end is found by the alarm of what is stuck. */
-const mergingMs = 2_000;
+/** The wallet has done it, and the books do not have it yet. */
+const unwritten: Fault = { word: 'not_written', isPassing: true };
+const merging: Fault = { word: 'member_merging', isPassing: true };
 
 function isDriven(exchange: Exchange): boolean {
   return !isEnded(exchange) && exchange.state !== 'quoted' && exchange.state !== 'in_review';
@@ -84,44 +84,58 @@ export function createSaga(context: ExchangeContext): Saga {
     return isMade ? changedBy(exchange, change) : true;
   }
 
-  async function later({ exchange }: Exchange, waitMs: number): Promise<boolean> {
-    await postpone(pool, exchange, waitMs);
+  /** It is tried again, not without end. */
+  async function again(exchange: OperationHex, fault: Fault): Promise<boolean> {
+    const tried = await tryAgain(pool, exchange, fault, patience);
+    if (tried) {
+      const outcome = tried.isParked ? 'in_review' : fault.isPassing ? 'waits' : 'fails';
+      context.telemetry.metrics.exchangeFaults.inc({ action: tried.action, outcome });
+    }
     return false;
   }
-
-  /** The wallet has done it, and the books do not have it yet. */
-  const unwritten = (exchange: Exchange) => later(exchange, unwrittenMs);
-
   async function hold(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const result = await wallet.hold(program, exchange);
     const from: readonly State[] = ['holding'];
     if ('refused' in result) {
-      if (!(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
+      if (!(await wallet.isWritten(result.by, deadlineMs))) return again(exchange.exchange, unwritten);
       const change: Change = { to: 'refused', from, dueMs: null, refusal: walletRefusal(result.refused) };
       return advance(exchange, change, { action: 'hold', outcome: result.refused });
     }
-    if (!(await wallet.isWritten(result.held, deadlineMs))) return unwritten(exchange);
+    if (!(await wallet.isWritten(result.held, deadlineMs))) return again(exchange.exchange, unwritten);
     const change: Change = { to: 'ready', from, dueMs: leaseMs(patience), hold: result.held.operation };
     return advance(exchange, change, { action: 'hold', outcome: 'held' });
   }
 
   async function capture(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     const captured = await wallet.capture(program, exchange, exchange.hold!);
-    if (!(await wallet.isWritten(captured, deadlineMs))) return unwritten(exchange);
+    if (!(await wallet.isWritten(captured, deadlineMs))) return again(exchange.exchange, unwritten);
     const change: Change = { to: 'completed', from: ['capturing'], dueMs: null, moved: captured.operation };
     return advance(exchange, change, { action: 'capture', outcome: 'completed' });
+  }
+
+  /** Undefined where the books say that something else has released it: then the points are back as well. */
+  async function releasedHold(program: Program, exchange: Exchange, hold: OperationHex) {
+    try {
+      return await wallet.release(program, exchange, hold);
+    } catch (error) {
+      const isOver = error instanceof StepRefused && (await holdStatus(pool, hold)) === 'released';
+      if (!isOver) throw error;
+      return undefined;
+    }
   }
 
   async function release(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
     let hold = exchange.hold;
     if (!hold) {
       const result = await wallet.voidHold(program, exchange, 'cancelled');
-      if ('refused' in result && !(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
+      if ('refused' in result && !(await wallet.isWritten(result.by, deadlineMs)))
+        return again(exchange.exchange, unwritten);
       hold = 'held' in result ? result.held.operation : undefined;
     }
     if (hold) {
-      const released = await wallet.release(program, exchange, hold);
-      if (!(await wallet.isWritten(released, deadlineMs))) return unwritten(exchange);
+      const released = await releasedHold(program, exchange, hold);
+      if (released && !(await wallet.isWritten(released, deadlineMs)))
+        return again(exchange.exchange, unwritten);
     }
     const to = exchange.refusal ? 'refused' : 'reversed';
     const change: Change = { to, from: ['releasing'], dueMs: null, hold };
@@ -129,17 +143,21 @@ export function createSaga(context: ExchangeContext): Saga {
   }
 
   async function credit(program: Program, exchange: Exchange, deadlineMs: number): Promise<Onward> {
-    const result = await wallet.credit(program, exchange);
+    const { refusal: decided } = exchange;
+    // A person has decided that it goes back.
+    const result = decided
+      ? await wallet.voidCredit(program, exchange, String(decided.fields.reason ?? decided.code))
+      : await wallet.credit(program, exchange);
     const from: readonly State[] = ['crediting'];
-    if (result === 'undecided') return later(exchange, mergingMs);
+    if (result === 'undecided') return again(exchange.exchange, merging);
     if ('refused' in result) {
       // Only what the books have is so whatever becomes of Redis, and only then it is given back there.
-      if (!(await wallet.isWritten(result.by, deadlineMs))) return unwritten(exchange);
+      if (!(await wallet.isWritten(result.by, deadlineMs))) return again(exchange.exchange, unwritten);
       const refusal = walletRefusal(result.refused);
       const change: Change = { to: 'undoing', from, dueMs: leaseMs(patience), refusal, tries: 0 };
       return advance(exchange, change, { action: 'credit', outcome: result.refused });
     }
-    if (!(await wallet.isWritten(result.credited, deadlineMs))) return unwritten(exchange);
+    if (!(await wallet.isWritten(result.credited, deadlineMs))) return again(exchange.exchange, unwritten);
     const change: Change = { to: 'completed', from, dueMs: null, moved: result.credited.operation };
     return advance(exchange, change, { action: 'credit', outcome: 'completed' });
   }
@@ -168,19 +186,31 @@ export function createSaga(context: ExchangeContext): Saga {
     }
   }
 
+  async function driven(id: OperationHex, begun: Exchange | undefined, deadlineMs: number) {
+    let exchange = begun ?? (await readExchange(pool, identity, id));
+    let goesOn = true;
+    for (let steps = 0; goesOn && exchange && isDriven(exchange) && steps < stepsMax; steps += 1) {
+      if (Date.now() > deadlineMs) {
+        await postpone(pool, id, 0);
+        break;
+      }
+      const onward = await step(exchange, deadlineMs);
+      goesOn = onward !== false;
+      exchange = typeof onward === 'object' ? onward : await readExchange(pool, identity, id);
+    }
+    return exchange;
+  }
+
   return {
     async drive(begun, deadlineMs) {
-      const id = typeof begun === 'string' ? begun : begun.exchange;
-      let exchange = typeof begun === 'string' ? await readExchange(pool, identity, id) : begun;
-      let goesOn = true;
-      for (let steps = 0; goesOn && exchange && isDriven(exchange) && steps < stepsMax; steps += 1) {
-        if (Date.now() > deadlineMs) {
-          await postpone(pool, id, 0);
-          break;
-        }
-        const onward = await step(exchange, deadlineMs);
-        goesOn = onward !== false;
-        exchange = typeof onward === 'object' ? onward : await readExchange(pool, identity, id);
+      const [id, known] = typeof begun === 'string' ? [begun, undefined] : [begun.exchange, begun];
+      let exchange: Exchange | undefined;
+      try {
+        exchange = await driven(id, known, deadlineMs);
+      } catch (error) {
+        // Where PostgreSQL cannot be asked, the lease ends by itself.
+        await again(id, faultOf(error)).catch(() => {});
+        throw error;
       }
       if (!exchange) throw new Problem('not_found');
       return exchange;

@@ -36,7 +36,9 @@ interface UntoldRow {
 
 const untoldQuery = `
   select replace(e.exchange::text, '-', '') as exchange, e.program, e.member, p.name as partner, e.direction, e.terms, e.state,
-    (extract(epoch from e.changed_at) * 1000)::bigint as changed_at, coalesce(e.refusal #>> '{fields,reason}', e.refusal ->> 'code') as reason
+    (extract(epoch from e.changed_at) * 1000)::bigint as changed_at, case e.state
+      when 'in_review' then (select s.outcome from exchange_step s where s.exchange = e.exchange order by s.step desc limit 1)
+      when 'completed' then null else coalesce(e.refusal #>> '{fields,reason}', e.refusal ->> 'code') end as reason
   from exchange e join partner p using (partner)
   where e.is_untold
   order by e.changed_at limit ${tellLimit} for update of e skip locked`;

@@ -36,7 +36,8 @@ export function exchangeView(
     fee: terms.fee,
     rate: terms.rate,
     expiresAt: new Date(exchange.quoteExpiresAt).toISOString(),
-    ...(refusal ? { refusal: { code: refusal.code, ...refusal.fields } } : {}),
+    // Also one that a person wanted back may turn out to be done.
+    ...(refusal && state !== 'completed' ? { refusal: { code: refusal.code, ...refusal.fields } } : {}),
     history: history.map(stepView),
   };
 }
