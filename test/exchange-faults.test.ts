@@ -339,3 +339,60 @@ test('a partner that cannot be asked once more is asked for days, and then a per
   ]);
   expect(rows).toEqual([{ check_at: null }]);
 });
+
+describe('each step is told and counted', () => {
+  const told = async (id: string) => {
+    await tellExchanges(pool, app.programs);
+    const types = 'exchange.begun,exchange.held,exchange.sent,exchange.completed,exchange.in_review';
+    const { body } = await shop.admin('GET', `/v1/events?types=${types}&limit=200`);
+    const events = body.data as { type: string; exchange: string }[];
+    return events.filter((each) => each.exchange === id).map(({ type }) => type.replace('exchange.', ''));
+  };
+  const rested = (id: string) =>
+    pool.query(`update exchange set changed_at = now() - interval '3 seconds' where exchange = $1`, [
+      parseExchangeId(id),
+    ]);
+  const counted = async (action: string, outcome: string) => {
+    const text = await app.telemetry.registry.metrics();
+    const found = new RegExp(`steps_total\\{action="${action}",outcome="${outcome}"\\} (\\d+)`).exec(text);
+    return Number(found?.[1] ?? 0);
+  };
+
+  test('in its order: begun, held, sent and what became of it, each once', async () => {
+    const who = await newAlly();
+    const steps = [
+      ['begin', 'begun'],
+      ['hold', 'held'],
+      ['call', 'sent'],
+      ['capture', 'completed'],
+    ] as const;
+    const before = await Promise.all(steps.map(([action, outcome]) => counted(action, outcome)));
+    const { id } = await exchange(who, await who.member(100), 'out', 80);
+    expect(await told(id)).toEqual(['begun', 'held', 'sent', 'completed']);
+    expect(await told(id)).toHaveLength(4);
+    const after = await Promise.all(steps.map(([action, outcome]) => counted(action, outcome)));
+    expect(after).toEqual(before.map((count) => count + 1));
+  });
+
+  test('also while it lasts, and each time that a person has to look', async () => {
+    const who = await newAlly();
+    who.far.next('pending');
+    const { id } = await exchange(who, await who.member(100), 'in', 40);
+    // What is through in a moment is told at its end, and nobody who works on it waits for that.
+    expect(await told(id)).toEqual([]);
+    await rested(id);
+    expect(await told(id)).toEqual(['begun', 'sent']);
+    const park = `update exchange set state = 'in_review', review_of = 'waiting', changed_at = now() where exchange = $1`;
+    await pool.query(park, [parseExchangeId(id)]);
+    expect(await told(id)).toEqual(['begun', 'sent', 'in_review']);
+    await decide(id, 'retry');
+    await rested(id);
+    expect(await told(id)).toHaveLength(3);
+    await pool.query(park, [parseExchangeId(id)]);
+    expect(await told(id)).toHaveLength(4);
+    await decide(id, 'retry');
+    who.far.succeed(id);
+    expect((await drive(id)).state).toBe('completed');
+    expect((await told(id)).at(-1)).toBe('completed');
+  });
+});

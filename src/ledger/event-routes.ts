@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { z } from 'zod';
 import { type Route, route } from '#src/http/route.ts';
-import { eventsAfter, eventTypes, parseEventId } from './events.ts';
+import { type EventType, eventsAfter, eventTypes, parseEventId } from './events.ts';
 
 const eventsQuery = z.strictObject({
   after: z
@@ -93,16 +93,28 @@ const rhythmBrokenEvent = z
   })
   .meta({ id: 'RhythmBrokenEvent' });
 
+const exchangeTypes = [
+  'exchange.begun',
+  'exchange.held',
+  'exchange.sent',
+  'exchange.completed',
+  'exchange.refused',
+  'exchange.reversed',
+  'exchange.in_review',
+] as const satisfies readonly EventType[];
 const exchangeEvent = z
   .object({
     ...eventFields,
-    type: z.enum(['exchange.completed', 'exchange.refused', 'exchange.reversed', 'exchange.in_review']),
+    type: z.enum(exchangeTypes),
     exchange: z.string(),
     partner: z.string(),
     direction: z.enum(['out', 'in']),
     give: z.int(),
     receive: z.int(),
-    reason: z.string().optional(),
+    reason: z
+      .string()
+      .optional()
+      .meta({ description: 'Why it came to nothing, or the step that a person has to look at.' }),
   })
   .meta({ id: 'ExchangeEvent' });
 

@@ -48,6 +48,12 @@ export function exchangeMetrics(registers: Registry[]) {
       help: 'Exchanges that a person has to decide on.',
       registers,
     }),
+    exchangeSteps: new Counter({
+      name: 'loyalty_exchange_steps_total',
+      help: 'Steps of exchanges, by what was done and what came of it; a call counts when it is sent and when it is answered.',
+      labelNames: ['action', 'outcome'],
+      registers,
+    }),
     exchangeFaults: new Counter({
       name: 'loyalty_exchange_faults_total',
       help: 'Steps of exchanges that could not be done: waits (it will pass), fails (tried again), in_review (left to a person).',

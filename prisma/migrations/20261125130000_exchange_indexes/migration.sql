@@ -3,8 +3,8 @@
 -- room for versions. Safe while older code runs, which finds open exchanges by reading all; it rewrites the table, some 10 s a million.
 alter table exchange
   add column is_open boolean not null generated always as (state not in ('quoted', 'completed', 'refused', 'reversed')) stored,
-  add column is_untold boolean not null
-    generated always as (state in ('completed', 'refused', 'reversed', 'in_review') and told is distinct from state) stored;
+  -- From its beginning on, until the state that it rests in is told.
+  add column is_untold boolean not null generated always as (state <> 'quoted' and told is distinct from state) stored;
 
 drop index exchange_open;
 create index exchange_open on exchange (created_at) where is_open;

@@ -3,7 +3,7 @@ import { createCalls } from './calling.ts';
 import type { ExchangeSurroundings } from './context.ts';
 import { createEndpoints } from './endpoints.ts';
 import type { Exchanging } from './exchanges.ts';
-import { createGathered } from './gathered.ts';
+import { counting, createGathered } from './gathered.ts';
 import { type Patience, usualPatience } from './policy.ts';
 import { createSaga } from './saga.ts';
 
@@ -18,7 +18,9 @@ export function createExchanging(
     patience,
     endpoints: createEndpoints(pool, identity),
     calls: createCalls(patience, telemetry.metrics),
-    gathered: createGathered(surroundings.keyedPool, identity),
+    gathered: counting(createGathered(surroundings.keyedPool, identity), ({ action, outcome }) =>
+      telemetry.metrics.exchangeSteps.inc({ action, outcome }),
+    ),
   };
   return { ...context, saga: createSaga(context) };
 }

@@ -26,7 +26,7 @@ import {
   exchangesByKey,
   historiesOf,
 } from './rows.ts';
-import type { Exchange, HistoryStep } from './types.ts';
+import type { Action, Exchange, HistoryStep } from './types.ts';
 
 /** What is to be begun unless it is refused. */
 export interface Beginning extends Omit<Begin, 'isReviewed' | 'reasons'> {
@@ -200,5 +200,32 @@ export function createGathered(pool: pg.Pool, identity: Identity): Gathered {
       const found = await openLinksOf({ pool, identity }, members);
       return asked.map(({ member }) => found.get(member)!);
     }, bounds),
+  };
+}
+
+/** The same, which counts each step that was made. */
+export function counting(
+  gathered: Gathered,
+  counted: (step: { readonly action: Action; readonly outcome: string }) => void,
+): Gathered {
+  return {
+    ...gathered,
+    async begin(beginning) {
+      const judgement = await gathered.begin(beginning);
+      const outcome = typeof judgement === 'object' ? judgement.outcome : judgement;
+      if (outcome !== undefined)
+        counted({ action: 'begin', outcome: outcome === 'allowed' ? 'begun' : outcome });
+      return judgement;
+    },
+    async advance(advance) {
+      const isMade = await gathered.advance(advance);
+      if (isMade) counted(advance.step);
+      return isMade;
+    },
+    async beginCall(call) {
+      const begun = await gathered.beginCall(call);
+      if (begun) counted({ action: call.action, outcome: 'sent' });
+      return begun;
+    },
   };
 }

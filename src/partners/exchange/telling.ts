@@ -1,49 +1,79 @@
 /**
- * Events of exchanges that have come to an end or to a person, and of breaks. The mark and the event are in one commit. With the
+ * Events of exchanges, of each step that a caller may wait for, and of breaks. The mark and the event are in one commit. With the
  * same commit what came to nothing stops counting against the limits of its member.
+ *
+ * What is through in a moment is told at its end, with all its steps: nobody who works on an exchange waits for a row that is told.
  */
 import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
 import { type EventType, writeEvents } from '#src/ledger/events.ts';
 import { giveBackUse } from '#src/partners/contracts/judging.ts';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { epochMsOf, hexOf, inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
-import { exchangeId, type Terms } from './types.ts';
+import { exchangeId, type State, type Terms } from './types.ts';
 
 /** At most so many at once. */
 export const tellLimit = 500;
 
-type Told = 'completed' | 'refused' | 'reversed' | 'in_review';
+const steps = ['begun', 'held', 'sent'] as const;
+type Told = (typeof steps)[number] | 'completed' | 'refused' | 'reversed' | 'in_review';
 const typeOf = {
+  begun: 'exchange.begun',
+  held: 'exchange.held',
+  sent: 'exchange.sent',
   completed: 'exchange.completed',
   refused: 'exchange.refused',
   reversed: 'exchange.reversed',
   in_review: 'exchange.in_review',
 } as const satisfies Record<Told, EventType>;
 
-interface UntoldRow {
+/** An exchange that has rested in its state for so long is told of. */
+const restMs = 2_000;
+
+interface UntoldRow extends Readonly<Record<(typeof steps)[number], EpochMs | null>> {
   readonly exchange: OperationHex;
   readonly program: number;
   readonly member: MemberNumber;
   readonly partner: string;
   readonly direction: string;
   readonly terms: Terms;
-  readonly state: Told;
+  readonly state: State;
   readonly changed_at: EpochMs;
   readonly reason: string | null;
 }
 
+const ended = `('completed', 'refused', 'reversed')`;
+
 const untoldQuery = `
-  select replace(e.exchange::text, '-', '') as exchange, e.program, e.member, p.name as partner, e.direction, e.terms, e.state,
-    (extract(epoch from e.changed_at) * 1000)::bigint as changed_at, case e.state
-      when 'in_review' then (select s.outcome from exchange_step s where s.exchange = e.exchange order by s.step desc limit 1)
-      when 'completed' then null else coalesce(e.refusal #>> '{fields,reason}', e.refusal ->> 'code') end as reason
-  from exchange e join partner p using (partner)
-  where e.is_untold
+  select ${hexOf('e.exchange')} as exchange, e.program, e.member, p.name as partner, e.direction, e.terms, e.state,
+    ${epochMsOf('e.changed_at')} as changed_at, s.begun, s.held, s.sent,
+    case e.state when 'in_review' then s.last when 'completed' then null
+      else coalesce(e.refusal #>> '{fields,reason}', e.refusal ->> 'code') end as reason
+  from exchange e join partner p using (partner) cross join lateral (
+    select ${epochMsOf(`min(at) filter (where action = 'begin')`)} as begun,
+      ${epochMsOf(`min(at) filter (where action = 'hold' and outcome = 'held')`)} as held,
+      ${epochMsOf(`min(at) filter (where action = 'call')`)} as sent, (array_agg(outcome order by step desc))[1] as last
+    from exchange_step where exchange = e.exchange) s
+  where e.is_untold and (not e.is_open or e.state = 'in_review' or e.changed_at < now() - interval '${restMs} milliseconds')
   order by e.changed_at limit ${tellLimit} for update of e skip locked`;
 
-function contentOf({ exchange, partner, direction, terms, reason }: UntoldRow) {
+/** What is to be said of an exchange, and when it came to that; what was said before is not said again. */
+function toldOf(row: UntoldRow): { readonly what: Told; readonly key: string; readonly at: EpochMs }[] {
+  const { exchange, state, changed_at: changedAt } = row;
+  const said = steps.flatMap((what) => {
+    const at = row[what];
+    return at === null ? [] : [{ what, key: exchange as string, at }];
+  });
+  if (state === 'completed' || state === 'refused' || state === 'reversed')
+    return [...said, { what: state, key: exchange, at: changedAt }];
+  // A person may have to look more than once.
+  if (state === 'in_review')
+    return [...said, { what: state, key: `${exchange}/${changedAt}`, at: changedAt }];
+  return said;
+}
+
+function contentOf({ exchange, partner, direction, terms, reason }: UntoldRow, what: Told) {
   const { give, receive } = terms;
   return {
     exchange: exchangeId(exchange),
@@ -51,11 +81,11 @@ function contentOf({ exchange, partner, direction, terms, reason }: UntoldRow) {
     direction,
     give,
     receive,
-    ...(reason === null ? {} : { reason }),
+    ...(reason === null || what === 'begun' || what === 'held' || what === 'sent' ? {} : { reason }),
   };
 }
 
-/** Tells what has become of exchanges; answers how many. */
+/** Tells what has become of exchanges; answers of how many. */
 export function tellExchanges(pool: pg.Pool, programs: Pick<Programs, 'get'>): Promise<number> {
   return inTransaction(pool, async (tx) => {
     const { rows } = await tx.query<UntoldRow>(untoldQuery);
@@ -64,21 +94,23 @@ export function tellExchanges(pool: pg.Pool, programs: Pick<Programs, 'get'>): P
       if (state === 'refused' || state === 'reversed')
         await giveBackUse(tx, exchange, known ? programNow(known) : Date.now());
     }
-    for (const [, group] of Map.groupBy(rows, ({ program, state }) => `${program}.${state}`)) {
-      const { program, state } = group[0]!;
-      const events = group.map((row) => ({
-        member: row.member,
-        key: row.exchange,
-        at: row.changed_at,
-        content: contentOf(row),
-      }));
-      await writeEvents(tx, { number: program }, typeOf[state], events);
-    }
+    const events = rows.flatMap((row) => toldOf(row).map((told) => ({ ...told, row })));
+    for (const what of Object.keys(typeOf) as Told[])
+      for (const [program, group] of Map.groupBy(
+        events.filter((event) => event.what === what),
+        ({ row }) => row.program,
+      )) {
+        const news = group.map(({ row, key, at }) => ({
+          ...{ member: row.member, key, at },
+          content: contentOf(row, what),
+        }));
+        await writeEvents(tx, { number: program }, typeOf[what], news);
+      }
     const ids = [rows.map(({ exchange }) => exchange)];
     await tx.query('update exchange set told = state where exchange = any($1::uuid[])', ids);
     await tx.query(
       `update exchange e set account_sealed = '' from member m
-       where e.exchange = any($1::uuid[]) and m.number = e.member and m.erased_at is not null and e.state <> 'in_review'`,
+       where e.exchange = any($1::uuid[]) and m.number = e.member and m.erased_at is not null and e.state in ${ended}`,
       ids,
     );
     return rows.length;
@@ -98,8 +130,8 @@ interface BreakRow {
 export function tellBreaks(pool: pg.Pool): Promise<number> {
   return inTransaction(pool, async (tx) => {
     const { rows } = await tx.query<BreakRow>(
-      `select replace(b.exchange::text, '-', '') as exchange, b.kind, e.program, e.member, p.name as partner,
-         (extract(epoch from b.found_at) * 1000)::bigint as found_at
+      `select ${hexOf('b.exchange')} as exchange, b.kind, e.program, e.member, p.name as partner,
+         ${epochMsOf('b.found_at')} as found_at
        from exchange_break b join exchange e using (exchange) join partner p using (partner)
        where not b.told order by b.found_at limit ${tellLimit} for update of b skip locked`,
     );
