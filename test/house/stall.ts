@@ -19,6 +19,8 @@ export interface Stall {
   reached(): Promise<void>;
   /** Lets it go on, and everybody after it. */
   letGo(): Promise<void>;
+  /** Ends its connection: what it was about to write is not written, as PostgreSQL would write it also for a process that is gone. */
+  cut(): Promise<void>;
 }
 
 export interface Stalls {
@@ -54,6 +56,9 @@ export async function stallAt(
   await client.query(stallFunction);
   // Many may be waited for at once, and a connection does one thing after the other.
   let last: Promise<unknown> = Promise.resolve();
+  // Files of tests have databases of their own on one server, and locks by the same numbers there.
+  const standing = `from pg_locks where locktype = 'advisory' and objid = $1 and not granted
+    and database = (select oid from pg_database where datname = current_database())`;
   const inTurn = (text: string, lock: number) => {
     const mine = last.then(() => client.query(text, [lock]));
     last = mine.catch(() => {});
@@ -71,16 +76,12 @@ export async function stallAt(
     at.push({
       async reached() {
         const isThere = async () => {
-          const { rowCount } = await inTurn(
-            // Files of tests have databases of their own on one server, and locks by the same numbers there.
-            `select from pg_locks where locktype = 'advisory' and objid = $1 and not granted
-               and database = (select oid from pg_database where datname = current_database())`,
-            lock,
-          );
+          const { rowCount } = await inTurn(`select ${standing}`, lock);
           return rowCount === 1;
         };
         await waitFor(`somebody stands at ${on} ${condition}`, isThere, 30_000);
       },
+      cut: async () => void (await inTurn(`select pg_terminate_backend(pid) ${standing}`, lock)),
       letGo: async () => void (await inTurn('select pg_advisory_unlock($1)', lock)),
     });
   }

@@ -337,6 +337,8 @@ export async function cancelExchange(context: Exchanging, call: Call<CancelBody>
   const found = await exchangeInPath(context, call);
   const { exchange, direction } = found;
   if (found.state !== 'reversed') {
+    // Asked before it is tried: a step that was not made would stand in the history.
+    if (found.state !== 'holding' && found.state !== 'ready') throw new Problem('exchange_not_cancellable');
     const to = direction === 'out' ? ('releasing' as const) : ('reversed' as const);
     const dueMs = direction === 'out' ? leaseMs(context.patience) : null;
     const { reason } = call.body;
