@@ -9,6 +9,7 @@ import { batch } from '#src/partners/exchange/batch-command.ts';
 import { type ReplyLine, writeReply, writeRequest } from '#src/partners/exchange/batch-format.ts';
 import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { forgetHistories } from '#src/partners/exchange/forgetting.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
@@ -344,4 +345,35 @@ test('a request file is written once more as it was, and the partner takes nothi
     'there is no request file 2',
   );
   await expect(batch(app, who.files, ['post'])).rejects.toThrow('batch takes on');
+});
+
+test('what a file and a history said is kept for 400 days, and longer as long as the exchange is under way', async () => {
+  const who = await newPartner();
+  const member = await who.member();
+  const [over, open] = [await who.exchange(member, 'out', 20), await who.exchange(member, 'out', 30)];
+  await who.requested();
+  await who.take(who.reply(line(over, 'accrual', 20)));
+  await who.driven(over, 'completed');
+  const ids = [over, open].map((id) => parseExchangeId(id));
+  const steps = async () => {
+    const { rows } = await pool.query<{ exchange: string }>(
+      `select distinct replace(exchange::text, '-', '') as exchange from exchange_step where exchange = any($1::uuid[])`,
+      [ids],
+    );
+    return rows.map(({ exchange }) => exchange);
+  };
+  const older = (days: number) =>
+    pool.query(
+      `with steps as (update exchange_step set at = now() - $2 * interval '1 day' where exchange = any($1::uuid[]))
+       update exchange_file set made_at = now() - $2 * interval '1 day' where partner = $3`,
+      [ids, days, who.files.partner],
+    );
+  await older(399);
+  await forgetHistories(pool, 1_000);
+  expect((await steps()).length).toBe(2);
+  await requestFile(app, who.files, 1);
+  await older(401);
+  await forgetHistories(pool, 1_000);
+  expect(await steps()).toEqual([ids[1]]);
+  await expect(requestFile(app, who.files, 1)).rejects.toThrow('is not kept any more');
 });

@@ -1,11 +1,15 @@
-/** Which contract an exchange is billed by: the one of its request, however long it takes and whatever is agreed meanwhile. */
+/**
+ * Which contract an exchange is billed by: the one of its request, however long it takes and whatever is agreed meanwhile; and that what
+ * was quoted is what moves.
+ */
+import fc from 'fast-check';
 import { DateTime } from 'luxon';
 import { afterAll, expect, test } from 'vitest';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
-import { reference, startEngine, waitFor } from './harness.ts';
-import { type Ally, type AllyOptions, ally, noLimits } from './house/alliance.ts';
+import { type Answer, reference, startEngine, waitFor } from './harness.ts';
+import { type Ally, type AllyOptions, ally, noLimits, partnerAccount } from './house/alliance.ts';
 import { allEntries, clearAll, clearingOf } from './house/clearing.ts';
 
 const engine = await startEngine();
@@ -105,3 +109,79 @@ test('points that come in and were drawn from a block are paid for by it, also w
 test('and all of it is what the books say', async () => {
   expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
 });
+
+/** Rates as contracts have them. */
+const rates = fc
+  .record({
+    ratio: fc.record({ give: fc.integer({ min: 1, max: 40 }), receive: fc.integer({ min: 1, max: 40 }) }),
+    rounding: fc.constantFrom('floor', 'half_up', 'half_even', 'ceil'),
+    steps: fc.integer({ min: 1, max: 12 }),
+    step: fc.constantFrom(1, 1, 5, 10),
+    block: fc.record({ points: fc.integer({ min: 50, max: 500 }), adds: fc.integer({ min: 1, max: 90 }) }),
+    bonuses: fc
+      .array(fc.constantFrom(20, '2.5', 70), { maxLength: 2 })
+      .map((percents) =>
+        percents.map((percent, i) => ({ name: `b${i}`, percent, from: '2020-01-01', through: '2099-12-31' })),
+      ),
+    fee: fc.record({
+      currency: fc.constant('EUR'),
+      amount: fc.nat(9),
+      perPoints: fc.integer({ min: 1, max: 9 }),
+    }),
+  })
+  .map(({ steps, ...rate }) => ({ ...rate, minimum: steps * rate.step }));
+/** Of several quotes one after the other, so that one rate is enough for them. */
+const amounts = fc.array(fc.tuple(fc.constantFrom('out', 'in'), fc.integer({ min: 1, max: 900 })), {
+  minLength: 1,
+  maxLength: 4,
+});
+
+test('whatever the rate says, what is quoted is what moves here, there and in the books, or is refused in the same words', async () => {
+  const property = fc.asyncProperty(rates, amounts, async (rate, asks) => {
+    const who = await ally(app, shop, { rate });
+    allies.push(who);
+    const member = await who.member(2_000);
+    let [left, went, there] = [2_000, 0, 0];
+    for (const [direction, points] of asks) {
+      const ask = { member, partner: who.name, direction, points };
+      const quote = await shop.checkout('POST', '/v1/exchanges/quote', ask);
+      const exchange = (body: object) =>
+        shop.checkout(
+          'POST',
+          '/v1/exchanges',
+          { ...body, reference: reference() },
+          { headers: { prefer: 'wait=5' } },
+        );
+      const plain = await exchange(ask);
+      if (quote.status !== 200) {
+        expect([plain.status, plain.code]).toEqual([quote.status, quote.code]);
+        continue;
+      }
+      const byQuote = await exchange({ quote: quote.id });
+      const terms = ({ give, receive, fee, rate: version }: Answer['body']) => ({
+        give,
+        receive,
+        fee,
+        version,
+      });
+      const { give, receive } = quote.body as Record<'give' | 'receive', { points: number }>;
+      for (const made of [plain, byQuote]) {
+        // All that can stand against what was quoted is that the member has too few.
+        const isShort = direction === 'out' && left < give.points;
+        expect([made.status, made.code]).toEqual(isShort ? [409, 'insufficient_points'] : [201, '']);
+        if (isShort) continue;
+        expect(terms(made.body)).toEqual(terms(quote.body));
+        const [own, far] =
+          direction === 'out' ? [-give.points, receive.points] : [receive.points, -give.points];
+        left += own;
+        went -= own;
+        there += far;
+      }
+    }
+    await engine.drained();
+    const { available, held, debt } = await shop.balances(member);
+    const account = await partnerAccount(pool, shop, who.number);
+    expect([available, held, debt, account, who.far.points()]).toEqual([left, 0, 0, went, there]);
+  });
+  await fc.assert(property, { numRuns: 10, endOnFailure: true });
+}, 90_000);

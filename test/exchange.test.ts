@@ -108,8 +108,12 @@ describe('points that go out', () => {
       'call succeeded',
       'capture completed',
     ]);
+    const late = await shop.checkout('POST', `/v1/exchanges/${answer.id}/cancel`, {});
+    expect(late.code).toBe('exchange_not_cancellable');
     const again = await out(who, member, 80, body);
     expect([again.id, again.replayed]).toEqual([answer.id, true]);
+    // Of what was not done nothing stands in the history.
+    expect(again.body.history).toEqual(history);
     expect(await standing(who, member)).toEqual(sent);
     const other = await out(who, member, 60, body);
     expect([other.status, other.code, other.body.id]).toEqual([422, 'reference_reused', answer.id]);

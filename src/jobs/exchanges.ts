@@ -7,6 +7,7 @@ import { forgetUses } from '#src/partners/contracts/judging.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
+import { forgetHistories } from '#src/partners/exchange/forgetting.ts';
 import { leaseMs } from '#src/partners/exchange/policy.ts';
 import { forgetQuotes } from '#src/partners/exchange/quote-rows.ts';
 import { restoreLost } from '#src/partners/exchange/restoring.ts';
@@ -28,6 +29,7 @@ const quotesPerTick = 5_000;
 const tidyEveryMs = 60_000;
 const lostAtOnce = 500;
 const usesAtOnce = 20_000;
+const stepsAtOnce = 20_000;
 const claimedMax = 64;
 /** As many a tick as there are: those of the next would come on top. */
 const tellTurnsMax = 20;
@@ -66,6 +68,7 @@ export function startExchanges(app: App): ExchangeWork {
     tidiedMs = now;
     await restoreLost(exchanging, lostAtOnce);
     await forgetUses(pool, usesAtOnce);
+    await forgetHistories(pool, stepsAtOnce);
   }
 
   return {

@@ -32,6 +32,8 @@ export interface AllyOptions {
   readonly minimum?: number;
   /** Caps of what goes out. */
   readonly caps?: readonly object[];
+  /** What rates say otherwise, both ways. */
+  readonly rate?: object;
 }
 
 export const noLimits = Object.fromEntries(
@@ -90,8 +92,9 @@ export async function allied(
         ...minimum,
         ...fee,
         caps: options.caps ?? [],
+        ...options.rate,
       },
-      { ...common, direction: 'in', ratio: terms.in },
+      { ...common, direction: 'in', ratio: terms.in, ...options.rate },
     ],
   };
   const applied = await shop.admin('POST', '/v1/partners', { source: JSON.stringify(file) });

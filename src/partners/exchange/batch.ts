@@ -123,12 +123,15 @@ export async function requestFile(
   { partner, program, name }: FilePartner,
   sequence: number,
 ): Promise<string> {
-  const { rows } = await pool.query<{ content_sealed: Buffer }>(
+  const { rows } = await pool.query<{ content_sealed: Buffer | null }>(
     `select content_sealed from exchange_file where partner = $1 and direction = 'request' and sequence = $2`,
     [partner, sequence],
   );
   if (!rows[0]) throw new BatchRefused(`there is no request file ${sequence} of ${name}`);
-  return identity.decrypt(program, nobody, rows[0].content_sealed);
+  const { content_sealed: content } = rows[0];
+  if (!content)
+    throw new BatchRefused(`the request file ${sequence} of ${name} is so old that it is not kept any more`);
+  return identity.decrypt(program, nobody, content);
 }
 
 const given: readonly State[] = ['waiting', 'in_review'];

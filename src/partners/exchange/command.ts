@@ -87,7 +87,7 @@ function named(id: string | undefined): OperationHex {
 async function show(pool: pg.Pool, id: string | undefined): Promise<void> {
   const exchange = named(id);
   const steps = (await historiesOf(pool, [exchange])).get(exchange)!;
-  if (steps.length === 0) throw new Error('there is no such exchange');
+  if (steps.length === 0) throw new Error('there is no such exchange, or its steps are no longer kept');
   print(
     inColumns(
       steps.map(({ at, action, outcome, detail }) => [
