@@ -96,17 +96,18 @@ export async function farPartner(): Promise<FarPartner> {
   const problem = (response: ServerResponse, status: number, code: string) =>
     answer(response, status, { type: 'about:blank', title: code, status, code });
 
-  function reversalOf(body: Record<string, unknown>): { points: number } | undefined {
+  function reversalOf(body: Record<string, unknown>): Pick<MovementReply, 'points' | 'currency'> {
     const key = `${String(body.originalKind)}/${String(body.originalReference)}`;
     const original = booked.get(key);
     if (!original) {
       refused.set(key, { body: '', kind: 'accrual' });
-      return { points: 0 };
+      // Of what never arrived nobody has said in which currency it would have been: it is the main one here.
+      return { points: 0, currency: 'status' };
     }
     const { reply } = original;
     const points = reply.status === 'succeeded' ? reply.points - (reply.reversed ?? 0) : 0;
     original.reply = { ...reply, reversed: (reply.reversed ?? 0) + points };
-    return { points };
+    return { points, currency: reply.currency };
   }
 
   const said = (points: number, behaviour: Behaviour | undefined) =>
@@ -114,7 +115,8 @@ export async function farPartner(): Promise<FarPartner> {
 
   function book(kind: MovementReply['kind'], text: string, behaviour: Behaviour | undefined): MovementReply {
     const body = JSON.parse(text) as Record<string, unknown>;
-    const points = kind === 'reversal' ? reversalOf(body)!.points : Number(body.points);
+    const original = kind === 'reversal' ? reversalOf(body) : undefined;
+    const points = original?.points ?? Number(body.points);
     const reply: MovementReply = {
       object: 'partnerOperation',
       id: `far_${booked.size + 1}`,
@@ -123,7 +125,7 @@ export async function farPartner(): Promise<FarPartner> {
       status: behaviour === 'pending' ? 'pending' : 'succeeded',
       account: String(body.account),
       points: said(points, behaviour),
-      currency: String(body.currency ?? 'miles'),
+      currency: original?.currency ?? String(body.currency),
       occurredAt: String(body.occurredAt),
       at: new Date().toISOString(),
     };

@@ -161,6 +161,7 @@ export function isTakenBack(
   { partnerPoints, partnerCurrency, partnerOperation }: Exchange,
   { points, currency }: { readonly points: number; readonly currency: string },
 ): boolean {
-  const fits = points === partnerPoints || (points === 0 && partnerOperation === undefined);
-  return fits && currency === partnerCurrency;
+  // Of what never arrived the partner was not told in which currency it would have been.
+  if (points === 0) return partnerOperation === undefined;
+  return points === partnerPoints && currency === partnerCurrency;
 }
