@@ -21,10 +21,11 @@ const isOld = (at: string) => `${at} < now() - interval '${keptDays} days'`;
 
 /** Forgets the steps of exchanges that are over, and what stood in request files, at most so many; answers how many. */
 export async function forgetHistories(db: Queryable, limit: number): Promise<number> {
-  // Only the oldest are looked at: where none of them is old enough, none is.
+  // Only the oldest are looked at: where none of them is old enough, none is. `offset 0`: each exchange is asked for by its key.
   const steps = await db.query(
     `delete from exchange_step where step in (
-       select s.step from (select step, exchange, at from exchange_step order by step limit $1) s join exchange e using (exchange)
+       select s.step from (select step, exchange, at from exchange_step order by step limit $1) s
+         cross join lateral (select state from exchange e where e.exchange = s.exchange offset 0) e
        where ${isOld('s.at')} and e.state in ('completed', 'refused', 'reversed'))`,
     [limit],
   );
