@@ -148,7 +148,6 @@ describe('the file', () => {
     ['detail_malformed', 2, (text) => text.replace(',succeeded', ',succeeded,')],
     ['detail_malformed', 2, (text) => text.replaceAll('\n', '\r\n').replace('\r', '')],
     ['line_number_differs', 2, (text) => text.replace('D,1,', 'D,2,')],
-    ['outside_period', 2, (text) => text.replace('points,2026-11-22', 'points,2026-11-23')],
     ['line_too_long', 2, (text) => text.replace('r-1', 'r'.repeat(3_000))],
     ['not_utf8', 1, (text) => `${text}\xff\n`],
     ['trailer_malformed', 3, (text) => text.replace('T,1,', 'T,01,')],
@@ -165,6 +164,11 @@ describe('the file', () => {
     expect(changed).not.toBe(text);
     const fault = faultOf(() => read(Buffer.from(changed, 'latin1')));
     expect([fault.word, fault.line]).toEqual([word, line]);
+  });
+
+  test('has movements of any time: its period is that in which they were booked', () => {
+    const claimed = [{ ...one, occurredAt: from - 300 * 86_400 }];
+    expect(read(fileOf(claimed))).toEqual(claimed.map(mirrored));
   });
 
   test('sums beyond 2^53 are exact', () => {

@@ -2,8 +2,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, expect, test, vi } from 'vitest';
+import { instantText } from '#src/partners/reconciliation/movement.ts';
 import { waitFor } from './harness.ts';
 import { commandOf } from './house/command.ts';
+import { secondOver } from './house/reconciling.ts';
 import { reference } from './house/shop.ts';
 import { closeSide, letCall, linkMembers, openSide, type Side } from './house/two-engines.ts';
 
@@ -49,6 +51,7 @@ interface Report {
   readonly lines: number;
   readonly matched: number;
   readonly source: string;
+  readonly from: string;
   readonly data: readonly {
     readonly difference: string;
     readonly reference: string;
@@ -56,11 +59,17 @@ interface Report {
   }[];
 }
 
-async function compared(command: typeof atWest, ...args: string[]): Promise<Report> {
+/** Of the day, and of each day before it that late movements of it belong to. */
+async function comparedAll(command: typeof atWest, ...args: string[]): Promise<Report[]> {
   const { out, complaint } = await command(...args, '--json');
   expect(complaint).toBe('');
-  return JSON.parse(out) as Report;
+  return out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Report);
 }
+const compared = async (command: typeof atWest, ...args: string[]) =>
+  (await comparedAll(command, ...args))[0]!;
 const differing = ({ data }: Report) =>
   data.map(({ difference, madeBy, reference: name }) => `${difference} ${madeBy} ${name}`);
 
@@ -113,10 +122,46 @@ test('movements that one side does not have, or has at another time, are found a
   ]);
 });
 
+test('a late claim is compared with the day on which it was booked, whichever side has booked it then', async () => {
+  const [claim] = ids;
+  const [atOurs, atTheirs] = [west.engine.stores.pool, east.engine.stores.pool];
+  const ago = 10 * 86_400_000;
+  const happened = new Date(Date.parse(`${day}T00:00:00Z`) - ago).toISOString().slice(0, 10);
+  const claimed = async (by: number) => {
+    await atOurs.query('update exchange set occurred_at = occurred_at - $2 where exchange = $1', [
+      claim!.slice(4),
+      by,
+    ]);
+    await atTheirs.query('alter table clearing_entry disable trigger user');
+    await atTheirs.query(
+      `update clearing_entry set occurred_at = occurred_at - $2 * interval '1 ms' where reference = $1`,
+      [claim, by],
+    );
+    await atTheirs.query('alter table clearing_entry enable trigger user');
+  };
+  await claimed(ago);
+  const days = (reports: Report[]) =>
+    reports.map(({ from, lines, data }) => [from.slice(0, 10), lines, data.length]);
+  const fits = [
+    [day, ids.length - 1, 0],
+    [happened, 1, 0],
+  ];
+  expect(days(await comparedAll(atWest, 'with', 'east', day))).toEqual(fits);
+  expect(days(await comparedAll(atEast, 'with', 'west', day))).toEqual(fits);
+  // The one has booked it before midnight, the other after.
+  const sent = `update exchange set first_sent_at = first_sent_at + $2 * interval '1 day', partner_points = partner_points + $3 where exchange = $1`;
+  await atOurs.query(sent, [claim!.slice(4), -1, 1]);
+  const [today, before] = await comparedAll(atWest, 'with', 'east', day);
+  expect([differing(today!), differing(before!)]).toEqual([[], [`amount us ${claim}`]]);
+  await atOurs.query(sent, [claim!.slice(4), 1, -1]);
+  await claimed(-ago);
+  expect(days(await comparedAll(atWest, 'with', 'east', day))).toEqual([[day, ids.length, 0]]);
+});
+
 test('by files both find the same: one writes, the other reads, and disputes the line that differs', async () => {
   const path = join(east.engine.stores.folder, 'movements.csv');
   const from = `${day}T00:00:00Z`;
-  const until = `${new Date(Math.floor(Date.now() / 1_000) * 1_000).toISOString().slice(0, 19)}Z`;
+  const until = instantText(await secondOver());
   const exported = await atEast('export', 'west', from, until, '--out', path, '--as', 'east');
   expect(exported.out).toMatch(/file 1 for west: 18 movements/);
   const { code, out } = await atWest(path);
@@ -124,16 +169,18 @@ test('by files both find the same: one writes, the other reads, and disputes the
   const again = await atWest(path);
   expect([again.code, again.complaint]).toEqual([2, expect.stringMatching(/file_out_of_sequence/)]);
 
+  const late = await exchange(west, 'in', 99);
   await west.engine.stores.pool.query('update exchange set partner_points = 999 where exchange = $1', [
-    ids[4]!.slice(4),
+    late.slice(4),
   ]);
   const second = join(east.engine.stores.folder, 'movements-2.csv');
-  expect((await atEast('export', 'west', from, until, '--out', second, '--as', 'east')).out).toMatch(
-    /file 2/,
-  );
+  const end = instantText(await secondOver());
+  const twice = await atEast('export', 'west', from, end, '--out', second, '--as', 'east');
+  expect(twice.complaint).toMatch(/period before ended/);
+  expect((await atEast('export', 'west', until, end, '--out', second, '--as', 'east')).out).toMatch(/file 2/);
   expect(await readFile(second, 'utf8')).toMatch(/^H,1,east,2,/);
   const found = await atWest(second);
-  expect([found.code, found.out]).toEqual([1, expect.stringContaining(`amount  our redemption  ${ids[4]}`)]);
+  expect([found.code, found.out]).toEqual([1, expect.stringContaining(`amount  our redemption  ${late}`)]);
   const id = /^(rcn_\w+)/.exec(found.out)?.[1] ?? '';
   const opened = await atWest('disputes', 'open', id, '1', '--reason', 'they have 999 less');
   expect(opened.out).toMatch(/^dsp_\w+ +east +open +due \d{4}-\d\d-\d\d +amount +redemption exc_/);

@@ -11,6 +11,8 @@ export const nodesPerCallMax = 4;
 export const bucketsPerCallMax = 16;
 export const movementsPerAnswerMax = 80;
 const digestsPerNode = 256;
+/** A contract takes late claims for three years at most, and what is older is compared by files. */
+export const lateDaysMax = 1_100;
 
 const day = z.iso.date().meta({ description: 'Of UTC, by the time at which a movement happened.' });
 const digest = z.string().regex(/^(?:[0-9a-f]{32})?$/, 'is not a digest');
@@ -45,6 +47,10 @@ export const dayReply = z
     movements: z.int().min(0).meta({ description: 'How many the tree is made of.' }),
     digest: digest.meta({ description: 'Of the whole day; empty where nothing moved.' }),
     nodes: digests.optional().meta({ description: 'By first byte.' }),
+    late: z.array(day).max(lateDaysMax).optional().meta({
+      description:
+        'Beside nodes: days before on which movements happened that the callee has booked on this day.',
+    }),
     buckets: z
       .record(z.string(), digests)
       .optional()

@@ -10,6 +10,9 @@ import type { Program } from '#src/earning/program.ts';
 import type { Queryable } from '#src/platform/postgres.ts';
 import type { Movement, Period } from './movement.ts';
 
+/** By which time a movement is of a period: when it happened, which both sides know alike, or when it was booked here. */
+export type PeriodBy = 'occurred' | 'booked';
+
 /** Whose movements are meant. */
 export interface Pair {
   readonly program: Program;
@@ -25,17 +28,18 @@ interface Conditions {
 
 const inbound = (condition: string) => `
   select 'them' as made_by, e.kind, e.reference, abs(e.points) as points, c.code as currency,
-    floor(extract(epoch from e.occurred_at))::bigint as occurred_at, 'succeeded' as status
+    floor(extract(epoch from e.occurred_at))::bigint as occurred_at, 'succeeded' as status, e.booked_at
   from clearing_entry e join unnest($2::int[], $3::text[]) as c(number, code) on c.number = e.currency
   where e.partner = $1 and e.account = 'partner' and e.kind in ('accrual', 'redemption', 'reversal') and ${condition}`;
 
 /**
  * An exchange is a movement there, and a second one where it was taken back. What the first has moved is known by its own answer, or by
- * how many points the second gave back: none where the first never arrived.
+ * how many points the second gave back: none where the first never arrived. Each is booked when it is sent for the first time: from then on
+ * it may stand in the books there.
  */
 const outbound = (condition: string) => `
   select 'us' as made_by, m.kind, 'exc_' || replace(e.exchange::text, '-', '') || m.suffix as reference, m.points,
-    e.partner_currency as currency, e.occurred_at / 1000 as occurred_at, m.status
+    e.partner_currency as currency, e.occurred_at / 1000 as occurred_at, m.status, m.booked_at
   from exchange e
   left join lateral (
     select coalesce((s.detail ->> 'points')::bigint, e.partner_points) as points
@@ -46,9 +50,10 @@ const outbound = (condition: string) => `
     select case e.direction when 'out' then 'accrual' else 'redemption' end as kind, '' as suffix, e.partner_points as points,
       case when e.state in ('capturing', 'crediting', 'completed') or e.partner_operation is not null or u.points > 0 then 'succeeded'
         when e.state in ('releasing', 'refused', 'reversed') then 'failed'
-        else 'pending' end as status
+        else 'pending' end as status, e.first_sent_at as booked_at
     union all
-    select 'reversal', '/undo', coalesce(u.points, e.partner_points), case when u.points is null then 'pending' else 'succeeded' end
+    select 'reversal', '/undo', coalesce(u.points, e.partner_points), case when u.points is null then 'pending' else 'succeeded' end,
+      e.undo_sent_at
     where u.points > 0 or (e.state = 'undoing' and e.partner_operation is not null)
   ) m
   where e.partner = $1 and e.sent_at is not null and ${condition}`;
@@ -62,9 +67,19 @@ function valuesOf({ program, partner }: Pair): unknown[] {
   return [partner, currencies.map(({ number }) => number), currencies.map(({ code }) => code)];
 }
 
-const inPeriod: Conditions = {
-  inbound: 'e.occurred_at >= to_timestamp($4::bigint) and e.occurred_at < to_timestamp($5::bigint)',
-  outbound: 'e.occurred_at >= $4::bigint * 1000 and e.occurred_at < $5::bigint * 1000',
+const within = (column: string) =>
+  `${column} >= to_timestamp($4::bigint) and ${column} < to_timestamp($5::bigint)`;
+
+const inPeriod: Readonly<Record<PeriodBy, Conditions>> = {
+  occurred: {
+    inbound: within('e.occurred_at'),
+    outbound: 'e.occurred_at >= $4::bigint * 1000 and e.occurred_at < $5::bigint * 1000',
+  },
+  booked: {
+    inbound: within('e.booked_at'),
+    // An index finds the exchange by either of its sends.
+    outbound: `${within('m.booked_at')} and (${within('e.first_sent_at')} or ${within('e.undo_sent_at')})`,
+  },
 };
 
 /** A source of rows to select from: text and values. */
@@ -73,9 +88,9 @@ export interface Source {
   readonly values: readonly unknown[];
 }
 
-/** Our movements of a period, as `made_by, kind, reference, points, currency, occurred_at, status`. */
-export function movementsIn(pair: Pair, { from, until }: Period): Source {
-  return { text: sourceOf(inPeriod), values: [...valuesOf(pair), from, until] };
+/** Our movements of a period, as `made_by, kind, reference, points, currency, occurred_at, status, booked_at`. */
+export function movementsIn(pair: Pair, { from, until }: Period, by: PeriodBy): Source {
+  return { text: sourceOf(inPeriod[by]), values: [...valuesOf(pair), from, until] };
 }
 
 /** Our movements of any time that have a reference of the query `references`. */
@@ -97,9 +112,14 @@ export async function* ownMovements(
   tx: pg.ClientBase,
   pair: Pair,
   period: Period,
+  by: PeriodBy,
 ): AsyncGenerator<readonly Movement[]> {
-  const { text, values } = movementsIn(pair, period);
-  await tx.query(`declare movements no scroll cursor for ${text}`, [...values]);
+  const { text, values } = movementsIn(pair, period, by);
+  await tx.query(
+    `declare movements no scroll cursor for
+     select made_by, kind, reference, points, currency, occurred_at, status from (${text}) m`,
+    [...values],
+  );
   let page: readonly MovementRow[];
   do {
     ({ rows: page } = await tx.query<MovementRow>(`fetch ${pageRows} from movements`));
@@ -112,14 +132,46 @@ export async function* ownMovements(
   await tx.query('close movements');
 }
 
+/** The second in which our first movement with a partner was booked, whatever became of it; null where there is none. */
+export async function firstBooked(db: Queryable, { partner }: Pair): Promise<number | null> {
+  const { rows } = await db.query<{ at: number | null }>(
+    `select floor(extract(epoch from least(
+       (select min(booked_at) from clearing_entry where partner = $1 and account = 'partner'),
+       (select min(first_sent_at) from exchange where partner = $1 and first_sent_at is not null))))::bigint as at`,
+    [partner],
+  );
+  return rows[0]!.at;
+}
+
 const pollMs = 50;
 
+/** Waits until a query finds nothing. False where that takes longer. */
+async function goneBy(
+  db: Queryable,
+  deadline: number,
+  text: string,
+  values: readonly unknown[],
+): Promise<boolean> {
+  for (;;) {
+    const { rowCount } = await db.query(text, [...values]);
+    if (rowCount === 0) return true;
+    if (performance.now() > deadline) return false;
+    await delay(pollMs);
+  }
+}
+
+// What is booked has the time at which its database transaction began.
+const stillBooking = `select from pg_stat_activity
+  where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and backend_xid is not null
+    and xact_start < to_timestamp($1::bigint) limit 1`;
+
 /**
- * Waits until all that the books have by now has been cleared, so that no movement is missed for being young. False where that takes
- * longer: nothing may be said of what is missing then.
+ * Waits until all that the books have by now has been cleared, so that no movement is missed for being young; of a period that is
+ * over, until nothing can be booked in it any more. False where that takes longer: nothing may be said of what is missing then.
  */
-export async function cleared(db: Queryable, waitMs: number): Promise<boolean> {
+export async function cleared(db: Queryable, waitMs: number, until?: number): Promise<boolean> {
   const deadline = performance.now() + waitMs;
+  if (until !== undefined && !(await goneBy(db, deadline, stillBooking, [until]))) return false;
   const { rows: marks } = await db.query<{ shard: number; epoch: number; seq: number }>(
     'select shard, epoch, seq from position',
   );
@@ -128,15 +180,12 @@ export async function cleared(db: Queryable, waitMs: number): Promise<boolean> {
     marks.map(({ epoch }) => epoch),
     marks.map(({ seq }) => seq),
   ];
-  for (;;) {
-    const { rows } = await db.query(
-      `select 1 from unnest($1::int[], $2::int[], $3::bigint[]) as m(shard, epoch, seq)
-       left join clearing_position c on c.shard = m.shard
-       where c.shard is null or (c.epoch, c.seq) < (m.epoch, m.seq) limit 1`,
-      values,
-    );
-    if (rows.length === 0) return true;
-    if (performance.now() > deadline) return false;
-    await delay(pollMs);
-  }
+  return goneBy(
+    db,
+    deadline,
+    `select 1 from unnest($1::int[], $2::int[], $3::bigint[]) as m(shard, epoch, seq)
+     left join clearing_position c on c.shard = m.shard
+     where c.shard is null or (c.epoch, c.seq) < (m.epoch, m.seq) limit 1`,
+    values,
+  );
 }

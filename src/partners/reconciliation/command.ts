@@ -6,8 +6,7 @@ import { parseArgs } from 'node:util';
 import type pg from 'pg';
 import { type Config, loadConfig } from '#src/config.ts';
 import { programNamed } from '#src/earning/named.ts';
-import { type Program, programNow } from '#src/earning/program.ts';
-
+import type { Program } from '#src/earning/program.ts';
 import { createIdentity } from '#src/members/identity.ts';
 import { loadIdentityKey } from '#src/members/identity-key.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
@@ -25,6 +24,7 @@ import { dayPeriod, type Period, secondsOf } from './movement.ts';
 import { type ReconciliationContext, reconcileFile } from './reconciling.ts';
 import {
   differingLines,
+  lineView,
   parseReconciliationId,
   type Reconciliation,
   reconciliationId,
@@ -36,13 +36,17 @@ const help = `What partners say beside what we have booked with them.
 
   npm run reconcile -- FILE                           a partner's file against our books; ends with 1 where a line differs
   npm run reconcile -- export PARTNER FROM UNTIL --out FILE [--as NAME]
-                                                      our side of the same file, for the partner; NAME is how it knows us
+                                                      our side of the same file, for the partner: what we have booked from FROM to
+                                                      UNTIL; NAME is how it knows us
   npm run reconcile -- tree PARTNER DAY               the digest of a day and how many movements it is made of
-  npm run reconcile -- with PARTNER DAY               compares a day with the partner over the wire, sending only what differs
+  npm run reconcile -- with PARTNER DAY               compares a day with the partner over the wire, sending only what differs, and the
+                                                      days before that late movements of it belong to
   npm run reconcile -- show ID                        a reconciliation that was made, and the lines that differ
   npm run reconcile -- disputes [list | open ID LINE | answer DISPUTE | settle DISPUTE --outcome ours|theirs|neither]
 
   --program NAME   may be left out where there is one program only
+  --first NUMBER   of FILE and export: the series was begun elsewhere, and this is the number of its first file here; what was booked before
+                   its period is not compared
   --reason TEXT    why, for open, answer and settle
   --json           for programs
 
@@ -54,6 +58,7 @@ const options = {
   program: { type: 'string' },
   out: { type: 'string' },
   as: { type: 'string' },
+  first: { type: 'string' },
   reason: { type: 'string' },
   outcome: { type: 'string' },
   json: { type: 'boolean', default: false },
@@ -96,21 +101,31 @@ function periodOf(first: string | undefined, last: string | undefined): Period {
   return { from, until };
 }
 
+function firstOf({ first }: Flags): number | undefined {
+  if (first === undefined) return undefined;
+  if (!/^[1-9]\d{0,8}$/.test(first)) throw new UsageFault('--first takes the number of a file');
+  return Number(first);
+}
+
 async function report({ pool, program, flags }: Surroundings, made: Reconciliation): Promise<number> {
   const view = reconciliationView(program, made);
   const lines = await differingLines(pool, made.number, { after: 0, limit: linesShownMax });
   const differing = differences.reduce((sum, each) => sum + made.differences[each], 0);
-  if (flags.json) print(JSON.stringify({ ...view, data: lines }));
+  if (flags.json) print(JSON.stringify({ ...view, data: lines.map(lineView) }));
   else {
     const of = made.sequence === undefined ? 'day' : `file ${made.sequence}`;
     print(`${view.id}: ${made.partner}, ${of}, ${view.from} to ${view.until}`);
     const counts = differences.map((each) => [each.replace('_', ' '), String(made.differences[each])]);
-    print(inColumns([['movements', String(made.lines)], ['matched', String(made.matched)], ...counts]));
+    const late = made.matchedLate > 0 ? [['matched of files before', String(made.matchedLate)]] : [];
+    print(
+      inColumns([['movements', String(made.lines)], ['matched', String(made.matched)], ...late, ...counts]),
+    );
     const side = (one: (typeof lines)[number]['ours']) =>
       one ? `${one.points} ${one.currency} ${one.occurredAt} ${one.status}` : '-';
     const rows = lines.map((each) => [
       ...[String(each.number), each.difference, `${each.madeBy === 'us' ? 'our' : 'their'} ${each.kind}`],
       ...[each.reference, `theirs ${side(each.theirs)}`, `ours ${side(each.ours)}`],
+      each.matchedBy === null ? '' : `matched by ${reconciliationId(each.matchedBy)}`,
     ]);
     if (rows.length > 0) print(`\n${inColumns(rows)}`);
     if (differing > rows.length)
@@ -125,7 +140,8 @@ async function compareFile(around: Surroundings, path: string): Promise<number> 
   });
   const { context, program, actor } = around;
   const bytes = createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>;
-  return report(around, await reconcileFile(context, { program, actor, bytes }));
+  const first = firstOf(around.flags);
+  return report(around, await reconcileFile(context, { program, actor, bytes, first }));
 }
 
 async function writeExport(around: Surroundings, args: readonly string[]): Promise<number> {
@@ -133,8 +149,15 @@ async function writeExport(around: Surroundings, args: readonly string[]): Promi
   const [name, first, last] = args;
   const [pair, period] = [await pairNamed(around, name), periodOf(first, last)];
   if (flags.out === undefined) throw new UsageFault('--out needs a file');
-  if (period.until * 1_000 > programNow(program)) throw new UsageFault('the period is not over yet');
-  const draft = { pair, sender: flags.as ?? program.name, path: flags.out, actor, ...period };
+  if (period.until * 1_000 > Date.now()) throw new UsageFault('the period is not over yet');
+  const draft = {
+    pair,
+    sender: flags.as ?? program.name,
+    path: flags.out,
+    actor,
+    ...period,
+    first: firstOf(flags),
+  };
   const { sequence, trailer } = await exportFile(pool, config.databaseUrl, draft);
   print(`${flags.out} is file ${sequence} for ${name}: ${trailer.details} movements.`);
   return 0;
@@ -155,9 +178,10 @@ async function compareWith(around: Surroundings, args: readonly string[]): Promi
   const endpoint = await createEndpoints(pool, identity).of(pair.partner);
   if (!endpoint) throw new Error(`nobody has said where ${args[0]} is called: npm run exchanges -- endpoint`);
   const traffic: Traffic = { calls: 0, bytes: 0 };
-  const far = farDay(endpoint, day, config.partnerTimeoutMs, traffic);
-  const made = await reconcileDay({ ...context, days: createDays(pool) }, { pair, day, actor }, far);
-  const code = await report(around, made);
+  const farOn = (each: string) => farDay(endpoint, each, config.partnerTimeoutMs, traffic);
+  const made = await reconcileDay({ ...context, days: createDays(pool) }, { pair, day, actor }, farOn);
+  let code = 0;
+  for (const each of made) code = Math.max(code, await report(around, each));
   if (!flags.json) print(`${traffic.calls} calls on the partner, ${traffic.bytes} bytes of answers.`);
   return code;
 }

@@ -20,17 +20,8 @@ import {
 } from '#src/partners/protocol/days.ts';
 import { inTransactionOn } from '#src/platform/postgres.ts';
 import type { Pair } from './books.ts';
-import {
-  beginComparison,
-  compare,
-  copyOurs,
-  copyTheirs,
-  type DifferenceCounts,
-  differences,
-  rowsOf,
-  storeDifferences,
-} from './comparing.ts';
-import { type Days, movementsOfBuckets, periodOf } from './days.ts';
+import { beginComparison, compare, copyOurs, copyTheirs, rowsOf, storeDifferences } from './comparing.ts';
+import { type Days, lateDays, movementsOfBuckets, periodOf } from './days.ts';
 import { type Movement, secondsOf } from './movement.ts';
 import { countFound, onLongConnection, type ReconciliationContext } from './reconciling.ts';
 import { insertReconciliation, type Reconciliation, reconciliationNumbered } from './reports.ts';
@@ -176,22 +167,16 @@ export interface DayComparison {
   readonly actor: string;
 }
 
-function theirLines(counts: DifferenceCounts): number {
-  return differences.reduce((sum, each) => sum + (each === 'missing_there' ? 0 : counts[each]), 0);
-}
-
-/** Compares a day with the partner's, and keeps what was found as a reconciliation. */
-export async function reconcileDay(
-  context: ReconciliationContext & { readonly days: Days },
+/** Keeps what was found as a reconciliation. */
+async function keepFound(
+  context: ReconciliationContext,
   { pair, day, actor }: DayComparison,
-  far: FarDay,
+  found: Found,
 ): Promise<Reconciliation> {
-  const period = periodOf(day);
-  const { pool } = context;
-  const found = await findDiffering(() => context.days.treeOf({ pair, day, asks: true }), far);
   const { program, partner } = pair;
+  const period = periodOf(day);
   const question = { period, asks: true, buckets: found.buckets, limit: 1_000_000 };
-  const ours = await movementsOfBuckets(pool, pair, question);
+  const ours = await movementsOfBuckets(context.pool, pair, question);
   const number = await onLongConnection(context.databaseUrl, (tx) =>
     inTransactionOn(tx, async () => {
       await beginComparison(tx);
@@ -202,19 +187,44 @@ export async function reconcileDay(
         tx,
         ours.map(({ movement }) => movement),
       );
-      const counts = await compare(tx, pair);
+      const { counts, theirs } = await compare(tx, pair);
       const { movements: lines, digest } = found.far;
-      const drafted = { ...period, digest, lines, matched: lines - theirLines(counts), differences: counts };
+      const drafted = { ...period, digest, lines, matched: lines - theirs, differences: counts };
       const kept = await insertReconciliation(tx, {
         ...drafted,
-        ...{ program: program.number, partner, sequence: undefined, actor },
+        ...{ program: program.number, partner, sequence: undefined, matchedLate: 0, actor },
       });
       await storeDifferences(tx, kept);
       return kept;
     }),
   );
-  const made = await reconciliationNumbered(pool, program.number, number);
+  const made = await reconciliationNumbered(context.pool, program.number, number);
   if (!made) throw new Problem('internal');
   countFound(context, made);
+  return made;
+}
+
+/**
+ * Compares a day with the partner's, and after it each day before on which movements happened that either side has booked on this day,
+ * newest first: a late claim changes a day that may have been compared long ago.
+ */
+export async function reconcileDay(
+  context: ReconciliationContext & { readonly days: Days },
+  comparison: DayComparison,
+  farOn: (day: string) => FarDay,
+): Promise<Reconciliation[]> {
+  const { pair, day } = comparison;
+  const of = async (one: string) => {
+    const treeOfDay = () => context.days.treeOf({ pair, day: one, asks: true });
+    return findDiffering(treeOfDay, farOn(one));
+  };
+  const found = await of(day);
+  const made = [await keepFound(context, comparison, found)];
+  const late = new Set([...(await lateDays(context.pool, pair, day)), ...(found.far.late ?? [])]);
+  for (const each of [...late]
+    .filter((other) => other < day)
+    .toSorted()
+    .toReversed())
+    made.push(await keepFound(context, { ...comparison, day: each }, await of(each)));
   return made;
 }

@@ -4,7 +4,7 @@ import { type Caller, type Role, type Route, route } from '#src/http/route.ts';
 import type { PartnerBook } from '#src/partners/contracts/book.ts';
 import { type DayMovement, dayCalls, movementsPerAnswerMax } from '#src/partners/protocol/days.ts';
 import type { Pair } from './books.ts';
-import { type Days, movementsOfBuckets, periodOf } from './days.ts';
+import { type Days, lateDays, movementsOfBuckets, periodOf } from './days.ts';
 import { instantText, type Movement, moves } from './movement.ts';
 import type { ReconciliationContext } from './reconciling.ts';
 import { treeSide } from './tree.ts';
@@ -51,7 +51,7 @@ export function dayRoutes(context: DayContext): Route[] {
                 nodes.map((name) => [name, found.bucketsOf(Number.parseInt(name, 16))]),
               ),
             }
-          : { nodes: found.nodes };
+          : { nodes: found.nodes, late: await lateDays(context.pool, wanted.pair, day) };
         const { digest, movements: count } = found;
         return { status: 200, body: { object: 'partnerDay', day, movements: count, digest, ...digests } };
       },

@@ -4,6 +4,7 @@
  */
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
+import { lateDaysMax } from '#src/partners/protocol/days.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import { cleared, movementsIn, ownMovements, type Pair } from './books.ts';
 import { dayPeriod, type Maker, type Movement, moves, type Period } from './movement.ts';
@@ -40,7 +41,7 @@ async function readTree(pool: pg.Pool, { pair, day, asks }: Day): Promise<Tree> 
     throw new Problem('not_ready', 'The books have more than was cleared.');
   const builder = createTree();
   await inTransaction(pool, async (tx) => {
-    for await (const page of ownMovements(tx, pair, period)) {
+    for await (const page of ownMovements(tx, pair, period, 'occurred')) {
       for (const movement of page.filter(moves)) builder.add(treeSide(movement.madeBy, asks), movement);
     }
   });
@@ -75,6 +76,21 @@ export function createDays(pool: pg.Pool): Days {
   };
 }
 
+/**
+ * Days before a day on which movements happened that we have booked on it, newest first: late claims, and what was under way at midnight.
+ * Their trees have changed since.
+ */
+export async function lateDays(db: Pick<pg.Pool, 'query'>, pair: Pair, day: string): Promise<string[]> {
+  const period = periodOf(day);
+  const { text, values } = movementsIn(pair, period, 'booked');
+  const { rows } = await db.query<{ day: string }>(
+    `select distinct to_char(to_timestamp(occurred_at) at time zone 'UTC', 'YYYY-MM-DD') as day from (${text}) m
+     where occurred_at < $4::bigint and status <> 'failed' and points > 0 order by day desc limit ${lateDaysMax}`,
+    [...values],
+  );
+  return rows.map((row) => row.day);
+}
+
 /** A movement with the hash of its key, by which a partner asks on. */
 export interface Keyed {
   readonly key: string;
@@ -99,7 +115,7 @@ export async function movementsOfBuckets(
     readonly limit: number;
   },
 ): Promise<Keyed[]> {
-  const { text, values } = movementsIn(pair, question.period);
+  const { text, values } = movementsIn(pair, question.period, 'occurred');
   const [asks, buckets, after, limit] = [6, 7, 8, 9].map((number) => `$${number}`);
   const side = `case when (m.made_by = 'us') = ${asks}::boolean then 'caller' else 'callee' end`;
   const { rows } = await db.query<KeyedRow>(

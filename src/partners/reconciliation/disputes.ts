@@ -14,7 +14,13 @@ import { contractAt } from '#src/partners/contracts/arithmetic.ts';
 import { partnerNamed } from '#src/partners/contracts/store.ts';
 import { epochMsOf, inTransaction, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
-import { type DifferingLine, differingLines, reconciliationId, reconciliationNumbered } from './reports.ts';
+import {
+  type DifferingLine,
+  differingLines,
+  lineView,
+  reconciliationId,
+  reconciliationNumbered,
+} from './reports.ts';
 
 export const disputeStatuses = ['open', 'answered', 'settled'] as const;
 export type DisputeStatus = (typeof disputeStatuses)[number];
@@ -93,7 +99,9 @@ export async function openDispute(
   const { program } = by;
   const found = await reconciliationNumbered(pool, program.number, reconciliation);
   if (!found) throw new Problem('not_found', 'There is no such reconciliation.');
-  await lineOf(pool, reconciliation, line);
+  const { matchedBy } = await lineOf(pool, reconciliation, line);
+  if (matchedBy !== null)
+    throw new Problem('dispute_not_open', `The line was matched by ${reconciliationId(matchedBy)} since.`);
   const partner = (await partnerNamed(pool, program.number, found.partner))!;
   // Of a partner whose contract is over the last one counts.
   const contract = contractAt(partner, programNow(program)) ?? partner.contracts.at(-1);
@@ -239,7 +247,7 @@ export function disputeView({ mode }: Pick<Program, 'mode'>, dispute: Dispute) {
     status,
     ...(outcome === null ? {} : { outcome }),
     dueOn,
-    line,
+    line: lineView(line),
     history,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Our side of the same file: what we have booked with a partner in a period, numbered without a gap. The number is taken in the database
+ * Our side of the same file: what we have booked with a partner in a period. Numbers and periods join without a gap. The number is taken in the database
  * transaction that reads the movements, and the file gets its name when that is committed; if the process dies in between, the whole file
  * lies there as `NAME.part`.
  */
@@ -13,7 +13,7 @@ import { cleared, ownMovements, type Pair } from './books.ts';
 import { createFileWriter, type Trailer } from './format.ts';
 import { moves, type Period } from './movement.ts';
 import { onLongConnection } from './reconciling.ts';
-import { lockSeries } from './reports.ts';
+import { checkFirst, checkJoins, lockSeries, seriesOf } from './series.ts';
 
 const clearingMsMax = 10_000;
 
@@ -23,6 +23,8 @@ export interface ExportDraft extends Period {
   readonly sender: string;
   readonly path: string;
   readonly actor: string;
+  /** The number of the first file, of a series that was begun elsewhere. */
+  readonly first?: number | undefined;
 }
 
 export interface Exported {
@@ -30,13 +32,16 @@ export interface Exported {
   readonly trailer: Trailer;
 }
 
-async function nextNumber(tx: pg.ClientBase, partner: number): Promise<number> {
-  await lockSeries(tx, partner);
-  const { rows } = await tx.query<{ next: number }>(
-    'select coalesce(max(sequence), 0) + 1 as next from reconciliation_export where partner = $1',
-    [partner],
-  );
-  return rows[0]!.next;
+/** The number of the next file, where its period joins the one before. */
+async function nextNumber(tx: pg.ClientBase, { pair, from, first }: ExportDraft): Promise<number> {
+  await lockSeries(tx, pair.partner);
+  const series = await seriesOf(tx, 'written', pair.partner);
+  if (first !== undefined && series.last !== null)
+    throw new Error(`the series has begun; its last file was ${series.last}`);
+  const sequence = (series.last ?? (first ?? 1) - 1) + 1;
+  checkJoins(series, { sequence, from });
+  if (series.last === null) await checkFirst(tx, pair, { sequence, from }, first);
+  return sequence;
 }
 
 async function writeFileTo(
@@ -48,7 +53,7 @@ async function writeFileTo(
   let trailer: Trailer | undefined;
   async function* texts() {
     yield writer.header({ sender, sequence, from, until, createdAt: Math.floor(Date.now() / 1_000) });
-    for await (const page of ownMovements(tx, pair, { from, until }))
+    for await (const page of ownMovements(tx, pair, { from, until }, 'booked'))
       yield writer.details(page.filter(moves));
     const end = writer.trailer();
     trailer = end.trailer;
@@ -62,11 +67,11 @@ async function writeFileTo(
 /** Writes the partner's next file. */
 export async function exportFile(pool: pg.Pool, databaseUrl: string, draft: ExportDraft): Promise<Exported> {
   const { pair, from, until, actor, path } = draft;
-  if (!(await cleared(pool, clearingMsMax)))
+  if (!(await cleared(pool, clearingMsMax, until)))
     throw new Error('the books have more than was cleared; is the worker alliance running?');
   const exported = await onLongConnection(databaseUrl, (tx) =>
     inTransactionOn(tx, async () => {
-      const sequence = await nextNumber(tx, pair.partner);
+      const sequence = await nextNumber(tx, draft);
       const trailer = await writeFileTo(tx, draft, sequence);
       await tx.query(
         `insert into reconciliation_export (partner, sequence, period_from, period_until, digest, lines, made_by)

@@ -6,6 +6,8 @@
  *   D,LINE,MADE_BY,KIND,REFERENCE,POINTS,CURRENCY,OCCURRED_AT,STATUS      LINE counts from 1; MADE_BY is sender or receiver
  *   T,DETAILS,ACCRUED,REDEEMED,REVERSED,SHA256                            three sums of points; digest of every byte before this line
  *
+ * The period is that in which the sender has booked the movements; each may have happened at any time before.
+ *
  * Each file has one right form: no leading zeros, one form of a time, quotes only where they are needed. So whatever was changed on the
  * way, by a byte, is refused, with the line and the reason. Read in pieces of any size; nothing is kept but the line that
  * is not complete yet.
@@ -28,7 +30,7 @@ export const formatVersion = 1;
 const lineBytesMax = 2_048;
 /** Six million movements are more than half a gigabyte. */
 export const detailsMax = 6_000_000;
-const sequenceMax = 999_999_999;
+export const sequenceMax = 999_999_999;
 const lineFeed = 0x0a;
 
 export interface Header extends Period {
@@ -55,9 +57,9 @@ export type FaultWord =
   | 'header_malformed'
   | 'version_unknown'
   | 'sender_differs'
+  | 'period_not_over'
   | 'detail_malformed'
   | 'line_number_differs'
-  | 'outside_period'
   | 'trailer_malformed'
   | 'trailer_missing'
   | 'count_differs'
@@ -149,7 +151,7 @@ function headerOf(line: string): Header {
   return { sender, sequence, from, until, createdAt };
 }
 
-function detailOf(text: string, line: number, number: number, period: Period): Detail {
+function detailOf(text: string, line: number, number: number): Detail {
   const refuse = (detail: string, word: FaultWord = 'detail_malformed') => new FileFault(line, word, detail);
   const values = valuesOf(text);
   if (values?.[0] !== 'D') throw refuse('neither a detail nor the trailer');
@@ -169,8 +171,6 @@ function detailOf(text: string, line: number, number: number, period: Period): D
   if (occurredAt === undefined) throw refuse('times have the form 2026-11-22T00:00:00Z');
   if (!movementStatuses.includes(status as MovementStatus))
     throw refuse(`the ninth value is one of ${movementStatuses.join(', ')}`);
-  if (occurredAt < period.from || occurredAt >= period.until)
-    throw refuse('the time is not of the period that the header names', 'outside_period');
   return {
     line,
     madeBy,
@@ -256,7 +256,7 @@ export function createFileReader(onHeader: (header: Header) => void): FileReader
     }
     if (details >= detailsMax)
       throw new FileFault(lines, 'too_many_lines', `a file has at most ${detailsMax} details`);
-    const detail = detailOf(text, lines, details + 1, header);
+    const detail = detailOf(text, lines, details + 1);
     details += 1;
     sums.add(detail.kind, detail.points);
     return detail;

@@ -15,7 +15,6 @@ import {
   beginComparison,
   compare,
   copyTheirs,
-  type DifferenceCounts,
   differences,
   readOurs,
   rowsOf,
@@ -24,12 +23,11 @@ import {
 import { createFileReader, FileFault, type FileReader, type Header, type Trailer } from './format.ts';
 import {
   insertReconciliation,
-  lockSeries,
   type Reconciliation,
   reconciliationId,
   reconciliationNumbered,
-  seriesOf,
 } from './reports.ts';
+import { checkNext, leaveOutEarly, lockSeries, relateToEarlier, storeRelations } from './series.ts';
 
 export interface ReconciliationContext {
   readonly pool: pg.Pool;
@@ -46,6 +44,8 @@ export interface GivenFile {
   /** The key or the person. */
   readonly actor: string;
   readonly bytes: AsyncIterable<Buffer>;
+  /** The number of the first file of a series that was begun elsewhere; what was booked before it is not compared. */
+  readonly first?: number | undefined;
 }
 
 /** A million lines take some twenty seconds on two cores, six million some minutes. */
@@ -72,28 +72,13 @@ export async function onLongConnection<T>(
   }
 }
 
-function outOfSequence(sequence: number, last: number | null, same: number | null): Problem | undefined {
-  if (last === null || sequence === last + 1) return undefined;
-  const isRepeat = sequence <= last;
-  const [reason, detail] = isRepeat
-    ? ['repeat', `The file ${sequence} of this partner was taken before; the next is ${last + 1}.`]
-    : ['gap', `The file ${last + 1} of this partner is missing before ${sequence}.`];
-  return new Problem('file_out_of_sequence', detail, {
-    reason,
-    sequence,
-    expected: last + 1,
-    ...(same === null ? {} : { reconciliation: reconciliationId(same) }),
-  });
-}
-
 /** Who wrote the file; throws where it may not be taken from its header on. */
-async function pairOf(pool: pg.Pool, program: Program, { sender, sequence }: Header): Promise<Pair> {
-  const partner = await partnerNamed(pool, program.number, sender);
+async function pairOf(pool: pg.Pool, { program, first }: GivenFile, header: Header): Promise<Pair> {
+  const partner = await partnerNamed(pool, program.number, header.sender);
   if (!partner) throw new FileFault(1, 'sender_differs', 'the program has no partner of this name');
-  const { last, same } = await seriesOf(pool, partner.number, sequence);
-  const problem = outOfSequence(sequence, last, same);
-  if (problem) throw problem;
-  return { program, partner: partner.number };
+  const pair = { program, partner: partner.number };
+  await checkNext(pool, pair, header, first);
+  return pair;
 }
 
 interface Taken {
@@ -103,21 +88,17 @@ interface Taken {
 }
 
 /** Reads the file into the table of theirs. */
-async function takeFile(
-  context: ReconciliationContext,
-  tx: pg.Client,
-  { program, bytes }: GivenFile,
-): Promise<Taken> {
+async function takeFile(context: ReconciliationContext, tx: pg.Client, file: GivenFile): Promise<Taken> {
   let header: Header | undefined;
   let begun: { readonly pair: Pair; readonly copying: Copying } | undefined;
   const reader: FileReader = createFileReader((found) => {
     header = found;
   });
   try {
-    for await (const piece of bytes) {
+    for await (const piece of file.bytes) {
       const details = reader.take(piece);
       if (header && !begun) {
-        const pair = await pairOf(context.pool, program, header);
+        const pair = await pairOf(context.pool, file, header);
         begun = { pair, copying: await copyTheirs(tx) };
       }
       await begun?.copying.write(rowsOf(details));
@@ -131,22 +112,20 @@ async function takeFile(
   }
 }
 
-function differing(counts: DifferenceCounts): number {
-  // What is missing in the file is no line of it.
-  return differences.reduce((sum, each) => sum + (each === 'missing_there' ? 0 : counts[each]), 0);
-}
-
 async function reconcile(context: ReconciliationContext, tx: pg.Client, file: GivenFile): Promise<number> {
   await beginComparison(tx);
   const { pair, header, trailer } = await takeFile(context, tx, file);
-  if (!(await cleared(context.pool, clearingMsMax)))
+  if (!(await cleared(tx, clearingMsMax, header.until)))
     throw new Problem('not_ready', 'The books have more than was cleared; is the worker `alliance` running?');
-  await readOurs(tx, pair, header);
-  const counts = await compare(tx, pair);
+  // Files of a partner are compared one after the other: each begins with what the one before has left.
   await lockSeries(tx, pair.partner);
-  const { last, same } = await seriesOf(tx, pair.partner, header.sequence);
-  const problem = outOfSequence(header.sequence, last, same);
-  if (problem) throw problem;
+  const series = await checkNext(tx, pair, header, file.first);
+  await readOurs(tx, pair, header);
+  await leaveOutEarly(tx, pair, header);
+  let matchedLate = 0;
+  const { counts, theirs } = await compare(tx, pair, async () => {
+    matchedLate = await relateToEarlier(tx, pair, header, series);
+  });
   const { program } = file;
   const number = await insertReconciliation(tx, {
     program: program.number,
@@ -156,11 +135,13 @@ async function reconcile(context: ReconciliationContext, tx: pg.Client, file: Gi
     until: header.until,
     digest: trailer.digest,
     lines: trailer.details,
-    matched: trailer.details - differing(counts),
+    matched: trailer.details - theirs,
     differences: counts,
+    matchedLate,
     actor: file.actor,
   });
   await storeDifferences(tx, number);
+  await storeRelations(tx, pair, header, number);
   await noteAudit(tx, file, 'reconciliation.file', reconciliationId(number));
   return number;
 }

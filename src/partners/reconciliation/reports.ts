@@ -1,5 +1,4 @@
 /** Reconciliations that were made, and the lines of theirs and ours that differ. Neither is ever changed. */
-import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { epochMsOf, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
@@ -27,6 +26,8 @@ export interface Draft extends Period {
   readonly lines: number;
   readonly matched: number;
   readonly differences: DifferenceCounts;
+  /** Lines of files before that only one side had then, and that this one has matched. */
+  readonly matchedLate: number;
   readonly actor: string;
 }
 
@@ -39,13 +40,13 @@ export interface Reconciliation extends Omit<Draft, 'program' | 'partner' | 'act
 }
 
 export async function insertReconciliation(tx: Queryable, draft: Draft): Promise<number> {
-  const { program, partner, sequence, from, until, digest, lines, matched, differences, actor } = draft;
+  const { program, partner, sequence, from, until, digest, lines, matched, differences } = draft;
   const { rows } = await tx.query<{ number: number }>(
-    `insert into reconciliation (program, partner, source, sequence, period_from, period_until, digest, lines, matched, differences, made_by)
-     values ($1, $2, $3, $4, to_timestamp($5), to_timestamp($6), $7, $8, $9, $10, $11) returning reconciliation as number`,
+    `insert into reconciliation (program, partner, source, sequence, period_from, period_until, digest, lines, matched, differences, matched_late, made_by)
+     values ($1, $2, $3, $4, to_timestamp($5), to_timestamp($6), $7, $8, $9, $10, $11, $12) returning reconciliation as number`,
     [
       ...[program, partner, sequence === undefined ? 'tree' : 'file', sequence ?? null],
-      ...[from, until, digest, lines, matched, JSON.stringify(differences), actor],
+      ...[from, until, digest, lines, matched, JSON.stringify(differences), draft.matchedLate, draft.actor],
     ],
   );
   return rows[0]!.number;
@@ -62,13 +63,15 @@ interface ReconciliationRow {
   readonly lines: number;
   readonly matched: number;
   readonly differences: DifferenceCounts;
+  readonly matchedLate: number;
   readonly made_at: EpochMs;
   readonly made_by: string;
 }
 
 const selected = `
   select r.reconciliation as number, p.name as partner, r.source, r.sequence, ${epochMsOf('r.period_from')} as from_ms,
-    ${epochMsOf('r.period_until')} as until_ms, r.digest, r.lines, r.matched, r.differences, ${epochMsOf('r.made_at')} as made_at, r.made_by
+    ${epochMsOf('r.period_until')} as until_ms, r.digest, r.lines, r.matched, r.differences,
+    r.matched_late as "matchedLate", ${epochMsOf('r.made_at')} as made_at, r.made_by
   from reconciliation r join partner p using (partner)`;
 
 function reconciliationOf({ sequence, from_ms, until_ms, made_at, made_by, ...row }: ReconciliationRow) {
@@ -108,25 +111,6 @@ export async function reconciliationsOf(
   return rows.map(reconciliationOf);
 }
 
-/** The last number of a partner's files, and the reconciliation of one of them. */
-export async function seriesOf(
-  db: Queryable,
-  partner: number,
-  sequence: number,
-): Promise<{ readonly last: number | null; readonly same: number | null }> {
-  const { rows } = await db.query<{ last: number | null; same: number | null }>(
-    `select max(sequence) as last, max(reconciliation) filter (where sequence = $2) as same from reconciliation where partner = $1`,
-    [partner, sequence],
-  );
-  return rows[0]!;
-}
-
-/** Waits for whoever books a file of the partner. */
-export async function lockSeries(tx: pg.ClientBase, partner: number): Promise<void> {
-  await tx.query('insert into reconciliation_series (partner) values ($1) on conflict do nothing', [partner]);
-  await tx.query('select 1 from reconciliation_series where partner = $1 for update', [partner]);
-}
-
 interface Side {
   readonly points: number;
   readonly currency: string;
@@ -143,6 +127,8 @@ export interface DifferingLine {
   readonly reference: string;
   readonly theirs: Side | null;
   readonly ours: Side | null;
+  /** The reconciliation of a later file that has matched it. */
+  readonly matchedBy: number | null;
 }
 
 type SideColumns<Name extends string> = {
@@ -156,6 +142,7 @@ interface LineRow extends SideColumns<'their'>, SideColumns<'our'> {
   readonly made_by: Maker;
   readonly kind: MovementKind;
   readonly reference: string;
+  readonly matchedBy: number | null;
 }
 
 function sideOf(
@@ -178,8 +165,8 @@ export async function differingLines(
   const { rows } = await db.query<LineRow>(
     `select number, difference, line, made_by, kind, reference, their_points, their_currency,
        ${seconds('their_occurred_at')} as their_occurred_at, their_status,
-       our_points, our_currency, ${seconds('our_occurred_at')} as our_occurred_at, our_status
-     from reconciliation_difference where reconciliation = $1 and number > $2 and ($3::text is null or difference = $3)
+       our_points, our_currency, ${seconds('our_occurred_at')} as our_occurred_at, our_status, matched_by as "matchedBy"
+     from reconciliation_difference left join reconciliation_match using (reconciliation, number) where reconciliation = $1 and number > $2 and ($3::text is null or difference = $3)
      order by number limit $4`,
     [reconciliation, question.after, question.difference ?? null, question.limit],
   );
@@ -192,7 +179,13 @@ export async function differingLines(
     reference: row.reference,
     theirs: sideOf(row.their_points, row.their_currency, row.their_occurred_at, row.their_status),
     ours: sideOf(row.our_points, row.our_currency, row.our_occurred_at, row.our_status),
+    matchedBy: row.matchedBy,
   }));
+}
+
+/** What is answered about a line that differs. */
+export function lineView({ matchedBy, ...line }: DifferingLine) {
+  return { ...line, matchedBy: matchedBy === null ? null : reconciliationId(matchedBy) };
 }
 
 /** What is answered about one. */
@@ -200,7 +193,7 @@ export function reconciliationView(
   { mode }: Pick<Program, 'mode'>,
   { number, partner, source, sequence, from, until, ...made }: Reconciliation,
 ) {
-  const { digest, lines, matched, differences, madeAt, madeBy } = made;
+  const { digest, lines, matched, matchedLate, differences, madeAt, madeBy } = made;
   return {
     object: 'reconciliation' as const,
     id: reconciliationId(number),
@@ -213,6 +206,7 @@ export function reconciliationView(
     digest,
     lines,
     matched,
+    matchedLate,
     differences,
     madeAt: new Date(madeAt).toISOString(),
     madeBy,

@@ -1,4 +1,5 @@
 /** The calls of finance about what partners say: files, what differs in them, disputes. */
+import type { z } from 'zod';
 import { Problem } from '#src/errors.ts';
 import { type Call, type Reply, type Role, type Route, route } from '#src/http/route.ts';
 import {
@@ -15,6 +16,7 @@ import {
 import { type ReconciliationContext, reconcileFile } from './reconciling.ts';
 import {
   differingLines,
+  lineView,
   parseReconciliationId,
   type Reconciliation,
   reconciliationId,
@@ -28,6 +30,7 @@ import {
   disputeReply,
   disputeRequest,
   disputesQuery,
+  fileQuery,
   linesQuery,
   linesReply,
   reconciliationListReply,
@@ -58,8 +61,10 @@ function disputeIn({ params }: Call): number {
   return number;
 }
 
+type FileCall = Call<unknown, z.output<typeof fileQuery>>;
+
 /** One file at a time in a process: each takes a connection, and a core of PostgreSQL while it is sorted. */
-function oneAtATime(work: (call: Call) => Promise<Reply>): (call: Call) => Promise<Reply> {
+function oneAtATime(work: (call: FileCall) => Promise<Reply>): (call: FileCall) => Promise<Reply> {
   let isBusy = false;
   return async (call) => {
     if (isBusy) throw new Problem('not_ready', 'Another file is being compared.');
@@ -82,10 +87,11 @@ function fileRoutes(context: ReconciliationContext): Route[] {
       tag: 'partners',
       roles: desk,
       stream: { mediaType: 'text/csv', bytesMax: fileBytesMax },
+      query: fileQuery,
       replies: { 201: reconciliationReply },
       errors: ['file_refused', 'file_out_of_sequence'],
-      handle: oneAtATime(async ({ caller, bytes }) => {
-        const file = { program: caller.program, actor: caller.keyId, bytes: bytes! };
+      handle: oneAtATime(async ({ caller, bytes, query: { first } }: FileCall) => {
+        const file = { program: caller.program, actor: caller.keyId, bytes: bytes!, first };
         const found = await reconcileFile(context, file);
         return { status: 201, body: reconciliationView(caller.program, found) };
       }),
@@ -138,7 +144,7 @@ function fileRoutes(context: ReconciliationContext): Route[] {
         const found = await differingLines(context.pool, number, { ...call.query, limit: limit + 1 });
         const data = found.slice(0, limit);
         const nextCursor = found.length > limit ? String(data.at(-1)!.number) : null;
-        return { status: 200, body: { object: 'list', data, nextCursor } };
+        return { status: 200, body: { object: 'list', data: data.map(lineView), nextCursor } };
       },
     }),
   ];

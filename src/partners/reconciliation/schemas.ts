@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { textOf } from '#src/wallet/fields.ts';
 import { differences } from './comparing.ts';
 import { disputeOutcomes, disputeStatuses, parseDisputeId } from './disputes.ts';
+import { sequenceMax } from './format.ts';
 import { makers, movementKinds, movementStatuses } from './movement.ts';
 import { parseReconciliationId } from './reports.ts';
 
@@ -12,6 +13,13 @@ const idOf = (parse: (text: string) => number | undefined, what: string) =>
     .refine((text) => parse(text) !== undefined, `is not the id of ${what}`)
     .transform((text) => parse(text)!)
     .meta({ type: 'string' });
+
+export const fileQuery = z.strictObject({
+  first: z.coerce.number().int().min(1).max(sequenceMax).optional().meta({
+    description:
+      "The number of the partner's first file, where the series was begun elsewhere: what was booked before its period is not compared.",
+  }),
+});
 
 const limitField = z.coerce.number().int().min(1).max(200).default(50);
 const modeField = z.enum(['live', 'test']);
@@ -35,6 +43,9 @@ export const reconciliationReply = z
     digest: z.string(),
     lines: z.int().meta({ description: "The partner's movements that were compared." }),
     matched: z.int(),
+    matchedLate: z.int().meta({
+      description: 'Lines of files before that only one side had then, and that this one has matched.',
+    }),
     differences: counts,
     madeAt: z.iso.datetime(),
     madeBy: z.string(),
@@ -66,6 +77,9 @@ const lineReply = z
     reference: z.string(),
     theirs: side,
     ours: side,
+    matchedBy: z.string().nullable().meta({
+      description: 'The reconciliation of a later file that has matched what was missing.',
+    }),
   })
   .meta({ id: 'ReconciliationLine' });
 export const linesQuery = z.strictObject({
