@@ -225,13 +225,13 @@ describe('a statement', () => {
     const disputed = await call('dispute', { lines: [2], reason: 'never redeemed' });
     expect(disputed.body).toMatchObject({ status: 'disputed', disputed: [2] });
     expect((await call('dispute', { reason: 'again' })).code).toBe('settlement_status');
-    const paid = await call('pay', { reason: 'transfer 17' });
+    const paid = await call('pay', { reason: 'transfer 17', early: true });
     // Without the redemption the partner owes more than it does in all: never more than that is paid.
     expect(paid.body).toMatchObject({ status: 'disputed', settled: total });
     expect((await call('resolve', { outcome: 'upheld', reason: 'receipt found' })).body.status).toBe(
       'issued',
     );
-    expect((await call('pay', { reason: 'transfer 18' })).body).toMatchObject({
+    expect((await call('pay', { reason: 'transfer 18', early: true })).body).toMatchObject({
       status: 'paid',
       settled: total,
     });
@@ -263,6 +263,32 @@ describe('a statement', () => {
   });
 });
 
+describe('paying and netting', () => {
+  test('wait for the days in which a statement may be disputed, unless the partner has agreed to do it early', async () => {
+    const of = await newShop();
+    const first = await issuedStatement({ disputeDays: 5 }, of);
+    const refused = await first.call('pay', { reason: 'transfer 1' });
+    expect([refused.status, refused.code, refused.body.detail]).toEqual([
+      ...[409, 'settlement_status', expect.stringContaining('can be disputed until')],
+    ]);
+    const net = (body: object) => of.finance('POST', '/v1/settlements/net', body);
+    expect((await net({ group: 'alliance' })).code).toBe('settlement_status');
+    const plan = await net({ group: 'alliance', dryRun: true });
+    const { disputeUntil } = (await of.finance('GET', `/v1/settlements/${first.stated.id}`)).body;
+    expect(plan.body.data).toMatchObject([{ booked: false, disputableUntil: disputeUntil }]);
+    expect((await first.call('dispute', { lines: [1], reason: 'still possible' })).status).toBe(200);
+    await first.call('resolve', { outcome: 'upheld', reason: 'stands' });
+    await of.advance(5 * 86_400);
+    const booked = await net({ group: 'alliance' });
+    expect(booked.body.data).toMatchObject([
+      { booked: true, settlements: [first.stated.id], disputableUntil: null },
+    ]);
+    const second = await issuedStatement({ disputeDays: 40 }, of);
+    const early = await second.call('pay', { reason: 'transfer 2', early: true });
+    expect([early.body.status, early.body.settled]).toEqual(['paid', total]);
+  });
+});
+
 describe('netting', () => {
   test('turns the statements of a group into few payments, without what is in dispute, and counts them as paid', async () => {
     const first = await issuedStatement({ disputeDays: 90 }, await newShop());
@@ -289,7 +315,7 @@ describe('netting', () => {
     };
     expect(plan.body.data).toMatchObject([{ currency: 'EUR', booked: false, positions }]);
     await first.call('dispute', { reason: 'all of it' });
-    const booked = await shop.finance('POST', '/v1/settlements/net', { group: 'alliance' });
+    const booked = await shop.finance('POST', '/v1/settlements/net', { group: 'alliance', early: true });
     expect(booked.body.data).toMatchObject([
       { payments: [{ from: 'program', to: second.sky.name, amount: 2_856 - given }] },
     ]);
@@ -300,7 +326,10 @@ describe('netting', () => {
       'paid',
     ]);
     await first.call('resolve', { outcome: 'upheld', reason: 'stands' });
-    const rest = await shop.finance('POST', '/v1/settlements/net', { partner: first.sky.name });
+    const rest = await shop.finance('POST', '/v1/settlements/net', {
+      partner: first.sky.name,
+      early: true,
+    });
     expect(rest.body.data).toMatchObject([
       { payments: [{ from: first.sky.name, to: 'program', amount: total }] },
     ]);
@@ -330,7 +359,7 @@ describe('npm run settlement', () => {
     const disputed = await settlement('dispute', id, '--lines', '1', '--reason', 'why', '--json', ...of);
     expect(JSON.parse(disputed.out)).toMatchObject([{ status: 'disputed', disputed: [1] }]);
     await settlement('resolve', id, '--as', 'upheld', '--reason', 'so', ...of);
-    const netted = await settlement('net', made.sky.name, '--book', ...of);
+    const netted = await settlement('net', made.sky.name, '--book', '--early', ...of);
     expect(netted.out).toContain(`${made.sky.name} pays program ${total}`);
     expect((await settlement('list', made.sky.name, ...of)).out).toMatch(/paid\n$/);
     const checked = await settlement('check');

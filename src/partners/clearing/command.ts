@@ -37,8 +37,9 @@ const help = `Settlement with partners, month by month. Amounts are minor units;
   npm run settlement -- show STATEMENT
   npm run settlement -- dispute STATEMENT --reason TEXT [--lines 1,3]
   npm run settlement -- resolve STATEMENT --as upheld|credited --reason TEXT
-  npm run settlement -- pay STATEMENT --reason TEXT        everything was paid that is not in dispute
-  npm run settlement -- net [PARTNER] [--group NAME] [--through MONTH] [--book] [--reason TEXT]
+  npm run settlement -- pay STATEMENT --reason TEXT [--early]
+                                                           everything was paid that is not in dispute
+  npm run settlement -- net [PARTNER] [--group NAME] [--through MONTH] [--book [--early]] [--reason TEXT]
   npm run settlement -- export STATEMENT [--format csv|json] [--entries]
   npm run settlement -- check                              exit 1 where anything is not what the books say
 
@@ -46,6 +47,7 @@ const help = `Settlement with partners, month by month. Amounts are minor units;
   --program NAME   the program; may be left out when there is only one
   --group NAME     nets the partners of a netting group among one another; without it each with the program
   --book           the statements count as paid by the netting; without it nothing is changed
+  --early          before the days are over in which a statement may be disputed, because the partner has agreed to it
   --entries        the entries that the statement was made of, instead of its lines
   --actor NAME     who does it, for whoever asks later; default operator
   --json           for programs
@@ -63,6 +65,7 @@ const options = {
   format: { type: 'string', default: 'csv' },
   actor: { type: 'string', default: 'operator' },
   book: { type: 'boolean', default: false },
+  early: { type: 'boolean', default: false },
   entries: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
@@ -230,15 +233,18 @@ async function netted(work: Work): Promise<void> {
   const through = flags.through === undefined ? undefined : monthOf(flags.through);
   const netting = {
     ...{ program, through, partner: partner?.number, group: flags.group, actor: flags.actor },
+    isEarly: flags.early,
     reason: flags.reason ?? 'netting',
   };
   const made = await net(pool, netting, flags.book);
   if (flags.json) return print(JSON.stringify(made));
   if (made.length === 0) return print('Nothing is issued and not paid.');
-  for (const { currency, settlements, positions, payments } of made) {
+  for (const { currency, settlements, positions, payments, disputableUntil } of made) {
     print(`${currency}: ${settlements.length} statements${flags.book ? ', paid by this' : ''}`);
     print(inColumns(Object.entries(positions).map(([party, amount]) => ['', party, String(amount)])));
     for (const { from, to, amount } of payments) print(`  ${from} pays ${to} ${amount}`);
+    if (disputableUntil !== null)
+      print(`  Of these some may be disputed until ${new Date(disputableUntil).toISOString()}.`);
   }
 }
 
@@ -298,7 +304,7 @@ const verbs: Readonly<Record<string, (work: Work) => Promise<unknown>>> = {
     if (as !== 'upheld' && as !== 'credited') throw new UsageFault('--as takes upheld or credited');
     return changed(work, (deed) => endDispute(work.pool, deed, as));
   },
-  pay: (work) => changed(work, (deed) => pay(work.pool, deed)),
+  pay: (work) => changed(work, (deed) => pay(work.pool, deed, work.flags.early)),
   net: netted,
   export: exported,
   check,

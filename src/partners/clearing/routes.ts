@@ -24,6 +24,7 @@ import { draftOf, issue, openMonths } from './statements.ts';
 import {
   draftListReply,
   draftView,
+  nettedView,
   nettingListReply,
   settlementListReply,
   settlementReply,
@@ -74,8 +75,15 @@ const disputeRequest = z
 const outcomeRequest = z
   .strictObject({ outcome: z.enum(['upheld', 'credited']), reason: reasonField })
   .meta({ id: 'SettlementOutcome' });
+const earlyField = z.boolean().default(false).meta({
+  description:
+    'The partner has agreed to do without the days in which it may dispute; a statement that is paid cannot be disputed.',
+});
 const payRequest = z
-  .strictObject({ reason: reasonField.meta({ description: 'Such as the number of the bank transfer.' }) })
+  .strictObject({
+    reason: reasonField.meta({ description: 'Such as the number of the bank transfer.' }),
+    early: earlyField,
+  })
   .meta({ id: 'SettlementPayment' });
 const netRequest = z
   .strictObject({
@@ -85,6 +93,7 @@ const netRequest = z
     partner: partnerField.optional(),
     through: monthField.optional(),
     dryRun: z.boolean().default(false),
+    early: earlyField,
     reason: reasonField.default('netting'),
   })
   .meta({ id: 'NettingRequest' });
@@ -254,7 +263,7 @@ function changingCalls(context: SettlementContext): Route[] {
       'pay',
       ['paySettlement', 'Note that everything was paid that is not in dispute'],
       payRequest,
-      (deed) => pay(pool, deed),
+      (deed, { early }) => pay(pool, deed, early),
       ({ reason }) => reason,
     ),
   ];
@@ -271,17 +280,13 @@ function nettingCalls(context: SettlementContext): Route[] {
       roles: money,
       body: netRequest,
       replies: { 200: nettingListReply },
-      errors: ['not_found'],
-      async handle({ caller, body: { dryRun, partner, ...rest } }) {
+      errors: ['not_found', 'settlement_status'],
+      async handle({ caller, body: { dryRun, early, partner, ...rest } }) {
         const { program, keyId: actor } = caller;
         const party = partner === undefined ? undefined : await partnerNamed(context, caller, partner);
-        const netted = await net(context.pool, { ...rest, program, actor, partner: party?.number }, !dryRun);
-        const data = netted.map((each) => ({
-          object: 'netting',
-          mode: program.mode,
-          booked: !dryRun,
-          ...each,
-        }));
+        const netting = { ...rest, program, actor, partner: party?.number, isEarly: early };
+        const netted = await net(context.pool, netting, !dryRun);
+        const data = netted.map((each) => nettedView(program, each, !dryRun));
         return { status: 200, body: { object: 'list', data, nextCursor: null } };
       },
     }),

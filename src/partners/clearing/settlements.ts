@@ -242,6 +242,22 @@ async function credit(tx: pg.PoolClient, deed: Deed, found: Settlement): Promise
   );
 }
 
+/**
+ * Throws where a statement can still be disputed: what is paid or netted cannot any more. `isEarly` says that the partner has agreed to do
+ * without its days.
+ */
+export function checkDisputeDays(
+  program: Program,
+  { settlement, disputeUntil }: Pick<Settlement, 'settlement' | 'disputeUntil'>,
+  isEarly: boolean,
+): void {
+  if (isEarly || programNow(program) >= disputeUntil) return;
+  throw new Problem(
+    'settlement_status',
+    `${settlementId(settlement)} can be disputed until ${new Date(disputeUntil).toISOString()}; say so where it is to be settled early.`,
+  );
+}
+
 /** Settles a part of a statement; what is whole is paid. */
 export async function settle(tx: pg.PoolClient, found: Settlement, amount: number): Promise<void> {
   const settled = found.settled + amount;
@@ -254,9 +270,10 @@ export async function settle(tx: pg.PoolClient, found: Settlement, amount: numbe
 }
 
 /** Notes that everything was paid that is not in dispute. */
-export function pay(pool: pg.Pool, deed: Deed): Promise<Settlement> {
+export function pay(pool: pg.Pool, deed: Deed, isEarly: boolean): Promise<Settlement> {
   return change(pool, deed, async (tx, found) => {
     if (found.status !== 'issued' && found.status !== 'disputed') throw wrongStatus(found, 'issued');
+    checkDisputeDays(deed.program, found, isEarly);
     const amount = payable(found, await linesOf(tx, found.settlement));
     if (amount === 0 && found.status === 'disputed')
       throw new Problem('settlement_status', 'All that is not paid of it is in dispute.');

@@ -1,9 +1,11 @@
 /** Netting statements: what many owe becomes few payments, and the statements count as paid by it. */
 import type pg from 'pg';
-import type { Program } from '#src/earning/program.ts';
+import { type Program, programNow } from '#src/earning/program.ts';
 import { inTransaction, type Queryable } from '#src/platform/postgres.ts';
+import type { EpochMs } from '#src/values.ts';
 import { type Debt, netBilateral, netMultilateral, positionsOf } from './netting.ts';
 import {
+  checkDisputeDays,
   linesOf,
   noteStep,
   payable,
@@ -24,6 +26,8 @@ export interface Netting {
   readonly partner?: number | undefined;
   /** Through this month; absent: all. */
   readonly through?: string | undefined;
+  /** The partners have agreed to do without the days in which they may dispute. */
+  readonly isEarly: boolean;
   readonly actor: string;
   readonly reason: string;
 }
@@ -34,6 +38,8 @@ export interface Netted {
   readonly gross: readonly { readonly from: string; readonly to: string; readonly amount: number }[];
   readonly positions: Readonly<Record<string, number>>;
   readonly payments: readonly { readonly from: string; readonly to: string; readonly amount: number }[];
+  /** Until when one of the statements may be disputed; null: none of them any more. */
+  readonly disputableUntil: EpochMs | null;
 }
 
 interface Part {
@@ -73,9 +79,10 @@ async function openSettlements(tx: pg.PoolClient, netting: Netting): Promise<num
 const plain = (debts: readonly Debt[]) =>
   debts.map(({ from, to, amount }) => ({ from, to, amount: minorUnits(amount) }));
 
-function nettedOf({ group }: Netting, currency: string, parts: readonly Part[]): Netted {
+function nettedOf({ group, program }: Netting, currency: string, parts: readonly Part[]): Netted {
   const debts = parts.flatMap((part) => part.debts);
   const payments = group === undefined ? netBilateral(debts) : netMultilateral(debts);
+  const disputable = Math.max(...parts.map(({ found }) => found.disputeUntil));
   const positions = [...positionsOf(debts)].map(([party, amount]) => [party, minorUnits(amount)] as const);
   return {
     currency,
@@ -83,6 +90,7 @@ function nettedOf({ group }: Netting, currency: string, parts: readonly Part[]):
     gross: plain(debts),
     positions: Object.fromEntries(positions),
     payments: plain(payments),
+    disputableUntil: disputable > programNow(program) ? disputable : null,
   };
 }
 
@@ -102,6 +110,7 @@ async function book(
     ],
   );
   for (const { found, amount } of parts) {
+    checkDisputeDays(program, found, netting.isEarly);
     await settle(tx, found, amount);
     await noteStep(tx, { settlement: found.settlement, actor, reason }, 'netted', { amount });
   }

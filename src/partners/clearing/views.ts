@@ -11,6 +11,7 @@ import {
   settlementId,
   statuses,
 } from './settlements.ts';
+import type { Netted } from './settling.ts';
 import { minorUnits } from './statements.ts';
 
 const month = z.string().meta({ description: 'A month in the zone of the program, such as 2026-11.' });
@@ -110,6 +111,9 @@ export const nettingListReply = z
             description: 'What each receives in the end; negative pays. They sum to zero.',
           }),
           payments: z.array(payment),
+          disputableUntil: z.iso.datetime().nullable().meta({
+            description: 'Until when one of the statements may be disputed; null: none of them any more.',
+          }),
         })
         .meta({ id: 'Netting' }),
     ),
@@ -198,5 +202,16 @@ export function wholeSettlementView(
     rounding: roundingView(lines),
     lines: lines.map((line) => lineView(program, line, line.line)),
     steps: steps.map((step) => ({ ...step, at: text(step.at) })),
+  };
+}
+
+export function nettedView({ mode }: Pick<Program, 'mode'>, netted: Netted, isBooked: boolean) {
+  const { disputableUntil } = netted;
+  return {
+    object: 'netting' as const,
+    mode,
+    booked: isBooked,
+    ...netted,
+    disputableUntil: disputableUntil === null ? null : text(disputableUntil),
   };
 }
