@@ -2,6 +2,8 @@
 import { DateTime } from 'luxon';
 import { afterAll, describe, expect, test } from 'vitest';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
+import { postingsOf } from '#src/partners/clearing/money.ts';
+import { parseSettlementId } from '#src/partners/clearing/settlements.ts';
 import type { ContractTerms } from '#src/partners/contracts/types.ts';
 import { reference, type Shop, startEngine } from './harness.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
@@ -337,6 +339,67 @@ describe('netting', () => {
   });
 });
 
+describe('the accounts in money', () => {
+  const accounts = async ({ shop, sky }: Counterpart) => {
+    const answer = await shop.finance('GET', `/v1/settlements/accounts?partner=${sky.name}`);
+    const balances = answer.body.data as { account: string; amount: number }[];
+    expect(balances.reduce((sum, { amount }) => sum + amount, 0)).toBe(0);
+    return Object.fromEntries(balances.map(({ account, amount }) => [account, amount]));
+  };
+  const stated = { issue: -(900 - 90), redemption: 360, tax: -(171 - 68 - 17) };
+
+  test('have what a partner owes and why, from the statement to the payment, and sum to zero', async () => {
+    const made = await issuedStatement();
+    expect(await accounts(made)).toEqual({ receivable: total, ...stated });
+    await made.call('dispute', { lines: [1], reason: 'not our passenger' });
+    await made.call('resolve', { outcome: 'credited', reason: 'right' });
+    await made.call('pay', { reason: 'transfer 20', early: true });
+    expect(await accounts(made)).toEqual({ bank: total, ...stated });
+    const second = month(made);
+    await nextMonth(made);
+    await cleared();
+    await issue(made, second);
+    const owed = { receivable: -1_071, credit: 900, ...stated, tax: stated.tax + 171 };
+    expect(await accounts(made)).toEqual({ bank: total, ...owed });
+    const [posted] = (await postingsOf(pool, parseSettlementId(made.stated.id)!)).toReversed();
+    expect(posted).toMatchObject({ cause: 'paid', account: 'bank', amount: total });
+  });
+
+  test('keep apart what is carried over, until a statement has it', async () => {
+    const made = await counterpart({ invoiceMinimum: 1_000 });
+    await trade(made);
+    const period = month(made);
+    await nextMonth(made);
+    await cleared();
+    await issue(made, period);
+    expect(await accounts(made)).toEqual({ carried: total, ...stated });
+    await made.sky.accrue({ reference: reference('flight'), account: made.account, points: 1_000 });
+    const second = month(made);
+    await nextMonth(made);
+    await cleared();
+    await issue(made, second);
+    const grown = { ...stated, issue: stated.issue - 900, tax: stated.tax - 171 };
+    expect(await accounts(made)).toEqual({ receivable: total + 900 + 171, ...grown });
+  });
+
+  test('differ from a statement whose payment was written over: the check finds it, to the cent', async () => {
+    const made = await issuedStatement();
+    const write = async (by: number) => {
+      await pool.query('alter table settlement disable trigger user');
+      await pool.query('update settlement set settled = settled + $2 where settlement = $1', [
+        ...[parseSettlementId(made.stated.id), by],
+      ]);
+      await pool.query('alter table settlement enable trigger user');
+    };
+    await write(1);
+    expect((await checkSettlement(databaseUrl)).faults).toEqual([
+      `statement ${made.stated.id}: the accounts in money have ${total}, not ${total - 1}`,
+    ]);
+    await write(-1);
+    expect((await checkSettlement(databaseUrl)).faults).toEqual([]);
+  });
+});
+
 describe('npm run settlement', () => {
   test('does all of it, exports it, and checks it against the books', async () => {
     const made = await counterpart();
@@ -362,6 +425,10 @@ describe('npm run settlement', () => {
     const netted = await settlement('net', made.sky.name, '--book', '--early', ...of);
     expect(netted.out).toContain(`${made.sky.name} pays program ${total}`);
     expect((await settlement('list', made.sky.name, ...of)).out).toMatch(/paid\n$/);
+    const balances = await settlement('accounts', made.sky.name, ...of);
+    expect(balances.out).toMatch(new RegExp(`EUR +netting +${total}\\b`));
+    const postings = await settlement('export', id, '--postings', ...of);
+    expect(postings.out).toMatch(new RegExp(`,netted,,receivable,-${total}\r\n`));
     const checked = await settlement('check');
     expect([checked.code, checked.complaint]).toEqual([0, '']);
     expect((await settlement('pay', id, ...of)).code).toBe(2);

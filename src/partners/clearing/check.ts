@@ -1,13 +1,14 @@
 /**
  * Compares clearing and statements with the books, in one moment of the database: the entries of each partner with its account in
- * the ledger, to the point; the lines of statements with the entries, to the minor unit; statements with their lines; and their
- * numbers, which have no gaps. What clearing has not read yet is added up from the books themselves.
+ * the ledger, to the point; the lines of statements with the entries, to the minor unit; statements with their lines; their
+ * numbers, which have no gaps; and the accounts in money with what statements say is open. What clearing has not read yet is added up from the books themselves.
  */
 import pg from 'pg';
 import { readPartners } from '#src/partners/contracts/store.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import { inTransactionOn, type Queryable } from '#src/platform/postgres.ts';
 import type { Line } from './lines.ts';
+import { moneyFaults } from './money.ts';
 import { linesOf, type StoredLine, settlementId } from './settlements.ts';
 import { draftOf } from './statements.ts';
 
@@ -165,7 +166,7 @@ async function checkOn(db: Queryable, names: ReadonlyMap<number, string>): Promi
     faults.push(
       `partner ${names.get(partner)}: ${period.slice(0, 7)} is closed and has entries, but no statement`,
     );
-  faults.push(...(await numberFaults(db)));
+  faults.push(...(await numberFaults(db)), ...(await moneyFaults(db)));
   return { accounts, statements: rows.length, faults };
 }
 

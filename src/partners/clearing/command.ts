@@ -10,7 +10,8 @@ import type { Partner } from '#src/partners/contracts/types.ts';
 import { inColumns, print, runCommand, typed, UsageFault } from '#src/platform/command.ts';
 import { createPool } from '#src/platform/postgres.ts';
 import { checkSettlement } from './check.ts';
-import { entriesCsvHead, entryCsv, statementsCsv } from './export.ts';
+import { entriesCsvHead, entryCsv, postingsCsv, statementsCsv } from './export.ts';
+import { balancesOf, postingsOf } from './money.ts';
 import { parseMonth } from './months.ts';
 import {
   type Deed,
@@ -25,7 +26,7 @@ import {
   stepsOf,
 } from './settlements.ts';
 import { net } from './settling.ts';
-import { draftOf, issue, openMonths } from './statements.ts';
+import { draftOf, issue, minorUnits, openMonths } from './statements.ts';
 import { entriesOfPeriod } from './store.ts';
 import { draftView, settlementView, wholeSettlementView } from './views.ts';
 
@@ -40,7 +41,8 @@ const help = `Settlement with partners, month by month. Amounts are minor units;
   npm run settlement -- pay STATEMENT --reason TEXT [--early]
                                                            everything was paid that is not in dispute
   npm run settlement -- net [PARTNER] [--group NAME] [--through MONTH] [--book [--early]] [--reason TEXT]
-  npm run settlement -- export STATEMENT [--format csv|json] [--entries]
+  npm run settlement -- accounts [PARTNER]                 what each partner owes and why, in money, double entry
+  npm run settlement -- export STATEMENT [--format csv|json] [--entries | --postings]
   npm run settlement -- check                              exit 1 where anything is not what the books say
 
   MONTH            such as 2026-11, in the zone of the program
@@ -49,6 +51,7 @@ const help = `Settlement with partners, month by month. Amounts are minor units;
   --book           the statements count as paid by the netting; without it nothing is changed
   --early          before the days are over in which a statement may be disputed, because the partner has agreed to it
   --entries        the entries that the statement was made of, instead of its lines
+  --postings       the postings in the accounts in money that the statement and its payments are
   --actor NAME     who does it, for whoever asks later; default operator
   --json           for programs
 
@@ -67,6 +70,7 @@ const options = {
   book: { type: 'boolean', default: false },
   early: { type: 'boolean', default: false },
   entries: { type: 'boolean', default: false },
+  postings: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -248,6 +252,17 @@ async function netted(work: Work): Promise<void> {
   }
 }
 
+async function accounts(work: Work): Promise<void> {
+  const program = await programOf(work);
+  const partner = work.names[0] === undefined ? undefined : await partnerOf(work, program, work.names[0]);
+  const balances = await balancesOf(work.pool, program.number, partner?.number);
+  const rows = balances.map(({ amount, ...rest }) => ({ ...rest, amount: minorUnits(amount) }));
+  if (work.flags.json) return print(JSON.stringify(rows));
+  if (rows.length === 0) return print('No statement was issued yet.');
+  const head = ['partner', 'money', 'account', 'amount'];
+  print(inColumns([head, ...rows.map((row) => [row.partner, row.currency, row.account, `${row.amount}`])]));
+}
+
 async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain');
 }
@@ -257,6 +272,10 @@ async function exported(work: Work): Promise<void> {
   if (flags.format !== 'csv' && flags.format !== 'json') throw new UsageFault('--format takes csv or json');
   const program = await programOf(work);
   const known = await found(work, program);
+  if (flags.postings) {
+    const postings = await postingsOf(pool, known.settlement);
+    return write(flags.format === 'json' ? `${JSON.stringify(postings)}\n` : postingsCsv(postings));
+  }
   if (!flags.entries) {
     const view = await whole(work, program, known);
     return write(flags.format === 'json' ? `${JSON.stringify(view)}\n` : statementsCsv([view]));
@@ -306,6 +325,7 @@ const verbs: Readonly<Record<string, (work: Work) => Promise<unknown>>> = {
   },
   pay: (work) => changed(work, (deed) => pay(work.pool, deed, work.flags.early)),
   net: netted,
+  accounts,
   export: exported,
   check,
 };

@@ -1,4 +1,5 @@
 /** PURE. Statements and their entries as CSV: amounts in minor units, a field quoted where it has to be. */
+import type { Posting } from './money.ts';
 import type { StoredEntry } from './store.ts';
 import type { lineView } from './views.ts';
 
@@ -83,4 +84,12 @@ export const entriesCsvHead = csvLine([...entryColumns, 'occurredAt', 'at']);
 export function entryCsv(entry: StoredEntry): string {
   const times = [entry.occurredAt, entry.at].map((at) => new Date(at).toISOString());
   return csvLine([...entryColumns.map((column) => entry[column]), ...times]);
+}
+
+/** The postings of a statement, a row each; `amount` is a debit, or negative a credit. */
+export function postingsCsv(postings: readonly Posting[]): string {
+  const rows = postings.map(({ at, cause, line, account, amount }) => [
+    ...[new Date(at).toISOString(), cause, line, account, amount],
+  ]);
+  return [['at', 'cause', 'line', 'account', 'amount'], ...rows].map(csvLine).join('');
 }

@@ -5,6 +5,7 @@ import { Problem } from '#src/errors.ts';
 import { type Caller, type Reply, type Role, type Route, route } from '#src/http/route.ts';
 import type { PartnerBook } from '#src/partners/contracts/book.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
+import { balancesOf } from './money.ts';
 import { parseMonth } from './months.ts';
 import {
   type Deed,
@@ -22,6 +23,8 @@ import {
 import { net } from './settling.ts';
 import { draftOf, issue, openMonths } from './statements.ts';
 import {
+  balanceListReply,
+  balanceView,
   draftListReply,
   draftView,
   nettedView,
@@ -142,6 +145,25 @@ function readingCalls(context: SettlementContext): Route[] {
         for (const month of wanted)
           for (const draft of await draftOf(pool, partner, month))
             data.push(draftView(caller.program, partner, month, draft));
+        return { status: 200, body: { object: 'list', data, nextCursor: null } };
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/settlements/accounts',
+      operationId: 'listPartnerBalances',
+      summary:
+        'What partners owe and why, in money, double entry: balances of all accounts, which sum to zero',
+      tag: 'partners',
+      roles: money,
+      query: z.strictObject({ partner: partnerField.optional() }),
+      replies: { 200: balanceListReply },
+      errors: ['not_found'],
+      async handle({ caller, query: { partner } }) {
+        const party =
+          partner === undefined ? undefined : (await partnerNamed(context, caller, partner)).number;
+        const balances = await balancesOf(pool, caller.program.number, party);
+        const data = balances.map((each) => balanceView(caller.program, each));
         return { status: 200, body: { object: 'list', data, nextCursor: null } };
       },
     }),

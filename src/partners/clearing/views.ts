@@ -4,6 +4,7 @@ import type { Program } from '#src/earning/program.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import type { EpochMs } from '#src/values.ts';
 import { type Draft, type Line, roundingOf } from './lines.ts';
+import { type Balance, moneyAccounts } from './money.ts';
 import {
   type Settlement,
   type SettlementStep,
@@ -121,6 +122,25 @@ export const nettingListReply = z
   })
   .meta({ id: 'NettingList' });
 
+export const balanceListReply = z
+  .object({
+    object: z.literal('list'),
+    data: z.array(
+      z
+        .object({
+          object: z.literal('partnerBalance'),
+          mode: z.enum(['live', 'test']),
+          partner: z.string(),
+          currency: z.string(),
+          account: z.enum(moneyAccounts),
+          amount: z.int().meta({ description: 'Minor units; a debit, or negative a credit.' }),
+        })
+        .meta({ id: 'PartnerBalance' }),
+    ),
+    nextCursor: z.null(),
+  })
+  .meta({ id: 'PartnerBalanceList' });
+
 const text = (at: EpochMs) => new Date(at).toISOString();
 type Shown = Pick<Program, 'mode' | 'currencyByNumber'>;
 
@@ -214,4 +234,8 @@ export function nettedView({ mode }: Pick<Program, 'mode'>, netted: Netted, isBo
     ...netted,
     disputableUntil: disputableUntil === null ? null : text(disputableUntil),
   };
+}
+
+export function balanceView({ mode }: Pick<Program, 'mode'>, { amount, ...balance }: Balance) {
+  return { object: 'partnerBalance' as const, mode, ...balance, amount: minorUnits(amount) };
 }
