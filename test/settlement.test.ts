@@ -4,7 +4,9 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
 import { postingsOf } from '#src/partners/clearing/money.ts';
 import { parseSettlementId } from '#src/partners/clearing/settlements.ts';
+import { alertsOf } from '#src/partners/clearing/tending.ts';
 import type { ContractTerms } from '#src/partners/contracts/types.ts';
+import { inTransaction } from '#src/platform/postgres.ts';
 import { reference, type Shop, startEngine } from './harness.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
 import { commandOf } from './house/command.ts';
@@ -217,6 +219,23 @@ describe('a month', () => {
     await cleared();
     const issued = await issue(made, second);
     expect(issued.body.data).toMatchObject([{ status: 'issued', total: total + 900 + 171 }]);
+    expect((await checkSettlement(databaseUrl)).faults).toEqual([]);
+  });
+
+  test('is watched for what is open without a look at its entries, and that is what they come to', async () => {
+    const made = await counterpart({ billing: { kind: 'postpaid', alertAmount: total } });
+    const below = await counterpart({ billing: { kind: 'postpaid', alertAmount: total + 1 } });
+    for (const each of [made, below]) await trade(each);
+    await cleared();
+    await inTransaction(pool, async (tx) => {
+      const alerts = await alertsOf(tx, app.programs);
+      const names = alerts.map(({ partner }) => partner.name);
+      expect([names.includes(made.sky.name), names.includes(below.sky.name)]).toEqual([true, false]);
+      const { rows } = await tx.query(
+        `select seq_scan + idx_scan as scans from pg_stat_xact_user_tables where relname = 'clearing_entry'`,
+      );
+      expect(rows).toEqual([{ scans: 0 }]);
+    });
     expect((await checkSettlement(databaseUrl)).faults).toEqual([]);
   });
 });
@@ -447,9 +466,9 @@ describe('npm run settlement', () => {
       made.shop.program.number,
     ]);
     const { faults } = await checkSettlement(databaseUrl);
-    expect(faults).toHaveLength(3);
+    expect(faults).toHaveLength(4);
     expect(faults.join('\n')).toMatch(
-      /the ledger has -600, .*entries -900[\s\S]*lines are not[\s\S]*statements have numbers, the last is/,
+      /the ledger has -600, .*entries -900[\s\S]*lines are not[\s\S]*the sums of[\s\S]*statements have numbers, the last is/,
     );
     expect((await settlement('check')).code).toBe(1);
     await pool.query('update settlement_number set last = last - 1 where program = $1', [

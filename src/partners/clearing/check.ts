@@ -102,7 +102,7 @@ async function statementFaults(
 ): Promise<string[]> {
   const faults: string[] = [];
   for (const [period, of] of Map.groupBy(rows, (row) => row.period)) {
-    const drafts = await draftOf(db, partner, period);
+    const drafts = await draftOf(db, partner, period, 'entries');
     for (const row of of) {
       const id = settlementId(row.settlement);
       const stored = await linesOf(db, row.settlement);
@@ -138,6 +138,22 @@ async function numberFaults(db: Queryable): Promise<string[]> {
   );
 }
 
+/** Sums that are kept, and are not what the entries come to. */
+async function sumFaults(db: Queryable, names: ReadonlyMap<number, string>): Promise<string[]> {
+  const { rows } = await db.query<{ partner: number; month: string; kept: string; entries: string }>(
+    `select partner, to_char(period, 'YYYY-MM') as month, sum(kept)::text as kept, sum(points)::text as entries
+     from (select partner, period, kind, price, contract, currency, rule, share, of_period, entries as count, points as kept, prepaid, 0 as points
+         from clearing_sum
+       union all select partner, period, kind, price, contract, currency, rule, share, of_period, -1, 0, - prepaid, points from clearing_entry) t
+     group by partner, period, kind, price, contract, currency, rule, share, of_period
+     having sum(count) <> 0 or sum(prepaid) <> 0 or sum(kept) <> sum(points) order by 1, 2`,
+  );
+  return rows.map(
+    ({ partner, month, kept, entries }) =>
+      `partner ${names.get(partner)}: the sums of ${month} have ${kept} points, its entries ${entries}`,
+  );
+}
+
 /** Months that are closed and have entries, but no statement at all. */
 async function unstated(db: Queryable): Promise<StoredRow[]> {
   const { rows } = await db.query<{ partner: number; period: string }>(
@@ -166,7 +182,7 @@ async function checkOn(db: Queryable, names: ReadonlyMap<number, string>): Promi
     faults.push(
       `partner ${names.get(partner)}: ${period.slice(0, 7)} is closed and has entries, but no statement`,
     );
-  faults.push(...(await numberFaults(db)), ...(await moneyFaults(db)));
+  faults.push(...(await sumFaults(db, names)), ...(await numberFaults(db)), ...(await moneyFaults(db)));
   return { accounts, statements: rows.length, faults };
 }
 

@@ -22,12 +22,25 @@ interface GroupRow extends Omit<Group, 'points' | 'prepaid'> {
   readonly prepaid: string;
 }
 
+/** Where sums come from: those that are kept as entries are written, or the entries themselves. */
+export type SumsOf = 'kept' | 'entries';
+
+const sums: Readonly<Record<SumsOf, string>> = {
+  kept: 'sum(entries)::bigint as entries, sum(points)::text as points, sum(prepaid)::text as prepaid from clearing_sum',
+  entries:
+    'count(*) as entries, sum(points)::text as points, sum(prepaid)::text as prepaid from clearing_entry',
+};
+
 /** What the entries of a month come to, by what has one price. */
-export async function groupsOf(db: Queryable, partner: number, period: string): Promise<Group[]> {
+export async function groupsOf(
+  db: Queryable,
+  partner: number,
+  period: string,
+  from: SumsOf,
+): Promise<Group[]> {
   const { rows } = await db.query<GroupRow>(
-    `select kind, price, contract, currency, rule, share, of_period::text as "ofPeriod", count(*) as entries,
-       sum(points)::text as points, sum(prepaid)::text as prepaid
-     from clearing_entry where partner = $1 and period = $2::date
+    `select kind, price, contract, currency, rule, share, of_period::text as "ofPeriod", ${sums[from]}
+     where partner = $1 and period = $2::date
      group by kind, price, contract, currency, rule, share, of_period`,
     [partner, period],
   );
@@ -62,8 +75,9 @@ export async function draftOf(
   db: Queryable,
   partner: Pick<Partner, 'number' | 'contracts'>,
   period: string,
+  from: SumsOf = 'kept',
 ): Promise<Draft[]> {
-  const groups = await groupsOf(db, partner.number, period);
+  const groups = await groupsOf(db, partner.number, period, from);
   return draftsOf(groups, await adjustmentsOf(db, partner.number, period), partner.contracts);
 }
 
@@ -71,7 +85,7 @@ export async function draftOf(
 export async function openMonths(db: Queryable, partner: number): Promise<string[]> {
   const { rows } = await db.query<{ period: string }>(
     `select distinct period::text from (
-       select period from clearing_entry where partner = $1
+       select period from clearing_sum where partner = $1
        union all select period from settlement_adjustment where partner = $1) m
      where period > coalesce((select through from clearing_closed where partner = $1), '-infinity') order by period`,
     [partner],
