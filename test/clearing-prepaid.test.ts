@@ -1,8 +1,10 @@
 /** Partners that have bought points in advance: what they give is drawn from their blocks before it is given, and billed no more. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { createProgramFor } from '#src/diary/programs.ts';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
-import { coveredOf, returnStrays } from '#src/partners/clearing/covering.ts';
+import { coverAll, returnStrays } from '#src/partners/clearing/covering.ts';
 import type { Entry } from '#src/partners/clearing/entries.ts';
+import { clearTurn } from '#src/partners/clearing/follower.ts';
 import { tendPrepaid } from '#src/partners/clearing/tending.ts';
 import { drawBefore } from '#src/partners/contracts/drawing.ts';
 import { readPartners } from '#src/partners/contracts/store.ts';
@@ -171,11 +173,51 @@ describe('a partner that bought points in advance', () => {
         );
         return rows[0]!.waits;
       });
-      return coveredOf(tx, { ...entry, reference: of } as Entry, contract);
+      const given = { ...entry, reference: of } as Entry;
+      return (await coverAll(tx, [{ entry: given, contract }])).get(given);
     });
     expect(prepaidPoints).toBe(-10);
     expect(await returned).toBe(0);
     expect(await left(sky.name)).toEqual([90]);
+  });
+
+  test('waits for a turn of clearing no longer where it has given much than where it has given little', async () => {
+    const { sky, account } = await prepaidPartner();
+    await buy(sky.name, 10_000);
+    const programFor = createProgramFor(app.programs);
+    /** The statements of a turn from that on which holds the partner. */
+    const heldFor = async (flights: number) => {
+      await cleared(sky.number);
+      for (let i = 0; i < flights; i += 1) {
+        const flight = reference('flight');
+        await sky.accrue({ reference: flight, account, points: 5 });
+        const original = { originalKind: 'accrual', originalReference: flight };
+        await sky.reverse({ reference: reference('back'), ...original, points: 2 });
+      }
+      await engine.drained();
+      const texts: string[] = [];
+      await inTransaction(pool, async (tx) => {
+        const query = tx.query.bind(tx);
+        const noting = (...args: Parameters<typeof query>) => {
+          const [first] = args as unknown as [string | { text: string }];
+          texts.push(typeof first === 'string' ? first : first.text);
+          return query(...args);
+        };
+        Object.assign(tx, { query: noting });
+        try {
+          expect((await clearTurn(tx, programFor)).entries).toHaveLength(2 * flights);
+        } finally {
+          Object.assign(tx, { query });
+        }
+      });
+      const from = texts.findIndex((text) => text.includes('for no key update'));
+      expect(from).toBeGreaterThan(0);
+      return texts.length - from;
+    };
+    const few = await heldFor(1);
+    expect(await heldFor(12)).toBe(few);
+    expect(few).toBeLessThan(12);
+    expect(await left(sky.name)).toEqual([10_000 - 13 * 3]);
   });
 
   test('is not exchanged from beyond what it bought; what comes to nothing goes back', async () => {

@@ -8,7 +8,8 @@ import { stringify } from 'yaml';
 import { createPartnerBook } from '#src/partners/contracts/book.ts';
 import { type ExchangeAsk, usedForQuote } from '#src/partners/contracts/facts.ts';
 import { forgetUses, giveBackUse, judgeExchange, judgementsOf } from '#src/partners/contracts/judging.ts';
-import { blocksOf, buyBlock, drawPoints, returnPoints } from '#src/partners/contracts/prepaid.ts';
+import { blocksOf, buyBlock, drawPoints } from '#src/partners/contracts/prepaid.ts';
+import { settleDraws } from '#src/partners/contracts/settling.ts';
 import { insertContract, keepPartner } from '#src/partners/contracts/store.ts';
 import type { ContractTerms, Partner } from '#src/partners/contracts/types.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
@@ -277,10 +278,12 @@ describe('blocks of a prepaid partner', () => {
     const first = drawn.findIndex(({ status }) => status === 'drawn') % 12;
     expect((await draw(`m${first}`)).status).toBe('drawn_before');
     const back = (reversal: string, points: number) =>
-      inTransaction(pool, (tx) => returnPoints(tx, { partner, movement: `m${first}`, reversal, points }));
-    expect([await back('r1', 70), await back('r1', 70), await back('r2', 70), await back('r3', 1)]).toEqual([
-      70, 0, 30, 0,
-    ]);
+      ({ kind: 'taken', reversal, movements: [`m${first}`], points }) as const;
+    const taken = (...booked: Parameters<typeof settleDraws>[2]) =>
+      inTransaction(pool, (tx) => settleDraws(tx, partner, booked));
+    // The same reversal again says what it gave back, and gives nothing more.
+    expect(await taken(back('r1', 70), back('r1', 70))).toEqual([70, 70]);
+    expect(await taken(back('r1', 70), back('r2', 70), back('r3', 1))).toEqual([70, 30, 0]);
     const listed = await shop.finance('GET', '/v1/partners/air/blocks');
     expect(listed.body).toMatchObject({ left: 150, reserve: 0, alert: false });
   });

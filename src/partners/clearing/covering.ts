@@ -9,46 +9,52 @@
  */
 import type pg from 'pg';
 import { drawName } from '#src/partners/contracts/drawing.ts';
-import { returnPoints, settleDraw } from '#src/partners/contracts/prepaid.ts';
+import { type Booked, settleDraws } from '#src/partners/contracts/settling.ts';
 import type { Contract } from '#src/partners/contracts/types.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Entry } from './entries.ts';
 
-async function coverGiven(
-  tx: pg.PoolClient,
-  entry: Entry,
-  billing: Extract<Contract['billing'], { kind: 'prepaid' }>,
-): Promise<number> {
-  const kind = entry.kind === 'exchange_in' || entry.kind === 'correction' ? entry.kind : 'accrual';
-  const movement = drawName(kind, entry.reference);
-  const ask = { partner: entry.partner, movement, points: -entry.points, at: entry.at, billing };
-  return 0 - (await settleDraw(tx, ask));
+/** An entry and the contract that it is priced by. */
+export interface Priced {
+  readonly entry: Entry;
+  readonly contract: Contract | undefined;
 }
 
-async function coverTaken(tx: pg.PoolClient, entry: Entry): Promise<number> {
-  const { partner, operation, originalReference, points } = entry;
-  if (originalReference === null) return 0;
-  for (const kind of ['accrual', 'exchange_in'] as const) {
-    const ask = { partner, movement: drawName(kind, originalReference), reversal: operation, points };
-    const back = await returnPoints(tx, ask);
-    if (back > 0) return back;
+/** Whether blocks may pay for it. */
+function isPrepaid({ entry, contract }: Priced): boolean {
+  return contract?.billing.kind === 'prepaid' && entry.price === 'issue' && entry.account === 'partner';
+}
+
+function bookedOf({ entry, contract }: Priced): Booked[] {
+  const { operation, originalReference, points, at } = entry;
+  const { billing } = contract!;
+  if (billing.kind !== 'prepaid') return [];
+  if (points > 0) {
+    const movements =
+      originalReference === null
+        ? []
+        : (['accrual', 'exchange_in'] as const).map((kind) => drawName(kind, originalReference));
+    return [{ kind: 'taken', reversal: operation, movements, points }];
   }
-  const { rows } = await tx.query<{ points: number }>(
-    'select points from partner_draw_return where partner = $1 and reversal = $2',
-    [partner, operation],
-  );
-  return rows[0]?.points ?? 0;
+  const kind = entry.kind === 'exchange_in' || entry.kind === 'correction' ? entry.kind : 'accrual';
+  return [{ kind: 'given', movement: drawName(kind, entry.reference), points: -points, at, billing }];
 }
 
-/** Of the points of an entry, what blocks pay for; with their sign. */
-export async function coveredOf(
+/**
+ * Of the points of each entry, what blocks pay for; with their sign. Partners are held in the order of their numbers, so nobody waits in a
+ * circle.
+ */
+export async function coverAll(
   tx: pg.PoolClient,
-  entry: Entry,
-  contract: Contract | undefined,
-): Promise<number> {
-  if (contract?.billing.kind !== 'prepaid' || entry.price !== 'issue' || entry.account !== 'partner')
-    return 0;
-  return entry.points < 0 ? coverGiven(tx, entry, contract.billing) : coverTaken(tx, entry);
+  all: readonly Priced[],
+): Promise<ReadonlyMap<Entry, number>> {
+  const covered = new Map<Entry, number>();
+  const byPartner = Map.groupBy(all.filter(isPrepaid), ({ entry }) => entry.partner);
+  for (const [partner, priced] of [...byPartner].toSorted(([a], [b]) => a - b)) {
+    const paid = await settleDraws(tx, partner, priced.flatMap(bookedOf));
+    for (const [i, { entry }] of priced.entries()) covered.set(entry, Math.sign(entry.points) * paid[i]!);
+  }
+  return covered;
 }
 
 /** Longer than any call can take from its draw to the script, which refuses what comes late. */

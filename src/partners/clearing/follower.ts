@@ -17,7 +17,7 @@ import { readPartners } from '#src/partners/contracts/store.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
-import { coveredOf } from './covering.ts';
+import { coverAll } from './covering.ts';
 import { type Booked, type Entry, entriesOf } from './entries.ts';
 import { openMonth } from './months.ts';
 import { lookFor, type Reading, readingOf, unread } from './reading.ts';
@@ -90,16 +90,17 @@ async function clear(
     tx,
     entries.map(({ partner }) => partner),
   );
-  const stored: StoredEntry[] = [];
-  let uncovered = 0;
-  // By partner: whoever draws holds the partner, and all take them in one order.
-  for (const entry of entries.toSorted((a, b) => a.partner - b.partner)) {
-    const contract = partners.get(entry.partner)!.contracts.find(({ version }) => version === entry.contract);
-    const prepaid = await coveredOf(tx, entry, contract);
-    const isPrepaid = contract?.billing.kind === 'prepaid' && entry.account === 'partner';
-    if (isPrepaid && entry.price === 'issue' && entry.points < prepaid) uncovered += 1;
-    stored.push({ ...entry, prepaid, period: openMonth(entry.ofPeriod, closed.get(entry.partner)!) });
-  }
+  const priced = entries.map((entry) => {
+    const { contracts } = partners.get(entry.partner)!;
+    return { entry, contract: contracts.find(({ version }) => version === entry.contract) };
+  });
+  // Last before what was read is written: whoever gives points of a prepaid partner waits from here to the commit.
+  const covered = await coverAll(tx, priced);
+  const stored = entries.map((entry): StoredEntry => {
+    const period = openMonth(entry.ofPeriod, closed.get(entry.partner)!);
+    return { ...entry, prepaid: covered.get(entry) ?? 0, period };
+  });
+  const uncovered = [...covered].filter(([{ points }, paid]) => points < paid).length;
   await insertEntries(tx, stored);
   return { entries, unknown, uncovered };
 }

@@ -1,7 +1,7 @@
 /**
  * The point blocks of prepaid partners. A movement draws under its own name, however often it asks no more than it asked for at
- * most; what is reversed of it goes back to the blocks it came from, the newest first. Whoever draws holds the partner's open blocks
- * until the database transaction ends, so movements of one prepaid partner follow one another.
+ * most; `settling.ts` decides by the books what it keeps. Whoever draws holds the partner until the database transaction ends, so movements
+ * of one prepaid partner follow one another.
  */
 
 import type pg from 'pg';
@@ -23,7 +23,8 @@ export interface StoredBlock extends Block {
   readonly points: number;
 }
 
-interface BlockRow {
+/** A block as it is read. */
+export interface BlockRow {
   readonly block: number;
   readonly reference: string;
   readonly points: number;
@@ -33,11 +34,11 @@ interface BlockRow {
   readonly is_reserve: boolean;
 }
 
-const columns = `block, reference, points, points - drawn as left, is_reserve,
+export const blockColumns = `block, reference, points, points - drawn as left, is_reserve,
   (extract(epoch from effective_from) * 1000)::float8 as effective_from,
   (extract(epoch from effective_until) * 1000)::float8 as effective_until`;
 
-function blockOf(row: BlockRow): StoredBlock {
+export function blockOf(row: BlockRow): StoredBlock {
   return {
     block: row.block,
     reference: row.reference,
@@ -57,7 +58,7 @@ export async function buyBlock(
   const { partner, reference, points, from, until, isReserve, actor } = draft;
   const inserted = await pool.query<BlockRow>(
     `insert into partner_block (partner, reference, points, effective_from, effective_until, is_reserve, bought_by)
-     values ($1, $2, $3, $4, $5, $6, $7) on conflict (partner, reference) do nothing returning ${columns}`,
+     values ($1, $2, $3, $4, $5, $6, $7) on conflict (partner, reference) do nothing returning ${blockColumns}`,
     [
       partner,
       reference,
@@ -70,7 +71,7 @@ export async function buyBlock(
   );
   if (inserted.rows[0]) return { isNew: true, block: blockOf(inserted.rows[0]) };
   const found = await pool.query<BlockRow>(
-    `select ${columns} from partner_block where partner = $1 and reference = $2`,
+    `select ${blockColumns} from partner_block where partner = $1 and reference = $2`,
     [partner, reference],
   );
   return { isNew: false, block: blockOf(found.rows[0]!) };
@@ -79,7 +80,7 @@ export async function buyBlock(
 /** The blocks of a partner, as they are drawn from: earliest first. */
 export async function blocksOf(db: Queryable, partner: number): Promise<StoredBlock[]> {
   const { rows } = await db.query<BlockRow>(
-    `select ${columns} from partner_block where partner = $1 order by is_reserve, partner_block.effective_from, block`,
+    `select ${blockColumns} from partner_block where partner = $1 order by is_reserve, partner_block.effective_from, block`,
     [partner],
   );
   return rows.map(blockOf);
@@ -100,7 +101,7 @@ interface DrawRow extends Draw {
 }
 
 /** Whoever comes second sees what the first one drew. */
-async function holdPartner(tx: pg.PoolClient, partner: number): Promise<void> {
+export async function holdPartner(tx: pg.PoolClient, partner: number): Promise<void> {
   await tx.query('select from partner where partner = $1 for no key update', [partner]);
 }
 
@@ -118,7 +119,7 @@ const sumOf = (draws: readonly Draw[]) => draws.reduce((sum, { points }) => sum 
 
 /**
  * Draws points for a movement, all or none. Who asked for less before draws the rest; who asked for more keeps it until the books
- * decide (`settleDraw`), because the call that asked for more may still be under way.
+ * decide (`settleDraws`), because the call that asked for more may still be under way.
  */
 export async function drawPoints(
   tx: pg.PoolClient,
@@ -132,7 +133,7 @@ export async function drawPoints(
   let drawn: Drawn | { status: 'drawn_before' } = { status: 'drawn_before' };
   if (missing > 0) {
     const { rows } = await tx.query<BlockRow>(
-      `select ${columns} from partner_block where partner = $1 and drawn < points`,
+      `select ${blockColumns} from partner_block where partner = $1 and drawn < points`,
       [partner],
     );
     drawn = drawFrom(rows.map(blockOf), missing, at, billing);
@@ -154,49 +155,6 @@ export async function drawPoints(
   return drawn;
 }
 
-/** Up to so many points of draws, in their order. */
-function partsOf(draws: readonly Draw[], points: number): Draw[] {
-  const parts: Draw[] = [];
-  let missing = points;
-  for (const { block, points: left } of draws) {
-    const part = Math.min(missing, left);
-    if (part > 0) parts.push({ block, points: part });
-    missing -= part;
-  }
-  return parts;
-}
-
-/**
- * What a movement that is in the books has drawn of its points: it draws what it has not, gives back what it drew too much, and
- * nothing changes that again but a reversal. Less than its points where the blocks do not have so many.
- */
-export async function settleDraw(tx: pg.PoolClient, ask: DrawAsk): Promise<number> {
-  const { partner, movement, points } = ask;
-  // Where that is refused, what was drawn before counts.
-  await drawPoints(tx, ask);
-  const draws = await drawsOf(tx, partner, movement);
-  const drawn = sumOf(draws);
-  if (draws.some(({ is_cleared }) => is_cleared)) return Math.min(points, drawn);
-  const back = partsOf(draws, Math.max(0, drawn - points));
-  if (back.length > 0)
-    await tx.query(
-      `with d as (select * from unnest($3::bigint[], $4::bigint[]) d (block, points)),
-         given as (update partner_block b set drawn = b.drawn - d.points from d where b.block = d.block),
-         gone as (
-           delete from partner_draw p using d
-           where p.partner = $1 and p.movement = $2 and p.block = d.block and p.points = d.points
-         )
-       update partner_draw p set points = p.points - d.points from d
-       where p.partner = $1 and p.movement = $2 and p.block = d.block and p.points > d.points`,
-      [partner, movement, back.map(({ block }) => block), back.map((each) => each.points)],
-    );
-  await tx.query('update partner_draw set cleared_at = now() where partner = $1 and movement = $2', [
-    partner,
-    movement,
-  ]);
-  return Math.min(points, drawn);
-}
-
 /** Puts back all that a movement drew that is not in the books. Who calls it knows that it came to nothing. */
 export async function undoDraw(tx: pg.PoolClient, partner: number, movement: string): Promise<void> {
   await holdPartner(tx, partner);
@@ -208,39 +166,4 @@ export async function undoDraw(tx: pg.PoolClient, partner: number, movement: str
      update partner_block b set drawn = b.drawn - g.points from gone g where b.block = g.block`,
     [partner, movement],
   );
-}
-
-export interface DrawReturn {
-  readonly partner: number;
-  readonly movement: string;
-  /** Names the reversal; the same again returns nothing more. */
-  readonly reversal: string;
-  readonly points: number;
-}
-
-/** Puts points of a movement back into the blocks they came from; never more than it drew. Answers what went back. */
-export async function returnPoints(tx: pg.PoolClient, ask: DrawReturn): Promise<number> {
-  const { partner, movement, reversal, points } = ask;
-  await holdPartner(tx, partner);
-  const { rows } = await tx.query<Draw>(
-    `select block, points - returned as points from partner_draw
-     where partner = $1 and movement = $2 and points > returned
-       and not exists (select from partner_draw_return where partner = $1 and reversal = $3)
-     order by block desc`,
-    [partner, movement, reversal],
-  );
-  const back = partsOf(rows, points);
-  const sum = sumOf(back);
-  if (sum === 0) return 0;
-  await tx.query(
-    `with d as (select * from unnest($4::bigint[], $5::bigint[]) d (block, points)),
-       given as (update partner_block b set drawn = b.drawn - d.points from d where b.block = d.block),
-       noted as (
-         update partner_draw p set returned = p.returned + d.points from d
-         where p.partner = $1 and p.movement = $2 and p.block = d.block
-       )
-     insert into partner_draw_return (partner, movement, reversal, points) values ($1, $2, $3, $6)`,
-    [partner, movement, reversal, back.map(({ block }) => block), back.map((each) => each.points), sum],
-  );
-  return sum;
 }
