@@ -1,11 +1,13 @@
 /** A partner's file against the books, through the API: what matches, what differs in what, what is refused and leaves nothing. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { movementsIn } from '#src/partners/reconciliation/books.ts';
+import { bucketsQuery } from '#src/partners/reconciliation/days.ts';
 import { dayPeriod, type Movement } from '#src/partners/reconciliation/movement.ts';
 import { createTree, keyHash, treeSide } from '#src/partners/reconciliation/tree.ts';
 import { reference, startEngine } from './harness.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
 import { linked, openPartner, type Partner } from './house/partner.ts';
+import { scansOf } from './house/plans.ts';
 import { FileSeries, fileText, handIn, linesOf, secondOver } from './house/reconciling.ts';
 
 const engine = await startEngine();
@@ -365,6 +367,38 @@ describe('a day', () => {
       `${path}/movements?day=${day}&buckets=${bucket}&after=${'f'.repeat(32)}`,
     );
     expect(after.body.movements).toEqual([]);
+  });
+
+  test('is answered page by page from an index, however many movements the day has', async () => {
+    const pair = { program: shop.program, partner: sky.partner.number };
+    const bucket = keyHash('caller', movements[0]!).slice(0, 4);
+    const ask = { period: dayPeriod(day)!, asks: false, buckets: [bucket], limit: 81 };
+    const tx = await pool.connect();
+    try {
+      await tx.query('begin');
+      await tx.query(
+        `insert into clearing_entry (operation, line, shard, epoch, seq, program, partner, contract, kind, price, account, party, reference,
+           member, currency, points, at, occurred_at, booked_at, of_period, period)
+         select gen_random_uuid(), 0, shard, epoch, seq, program, partner, contract, kind, price, account, party, 'flight/' || n,
+           member, currency, points, at, occurred_at, booked_at, of_period, period
+         from (select * from clearing_entry where partner = $1 limit 1) e, generate_series(1, 20000) n`,
+        [sky.partner.number],
+      );
+      await tx.query('analyze clearing_entry');
+      const { text, values } = bucketsQuery(pair, ask);
+      const found = await tx.query(text, [...values]);
+      const { rows } = await tx.query(`explain (analyze, format json) ${text}`, [...values]);
+      const scans = [...scansOf(rows[0]['QUERY PLAN'][0].Plan)].filter(
+        ({ table }) => table === 'clearing_entry',
+      );
+      expect(scans.map(({ index, isPart }) => [index, isPart])).toEqual([['clearing_entry_bucket', true]]);
+      // A bucket has one in 65,536 of them.
+      expect(found.rowCount).toBeLessThan(10);
+      expect(found.rows.map(({ reference: name }) => name)).toContain(movements[0]!.reference);
+    } finally {
+      await tx.query('rollback');
+      tx.release();
+    }
   });
 
   test('is answered to nobody else, and to nothing that is no day, node or bucket', async () => {

@@ -93,6 +93,19 @@ export function movementsIn(pair: Pair, { from, until }: Period, by: PeriodBy): 
   return { text: sourceOf(inPeriod[by]), values: [...valuesOf(pair), from, until] };
 }
 
+/**
+ * Those that happened in a period, as the hash tree has them, and that may be in buckets by their names in hex; `$6` are these. What a partner
+ * asks for is found by an index on its calls; of exchanges, and of what we ask a partner for once a day, all of the period are given.
+ */
+export function movementsNear(pair: Pair, period: Period, asks: boolean, buckets: readonly string[]): Source {
+  const { inbound: happened, outbound } = inPeriod.occurred;
+  const isIn = asks
+    ? '$6::bytea[] is not null'
+    : `movement_bucket('caller', e.kind, e.reference) = any($6::bytea[])`;
+  const values = [...valuesOf(pair), period.from, period.until, buckets.map((name) => `\\x${name}`)];
+  return { text: sourceOf({ inbound: `${happened} and ${isIn}`, outbound }), values };
+}
+
 /** Our movements of any time that have a reference of the query `references`. */
 export function movementsNamed(pair: Pair, references: string): Source {
   const exchanges = `select substr(r.reference, 5, 32)::uuid from (${references}) r where r.reference ~ '^exc_[0-9a-f]{32}(/undo)?$'`;

@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import { lateDaysMax } from '#src/partners/protocol/days.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
-import { cleared, movementsIn, ownMovements, type Pair } from './books.ts';
+import { cleared, movementsIn, movementsNear, ownMovements, type Pair, type Source } from './books.ts';
 import { dayPeriod, type Maker, type Movement, moves, type Period } from './movement.ts';
 import { createTree, type Tree, treeSide } from './tree.ts';
 
@@ -103,34 +103,37 @@ interface KeyedRow extends Omit<Movement, 'madeBy' | 'occurredAt'> {
   readonly key: string;
 }
 
+export interface BucketsAsk {
+  readonly period: Period;
+  /** Whether we ask the partner, or are asked. */
+  readonly asks: boolean;
+  readonly buckets: readonly string[];
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
 /** Our movements in buckets, in the order of their keys, also those that moved nothing; the keys are those of `tree.ts`. */
+export function bucketsQuery(pair: Pair, question: BucketsAsk): Source {
+  const { text, values } = movementsNear(pair, question.period, question.asks, question.buckets);
+  const [asks, after, limit] = [7, 8, 9].map((number) => `$${number}`);
+  const side = `case when (m.made_by = 'us') = ${asks}::boolean then 'caller' else 'callee' end`;
+  return {
+    text: `select made_by, kind, reference, points, currency, occurred_at, status, encode(key, 'hex') as key
+     from (select m.*, substr(sha256(convert_to(${side} || E'\\n' || m.kind || E'\\n' || m.reference || E'\\n', 'UTF8')), 1, 16) as key
+       from (${text}) m) keyed
+     where substr(key, 1, 2) = any($6::bytea[]) and key > ${after}::bytea order by key limit ${limit}::int`,
+    values: [...values, question.asks, `\\x${question.after ?? ''}`, question.limit],
+  };
+}
+
+/** What `bucketsQuery` finds. */
 export async function movementsOfBuckets(
   db: Pick<pg.Pool, 'query'>,
   pair: Pair,
-  question: {
-    readonly period: Period;
-    readonly asks: boolean;
-    readonly buckets: readonly string[];
-    readonly after?: string | undefined;
-    readonly limit: number;
-  },
+  question: BucketsAsk,
 ): Promise<Keyed[]> {
-  const { text, values } = movementsIn(pair, question.period, 'occurred');
-  const [asks, buckets, after, limit] = [6, 7, 8, 9].map((number) => `$${number}`);
-  const side = `case when (m.made_by = 'us') = ${asks}::boolean then 'caller' else 'callee' end`;
-  const { rows } = await db.query<KeyedRow>(
-    `select made_by, kind, reference, points, currency, occurred_at, status, encode(key, 'hex') as key
-     from (select m.*, substr(sha256(convert_to(${side} || E'\\n' || m.kind || E'\\n' || m.reference || E'\\n', 'UTF8')), 1, 16) as key
-       from (${text}) m) keyed
-     where substr(key, 1, 2) = any(${buckets}::bytea[]) and key > ${after}::bytea order by key limit ${limit}::int`,
-    [
-      ...values,
-      question.asks,
-      question.buckets.map((name) => `\\x${name}`),
-      `\\x${question.after ?? ''}`,
-      question.limit,
-    ],
-  );
+  const { text, values } = bucketsQuery(pair, question);
+  const { rows } = await db.query<KeyedRow>(text, [...values]);
   return rows.map(({ made_by: madeBy, occurred_at: occurredAt, key, ...rest }) => ({
     key,
     movement: { madeBy, occurredAt, ...rest },
