@@ -1,7 +1,8 @@
 /**
  * Whatever partners give, take and take back, in whatever order shards are read, with turns that die before their commit, with
- * what is late and with months that are closed in between: the statements and what is open are the partners' accounts in the ledger, to
- * the point, and what the same movements come to in a model that knows nothing of the engine, to the cent.
+ * what is late or claimed late and with months that are closed in between: the statements and what is open are the partners' accounts in
+ * the ledger, to the point, and what the same movements come to in a model that knows nothing of the engine, to the cent. A month that is closed says
+ * the same for ever, each line is rounded once, and netting pays exactly what statements said: then nothing is open.
  * `SETTLEMENT_RUNS=50` is the long form.
  */
 import fc from 'fast-check';
@@ -71,6 +72,15 @@ const stepArbitrary = fc.oneof(
       points: fc.integer({ min: 1, max: 99 }),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('claim' as const),
+      who: fc.nat(2),
+      points: fc.integer({ min: 1, max: 99 }),
+      daysAgo: fc.integer({ min: 1, max: 150 }),
+    }),
+  },
 );
 type Step = typeof stepArbitrary extends fc.Arbitrary<infer T> ? T : never;
 
@@ -90,15 +100,20 @@ class Told {
   readonly accounts: readonly string[];
   readonly moved: Moved[] = [];
   points = 0;
+  /** Statements as they were issued, by their ids. */
+  readonly issued = new Map<string, unknown>();
 
   constructor(partner: Partner, accounts: readonly string[]) {
     this.partner = partner;
     this.accounts = accounts;
   }
 
-  async give(who: number, points: number): Promise<void> {
+  /** A flight of today, or one that is claimed days later. */
+  async give(who: number, points: number, daysAgo = 0): Promise<void> {
     const name = reference('flight');
-    const answer = await this.partner.accrue({ reference: name, account: this.accounts[who], points });
+    const occurredAt = new Date(shop.now() - daysAgo * 86_400_000).toISOString();
+    const body = { reference: name, account: this.accounts[who], points, occurredAt };
+    const answer = await this.partner.accrue(body);
     expect([201, 202]).toContain(answer.status);
     this.moved.push({ kind: 'accrual', reference: name, left: points });
     this.points -= points;
@@ -134,6 +149,27 @@ class Told {
     const body = { partner: this.partner.name, period: period.toFormat('yyyy-MM') };
     const issued = await shop.finance('POST', '/v1/settlements', body);
     expect(issued.status, JSON.stringify(issued.body)).toBe(201);
+    for (const { id } of issued.body.data as { id: string }[]) this.issued.set(id, await saidBy(id));
+  }
+
+  /** All that was issued is netted: nothing is open, and what was paid is what statements said. */
+  async net(): Promise<void> {
+    const netted = await shop.finance('POST', '/v1/settlements/net', {
+      partner: this.partner.name,
+      early: true,
+    });
+    expect(netted.status).toBe(200);
+    const totals = [...this.issued.values()].map((each) => (each as { total: number }).total);
+    const owed = totals.reduce((sum, total) => sum + total, 0);
+    const balances = (await shop.finance('GET', `/v1/settlements/accounts?partner=${this.partner.name}`)).body
+      .data as { account: string; amount: number }[];
+    const of = (account: string) => balances.find((each) => each.account === account)?.amount ?? 0;
+    expect([of('receivable'), of('netting')]).toEqual([0, owed]);
+    expect(balances.reduce((sum, { amount }) => sum + amount, 0)).toBe(0);
+    for (const { positions, payments } of netted.body.data as Netted[]) {
+      expect(Object.values(positions).reduce((sum, each) => sum + each, 0)).toBe(0);
+      expect(payments.reduce((sum, { amount }) => sum + amount, 0)).toBe(Math.abs(owed));
+    }
   }
 
   /** Decided in a month that is closed before it is booked. */
@@ -144,6 +180,22 @@ class Told {
       await this.close();
     });
   }
+}
+
+interface Netted {
+  readonly positions: Readonly<Record<string, number>>;
+  readonly payments: readonly { readonly amount: number }[];
+}
+
+/** What a statement says, but for what was paid of it since. */
+async function saidBy(id: string): Promise<unknown> {
+  const {
+    settled: _,
+    status: __,
+    steps: ___,
+    ...said
+  } = (await shop.finance('GET', `/v1/settlements/${id}`)).body;
+  return said;
 }
 
 async function readAll(): Promise<void> {
@@ -179,10 +231,12 @@ async function follow(told: Told, step: Step): Promise<void> {
     case 'late':
       await engine.drained();
       return told.late(step.who, step.points);
+    case 'claim':
+      return told.give(step.who, step.points, step.daysAgo);
   }
 }
 
-/** The least, the sum and the most that lines can come to which are each rounded to the nearest minor unit. */
+/** A line of a statement, which is rounded once: to the minor unit that is nearest to what its points cost. */
 interface Line {
   readonly points: number;
   readonly price: 'issue' | 'redemption';
@@ -218,6 +272,10 @@ async function tell(steps: readonly Step[]): Promise<void> {
     stated.push(...((await shop.finance('GET', `/v1/settlements/${id}`)).body.lines as Line[]));
   expect(stated.reduce((sum, { points }) => sum + points, 0)).toBe(told.points);
   stated.forEach(expectExact);
+  await told.close();
+  await told.net();
+  for (const [id, said] of told.issued) expect(await saidBy(id)).toEqual(said);
+  expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
 }
 
 test(
