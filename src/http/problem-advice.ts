@@ -76,11 +76,11 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   settlement_open:
     'The detail says why: the month has not ended in the zone of the program, an earlier one is open, or clearing is behind the books (repeat in a minute).',
   settlement_status:
-    'A statement is issued once, disputed within the days of its contract, and paid as far as it is not in dispute: `GET /v1/settlements/:settlement` shows its steps.',
+    'A statement is issued once, disputed within the days of its contract, and then paid or netted as far as it is not in dispute; `early` where the partner has agreed to do without these days. `GET /v1/settlements/:settlement` shows its steps.',
   file_out_of_sequence:
-    '`reason` is `gap` or `repeat`, `expected` the number of the next file. Nothing was kept. Of a repeat, `reconciliation` is what came of the file then.',
+    '`reason` is `gap` or `repeat`, and `expected` the number of the next file; or `period_gap` or `period_repeat`, and `expectedFrom` when its period begins; or `begun` where `first` names a first file and there was one. Nothing was kept. Of a repeat, `reconciliation` is what came of the file then.',
   dispute_not_open:
-    'An open dispute is answered or settled, an answered one settled; a line is disputed once.',
+    'An open dispute is answered or settled, an answered one settled; a line is disputed once, and not where a later file has matched it.',
   clock_not_movable: 'Only the clock of a test program moves, and only forward.',
   operation_archived:
     'What the reference or id stands for was done at about `madeAt`, and its month is in the archive: it is not done again, and nothing follows from it any more. The operator can bring the month back.',

@@ -173,10 +173,13 @@ async function goneBy(
   }
 }
 
+/** The name of connections that compare, by which PostgreSQL knows them: they book nothing, however long they take. */
+export const comparingName = 'reconciliation';
+
 // What is booked has the time at which its database transaction began.
 const stillBooking = `select from pg_stat_activity
   where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and backend_xid is not null
-    and xact_start < to_timestamp($1::bigint) limit 1`;
+    and application_name <> '${comparingName}' and xact_start < to_timestamp($1::bigint) limit 1`;
 
 /**
  * Waits until all that the books have by now has been cleared, so that no movement is missed for being young; of a period that is

@@ -10,7 +10,7 @@ import { partnerNamed } from '#src/partners/contracts/store.ts';
 import type { Copying } from '#src/platform/copying.ts';
 import { inTransactionOn } from '#src/platform/postgres.ts';
 import type { Logger, Metrics } from '#src/platform/telemetry.ts';
-import { cleared, type Pair } from './books.ts';
+import { cleared, comparingName, type Pair } from './books.ts';
 import {
   beginComparison,
   compare,
@@ -61,6 +61,7 @@ export async function onLongConnection<T>(
   const connection = new pg.Client({
     connectionString: databaseUrl,
     connectionTimeoutMillis: 5_000,
+    application_name: comparingName,
     statement_timeout: statementMsMax,
   });
   connection.on('error', () => {});
