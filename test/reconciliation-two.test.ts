@@ -181,6 +181,13 @@ test('by files both find the same: one writes, the other reads, and disputes the
   expect(await readFile(second, 'utf8')).toMatch(/^H,1,east,2,/);
   const found = await atWest(second);
   expect([found.code, found.out]).toEqual([1, expect.stringContaining(`amount  our redemption  ${late}`)]);
+  const other = join(west.engine.stores.folder, 'movements.csv');
+  const begun = ['export', 'east', until, end, '--out', other, '--as', 'west'];
+  expect((await atWest(...begun)).complaint).toMatch(/first movement with the partner was booked/);
+  expect((await atWest(...begun, '--first', '7')).out).toMatch(/file 7 for east: 1 movements/);
+  expect((await atEast(other)).complaint).toMatch(/file 1 of this partner is missing/);
+  expect((await atEast(other, '--first', '7')).out).toContain(`amount  their redemption  ${late}`);
+
   const id = /^(rcn_\w+)/.exec(found.out)?.[1] ?? '';
   const opened = await atWest('disputes', 'open', id, '1', '--reason', 'they have 999 less');
   expect(opened.out).toMatch(/^dsp_\w+ +east +open +due \d{4}-\d\d-\d\d +amount +redemption exc_/);

@@ -339,6 +339,25 @@ describe('files of a partner', () => {
     expect([last.found, last.answer.body.matchedLate]).toEqual([[], 1]);
     expect((await far.reports([unknown])).found).toEqual(['duplicate unknown']);
   });
+
+  test('end what they missed of our calls where it turns out that these came to nothing', async () => {
+    const far = await airline('far');
+    const { rows } = await pool.query<{ exchange: string }>(
+      `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+         account_sealed, terms, quoted_at, quote_expires_at, day, occurred_at, reference_key, state, sent_at)
+       select gen_random_uuid(), $1, number, $2, 'out', 1, 80, 'miles', 40, '', '{}', 0, 0, current_date, 0, gen_random_uuid(), 'waiting',
+         now() from member limit 1 returning exchange`,
+      [shop.program.number, far.partner.number],
+    );
+    const [{ exchange }] = rows as [{ exchange: string }];
+    const first = await far.reports([]);
+    expect(first.found).toEqual([`missing_there exc_${exchange.replaceAll('-', '')}`]);
+    expect((await far.reports([])).answer.body.matchedLate).toBe(0);
+    await pool.query(`update exchange set state = 'refused' where exchange = $1`, [exchange]);
+    const later = await far.reports([]);
+    expect([later.found, later.answer.body.matchedLate]).toEqual([[], 1]);
+    expect((await linesOf(shop, first.answer.id))[0]!.matchedBy).toBe(later.answer.id);
+  });
 });
 
 describe('a day', () => {

@@ -6,6 +6,7 @@
  *   theirs now, ours later      our side is noted as named early, and not missing in the file of its own period
  *   theirs now, ours before     the line of then that said `missing_there` is matched
  *   ours now, theirs before     the line of then that said `missing_here` is matched
+ *   ours came to nothing        the line of then that said `missing_there` is matched: neither side has moved anything
  *   theirs now and before       a duplicate
  *
  * A line that was missing stays as it was written, for reports are never changed; the file that has matched it is written beside it.
@@ -13,7 +14,7 @@
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
 import type { Queryable } from '#src/platform/postgres.ts';
-import { firstBooked, type Pair } from './books.ts';
+import { firstBooked, movementsNamed, type Pair } from './books.ts';
 import { differenceOf } from './comparing.ts';
 import { FileFault, type Header } from './format.ts';
 import { instantText, type Period } from './movement.ts';
@@ -150,12 +151,28 @@ export async function leaveOutEarly(
   );
 }
 
+/** What was under way when a file missed it, and came to nothing: the sides agree since. */
+async function endMissing(tx: pg.ClientBase, pair: Pair): Promise<void> {
+  const { text, values } = movementsNamed(
+    pair,
+    `select reference from missing where difference = 'missing_there'`,
+  );
+  await tx.query(
+    `insert into differing (made_by, kind, reference, is_theirs, earlier, earlier_number)
+     select o.made_by, o.kind, o.reference, false, o.reconciliation, o.number
+     from missing o join (${text}) d on ${same}
+     where o.difference = 'missing_there' and (d.status = 'failed' or d.points = 0)
+       and not exists (select from differing d where ${same} and d.earlier is not null)`,
+    [...values],
+  );
+}
+
 /** Lines that were missing, beside what both sides say now. */
 async function matchMissing(tx: pg.ClientBase): Promise<void> {
   const earlier = 'earlier = o.reconciliation, earlier_number = o.number';
   await tx.query(
     `update differing d set ${earlier} from missing o
-     where o.difference = 'missing_there' and d.our_booked_at is not null and d.difference is distinct from 'duplicate' and ${same}`,
+     where d.our_booked_at is not null and d.difference is distinct from 'duplicate' and ${same}`,
   );
   await tx.query(
     `update differing d set difference = 'duplicate' from missing o
@@ -179,11 +196,15 @@ async function matchMissing(tx: pg.ClientBase): Promise<void> {
 /** Says of the lines that differ what files before have said of them; answers how many of those are matched now. */
 export async function relateToEarlier(
   tx: pg.ClientBase,
-  { partner }: Pair,
+  pair: Pair,
   { from }: Period,
   series: Series,
 ): Promise<number> {
-  if ((await readMissing(tx, partner, from)) > 0) await matchMissing(tx);
+  const { partner } = pair;
+  if ((await readMissing(tx, partner, from)) > 0) {
+    await matchMissing(tx);
+    await endMissing(tx, pair);
+  }
   // Of a period that was compared already: theirs was named then, or it would be among those that were missing.
   await tx.query(
     `update differing d set difference = 'duplicate' where earlier is null and is_theirs and (

@@ -1,0 +1,153 @@
+/**
+ * Whatever the two sides book in whichever periods, early, late, on one side alone or with other points: after the files of all periods each
+ * movement has been matched or told exactly once. What both have in the end is missing nowhere, what one side has is missing once, and what
+ * they say differently differs once. `SERIES_RUNS=200` is the long form.
+ */
+import fc from 'fast-check';
+import { afterAll, expect, test } from 'vitest';
+import type { Movement } from '#src/partners/reconciliation/movement.ts';
+import { reference, startEngine } from './harness.ts';
+import { clearAll, clearingOf } from './house/clearing.ts';
+import { openPartner } from './house/partner.ts';
+import { fileText, handIn, linesOf, type ReportedLine } from './house/reconciling.ts';
+
+const runs = Number(process.env.SERIES_RUNS ?? 8);
+const seed = Number(process.env.SERIES_SEED ?? 11);
+
+const engine = await startEngine();
+afterAll(() => engine.end());
+const { app, pool, http } = engine;
+const shop = await engine.shop();
+await engine.drained();
+await clearAll(pool, clearingOf(app));
+
+const periods = 4;
+const hour = 3_600;
+const begin = Math.floor(Date.now() / 1_000) - 10 * 86_400;
+
+const told = fc.record({
+  /** In which period each side books it; null: never. */
+  ours: fc.option(fc.nat(periods - 1)),
+  theirs: fc.option(fc.nat(periods - 1)),
+  /** Ours is there already when the file of the period before is compared. */
+  isEarly: fc.boolean(),
+  /** The partner names it again in the next file. */
+  isRepeated: fc.boolean(),
+  points: fc.integer({ min: 1, max: 99 }),
+  differs: fc.integer({ min: 0, max: 1 }),
+  daysAgo: fc.integer({ min: 0, max: 300 }),
+});
+type Told = typeof told extends fc.Arbitrary<infer T> ? T & { readonly name: string } : never;
+
+const happened = ({ daysAgo }: Told) => begin - daysAgo * 86_400;
+
+/** Writes our side as clearing would have it. */
+async function book(partner: number, all: readonly Told[]): Promise<void> {
+  await pool.query(
+    `insert into clearing_entry (operation, line, shard, epoch, seq, program, partner, kind, price, account, party, reference, member, currency,
+       points, at, occurred_at, booked_at, of_period, period)
+     select gen_random_uuid(), 0, 0, 1, 1, $1, $2, 'accrual', 'issue', 'partner', $2, t.name, 1, 1, - t.points, now(), to_timestamp(t.happened),
+       to_timestamp(t.booked), '2026-01-01', '2026-01-01'
+     from json_to_recordset($3) t (name text, points int, happened bigint, booked bigint)`,
+    [
+      ...[shop.program.number, partner],
+      JSON.stringify(
+        all.map((each) => ({
+          name: each.name,
+          points: each.points,
+          happened: happened(each),
+          booked: begin + each.ours! * hour + 60,
+        })),
+      ),
+    ],
+  );
+}
+
+const movementOf = (each: Told): Movement => ({
+  madeBy: 'us',
+  kind: 'accrual',
+  reference: each.name,
+  points: each.points + each.differs,
+  currency: 'points',
+  occurredAt: happened(each),
+  status: 'succeeded',
+});
+
+/** How often each difference is told of a movement over all files, and whether it is missing in the end. */
+function expected({ ours, theirs, isEarly, isRepeated, differs }: Told) {
+  const hasBoth = ours !== null && theirs !== null;
+  const isAgain = isRepeated && theirs !== null && theirs + 1 < periods;
+  // Who repeats what we did not have has sent it late, not twice, where ours came in between.
+  const isLate = hasBoth && ours - Number(isEarly) === theirs + 1;
+  const missing = {
+    missing_here: ours === null && theirs !== null,
+    missing_there: ours !== null && theirs === null,
+  };
+  return { amount: hasBoth ? differs : 0, duplicate: Number(isAgain && !isLate), missing };
+}
+
+async function tell(wanted: readonly Omit<Told, 'name'>[]): Promise<void> {
+  const all = wanted.map((each, i) => ({ ...each, name: `m${i}` }));
+  const partner = await openPartner(engine, shop, { name: reference('far').replaceAll('/', '-') });
+  const booked = new Set<Told>();
+  const lines: ReportedLine[] = [];
+  for (let period = 0; period < periods; period += 1) {
+    const due = all.filter((each) => {
+      const isDue = each.ours !== null && each.ours <= period + Number(each.isEarly);
+      return isDue && !booked.has(each);
+    });
+    await book(partner.number, due);
+    for (const each of due) booked.add(each);
+    const named = all.filter(
+      ({ theirs, isRepeated }) => theirs === period || (isRepeated && theirs === period - 1),
+    );
+    const [from, until] = [begin + period * hour, begin + (period + 1) * hour];
+    const file = {
+      sender: partner.name,
+      sequence: period + 1,
+      from,
+      until,
+      movements: named.map(movementOf),
+    };
+    const answer = await handIn(http, shop, fileText(file));
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    const found = await linesOf(shop, answer.id, '?limit=200');
+    const differing = found.filter(({ line }) => line !== null).length;
+    expect(answer.body).toMatchObject({ lines: named.length, matched: named.length - differing });
+    lines.push(...found);
+  }
+  const { rows } = await pool.query<{ reference: string; difference: string }>(
+    `select d.reference, d.difference from reconciliation_difference d join reconciliation r using (reconciliation)
+     where r.partner = $1 and not exists (
+       select from reconciliation_match m where (m.reconciliation, m.number) = (d.reconciliation, d.number))`,
+    [partner.number],
+  );
+  for (const each of all) {
+    const said = lines.filter((line) => line.reference === each.name).map(({ difference }) => difference);
+    const open = rows.filter((row) => row.reference === each.name).map(({ difference }) => difference);
+    expectTold(each, said, open);
+  }
+}
+
+function expectTold(each: Told, said: readonly string[], open: readonly string[]): void {
+  const story = JSON.stringify({ ...each, said, open });
+  const { amount, duplicate, missing } = expected(each);
+  const count = (of: readonly string[], difference: string) =>
+    of.filter((other) => other === difference).length;
+  expect([count(said, 'amount'), count(said, 'duplicate')], story).toEqual([amount, duplicate]);
+  for (const [difference, isMissing] of Object.entries(missing))
+    expect(count(open, difference), story).toBe(Number(isMissing));
+}
+
+test(
+  'each movement is matched or told once, in whichever periods the two sides have booked it',
+  async () => {
+    await fc.assert(fc.asyncProperty(fc.array(told, { minLength: 5, maxLength: 40 }), tell), {
+      seed,
+      numRuns: runs,
+      endOnFailure: true,
+      interruptAfterTimeLimit: 20_000 * runs,
+    });
+  },
+  60_000 * runs,
+);
