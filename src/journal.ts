@@ -52,6 +52,12 @@ export type BalanceRow = z.infer<typeof balanceRowSchema>;
 export const counterRowSchema = z.tuple([small, whole, whole, whole]);
 export type CounterRow = z.infer<typeof counterRowSchema>;
 
+/**
+ * [currency, points, member, lot, member of the original, lot of the original]: points that had ended in a lot and were taken
+ * back from there for what the original gave to its lot.
+ */
+export const expiredRowSchema = z.tuple([currency, points, whole, small, whole, small]);
+
 /** [budget, lease, points]: taken from a lease of the record's shard and epoch; of lease 0 and negative: came back to the budget. */
 export const budgetRowSchema = z.tuple([small, small, points]);
 export type BudgetRow = z.infer<typeof budgetRowSchema>;
@@ -61,6 +67,8 @@ export const effectSchema = z.object({
   balances: z.array(balanceRowSchema),
   /** Points that a reversal could not take from lots, by currency. */
   shortfall: z.array(z.tuple([whole, points])).optional(),
+  /** Points that a reversal did not take from the member, because they had ended unused (`scripts/past.lua`). */
+  expired: z.array(expiredRowSchema).optional(),
   /** What the operation counted (`scripts/counters.lua`). */
   counters: z.array(counterRowSchema).optional(),
   /** Where an award was trimmed: the points given of each award, in the order in which they were asked. */

@@ -384,3 +384,79 @@ test('inactivity by earning alone: spending keeps nothing alive', async () => {
   await shop.accrue(member, 0, { purchase: later });
   expect(await lotsOf(shop, member)).toEqual([{ points: 185, expiresOn: '2031-08-10' }]);
 });
+
+const reversing = (shop: Shop, id: string, more = {}) =>
+  shop.pos('POST', `/v1/accruals/${id}/reversals`, {
+    reference: reference(),
+    occurredAt: shop.time(),
+    ...more,
+  });
+
+/** Sums of a program's entries by account. */
+async function booksOf(shop: Shop): Promise<Record<string, number>> {
+  await engine.drained();
+  const { rows } = await engine.pool.query<{ account: string; points: number }>(
+    'select account, sum(points)::int as points from entry where program = $1 group by 1 having sum(points) <> 0',
+    [shop.program.number],
+  );
+  return Object.fromEntries(rows.map(({ account, points }) => [account, points]));
+}
+
+test('points that ended after their end was moved, or after they came back with a later one, are reversed in the books alone', async () => {
+  const currencies = [{ code: 'points', expiry: { kind: 'days' as const, days: 10 }, reinstatedDaysMin: 30 }];
+  const rules = [amountRule('spend', 'points', [1, 100])];
+  const shop = await engine.shop({ mode: 'test', timeZone: 'UTC', definition: { currencies, rules } });
+  await shop.setClock(millis('2031-01-10'));
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  expect((await extend(shop, member, { until: '2031-02-15' })).status).toBe(201);
+  await shop.setClock(millis('2031-01-15'));
+  const spent = await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 40 });
+  await shop.setClock(millis('2031-02-10'));
+  const refund = await shop.pos('POST', `/v1/redemptions/${spent.id}/refunds`, { reference: reference() });
+  expect(refund.status).toBe(201);
+  expect(await lotsOf(shop, member)).toEqual([
+    { points: 60, expiresOn: '2031-02-15' },
+    { points: 40, expiresOn: '2031-03-12' },
+  ]);
+  await shop.setClock(millis('2031-04-01'));
+  const other = await shop.accrue(member, 70);
+  expect(await booksOf(shop)).toEqual({ wallet: 70, breakage: 100, issuance: -170 });
+  const reversed = await reversing(shop, accrual.id);
+  expect([reversed.status, reversed.body.expired, reversed.body.shortfall]).toEqual([
+    201,
+    [{ currency: 'points', points: 100 }],
+    [],
+  ]);
+  expect(await shop.balances(member)).toMatchObject({ available: 70, debt: 0 });
+  expect(await booksOf(shop)).toEqual({ wallet: 70, issuance: -70 });
+  await reversing(shop, other.id);
+  expect(await booksOf(shop)).toEqual({});
+});
+
+test('receipts of one lot that are reversed at the same moment count a point that ended once', async () => {
+  const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');
+  const member = await shop.enrol();
+  const receipts = [
+    await shop.accrue(member, 50),
+    await shop.accrue(member, 30),
+    await shop.accrue(member, 20),
+  ];
+  await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 60 });
+  await shop.setClock(millis('2031-02-10'));
+  await engine.drained();
+  await createEviction(engine.app, 0)();
+  const line = { lines: [{ line: 1, amount: 1_000 }] };
+  const pieces = receipts.flatMap(({ id }) => [reversing(shop, id, line), reversing(shop, id, line)]);
+  const answers = await Promise.all(pieces);
+  expect(answers.map(({ status }) => status)).toEqual([201, 201, 201, 201, 201, 201]);
+  const sumOf = (name: 'expired' | 'shortfall') =>
+    answers
+      .flatMap(({ body }) => body[name] as { points: number }[])
+      .reduce((sum, { points }) => sum + points, 0);
+  expect([sumOf('expired'), sumOf('shortfall')]).toEqual([40, 20]);
+  await reversing(shop, receipts[0]!.id);
+  await reversing(shop, receipts[1]!.id);
+  expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 60 });
+  expect(await booksOf(shop)).toEqual({ debt: -60, redemption: 60 });
+});

@@ -290,6 +290,16 @@ async function assertEqualEverywhere(twin: Twin, index: number): Promise<void> {
   expect(settledInBooks).toEqual(inModel);
 }
 
+/** What the program keeps of points that ended is what ended, each point once, less what came back with its receipt. */
+async function assertBreakage(twin: Twin): Promise<void> {
+  const { rows } = await engine.pool.query<{ points: number }>(
+    `select coalesce(sum(points), 0)::int as points from entry where program = $1 and account = 'breakage'`,
+    [twin.shop.program.number],
+  );
+  const inModel = twin.wallets.reduce((total, wallet) => total + model.breakageOf(wallet), 0);
+  expect(rows[0]?.points).toBe(inModel);
+}
+
 test(
   'whatever happens in whatever order, Redis, ledger and the reference model agree',
   async () => {
@@ -301,6 +311,7 @@ test(
         // One more movement a member books what time alone has decided.
         for (const index of [0, 1]) await twin.give({ do: 'grant', member: index, points: 1 });
         for (const index of [0, 1]) await assertEqualEverywhere(twin, index);
+        await assertBreakage(twin);
       }),
       {
         numRuns: runs,
@@ -313,3 +324,33 @@ test(
   },
   60_000 + runs * 1_000,
 );
+
+test('of receipts that come back in pieces after their points ended, what was spent is owed, and each point once', async () => {
+  const receipts = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 3 });
+  const shares = fc.array(fc.integer({ min: 1, max: 100 }), { maxLength: 3 });
+  const pieces = fc.array(fc.record({ pick, share }), { minLength: 2, maxLength: 7 });
+  await fc.assert(
+    fc.asyncProperty(receipts, shares, pieces, async (earned, spent, returned) => {
+      const shop = await engine.shop({ mode: 'test', timeZone, definition });
+      const twin = new Twin(shop, [await shop.enrol('anna'), await shop.enrol('ben')]);
+      // All of one day: they count at once and are one lot.
+      for (const points of earned)
+        await twin.run({ do: 'accrue', member: 0, minorUnits: points * perMinorUnits, daysAgo: 5 });
+      let left = earned.reduce((sum, points) => sum + points, 0);
+      for (const percent of spent) {
+        const points = Math.floor((left * percent) / 100);
+        if (points > 0) await twin.run({ do: 'spend', member: 0, points });
+        left -= points;
+      }
+      await twin.run({ do: 'advance', hours: 24 * 30 });
+      for (const piece of returned) await twin.run({ do: 'reverse', ...piece });
+      const kept = twin.receipts.map((each) => Math.floor((each.minorUnits - each.returned) / perMinorUnits));
+      const back = earned.reduce((sum, points, i) => sum + points - kept[i]!, 0);
+      expect(twin.wallets[0]!.debt).toBe(Math.max(0, back - left));
+      await twin.give({ do: 'grant', member: 0, points: 1 });
+      await assertEqualEverywhere(twin, 0);
+      await assertBreakage(twin);
+    }),
+    { numRuns: 12, endOnFailure: true },
+  );
+}, 60_000);

@@ -122,6 +122,99 @@ describe('reversals', () => {
   );
 });
 
+/** Each use of points gives all of them thirty more days. */
+const inactive = {
+  timeZone: 'America/New_York',
+  definition: { currencies: [{ code: 'points', expiry: { kind: 'inactivity' as const, months: 1 } }] },
+};
+
+describe('points that ended unused', () => {
+  scenario(
+    'are not taken a second time when their receipt is reversed',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    clock    |      |        | day 32, 12:00    |              |
+    accrue   | anna |     70 | r2               | accrued      | 70
+    reverse  |      |        | r1               | reversed     | 70
+    reverse  |      |        | r1               | reversal_exceeds_accrual | 70`,
+  );
+  scenario(
+    'are not taken a second time, booked by the sweep or by the reversal itself',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    accrue   | ben  |    100 | r2               | accrued      | 100
+    clock    |      |        | day 32, 12:00    |              |
+    reverse  |      |        | r1               | reversed     | 0
+    sweep    |      |        |                  |              |
+    reverse  |      |        | r2               | reversed     | ben 0`,
+  );
+  scenario(
+    'count once over all pieces of a return, and what was spent is owed',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    spend    | anna |     60 | s1               | redeemed     | 40
+    clock    |      |        | day 32, 12:00    |              |
+    reverse  |      |        | r1 part 30.00 of line 1 | reversed | 0
+    reverse  |      |        | r1 part 30.00 of line 1 | reversed | 0, debt 20
+    reverse  |      |        | r1               | reversed     | 0, debt 60`,
+  );
+  scenario(
+    'count once over all receipts whose points were one lot',
+    expiring,
+    `
+    accrue   | anna |     50 | r1 order o1      | accrued      | 50
+    accrue   | anna |     50 | r2 order o1      | accrued      | 100
+    accrue   | anna |     50 | r3               | accrued      | 150
+    spend    | anna |     90 | s1               | redeemed     | 60
+    clock    |      |        | day 32, 12:00    |              |
+    return   | anna |        | order o1         | returned     | 0, debt 40
+    reverse  |      |        | r3               | reversed     | 0, debt 90`,
+  );
+});
+
+describe('points that ended unused elsewhere', () => {
+  scenario(
+    'also come out of holds and refunds after their last day',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    clock    |      |        | day 29, 12:00    |              |
+    hold     | anna |     60 | h1 for 5 days    | held         | 40, held 60
+    spend    | anna |     40 | s1               | redeemed     | 0, held 60
+    clock    |      |        | day 35, 12:00    |              |
+    refund   |      |     10 | s1               | refunded     | 0
+    reverse  |      |        | r1               | reversed     | 0, debt 30`,
+  );
+  scenario(
+    'are known where their end was moved before',
+    inactive,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    clock    |      |        | day 11, 12:00    |              |
+    accrue   | anna |     50 | r2               | accrued      | 150
+    spend    | anna |     30 | s1               | redeemed     | 120
+    clock    |      |        | day 60, 12:00    |              |
+    reverse  |      |        | r1               | reversed     | 0
+    reverse  |      |        | r2               | reversed     | 0, debt 30`,
+  );
+  scenario(
+    'of a member that was merged are known at the survivor, before and after the merge',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued         | 100
+    clock    |      |        | day 11, 12:00    |                 |
+    accrue   | anna |     50 | r2               | accrued         | 150
+    clock    |      |        | day 32, 12:00    |                 |
+    merge    | anna |        | into ben         | merged          | ben 50
+    reverse  |      |        | r1               | reversed        | ben 50
+    clock    |      |        | day 42, 12:00    |                 |
+    reverse  |      |        | r2               | reversed        | ben 0`,
+  );
+});
+
 describe('returns', () => {
   scenario(
     'goods of an order that points paid a part of: what it earned goes, what it cost comes back',

@@ -52,7 +52,7 @@ describe('the format of journal records', () => {
         ...['unclaimed', 'partner', 'suspense', 'recovered'],
       ],
       parts: [
-        ...['legs', 'balances', 'shortfall', 'counters', 'given', 'budgets', 'full', 'expiresAt'],
+        ...['legs', 'balances', 'shortfall', 'expired', 'counters', 'given', 'budgets', 'full', 'expiresAt'],
         ...['holds', 'status', 'frozen', 'facts', 'into'],
       ],
     });

@@ -28,12 +28,25 @@ import type { JudgedMember } from './rules/types.ts';
 import type { ReversalBody } from './schemas.ts';
 import { asksOfMember, type OriginalState, takeBack, type Undone, untouched } from './undoing.ts';
 
-/** Points that were already spent and could not be taken from lots, by currency code. */
-export function shortfallView(program: Program, recorded: Recorded): { currency: string; points: number }[] {
-  return (recorded.effect.shortfall ?? []).map(([currency, points]) => ({
-    currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
-    points,
-  }));
+interface Sum {
+  readonly currency: string;
+  readonly points: number;
+}
+
+/** Of the points that were to be taken back those that the member had no more, by currency: spent, or ended unused. */
+export function takenBackView(
+  program: Program,
+  { effect: { shortfall = [], expired = [] } }: Recorded,
+): { shortfall: Sum[]; expired: Sum[] } {
+  const sums = (rows: readonly (readonly [currency: number, points: number, ...unknown[]])[]): Sum[] => {
+    const byCurrency = new Map<number, number>();
+    for (const [currency, points] of rows) byCurrency.set(currency, (byCurrency.get(currency) ?? 0) + points);
+    return [...byCurrency].map(([currency, points]) => ({
+      currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
+      points,
+    }));
+  };
+  return { shortfall: sums(shortfall), expired: sums(expired) };
 }
 
 function view(program: Program, recorded: Recorded, accrual: OperationHex): Record<string, unknown> {
@@ -47,7 +60,7 @@ function view(program: Program, recorded: Recorded, accrual: OperationHex): Reco
     awards: ((recorded.request.takenBack as KeptAward[] | undefined) ?? []).map((award) =>
       awardView(program, award),
     ),
-    shortfall: shortfallView(program, recorded),
+    ...takenBackView(program, recorded),
     balances: balancesAfter(program, recorded.effect.balances),
   };
 }

@@ -223,7 +223,12 @@ export const bulkReply = z
   })
   .meta({ id: 'BulkAccruals' });
 
-export const shortfallSchema = z.array(z.object({ currency: z.string(), points: z.int() }));
+const sumsSchema = z.array(z.object({ currency: z.string(), points: z.int() }));
+/** What of the points that were to be taken back the member had no more. */
+export const takenBackShape = {
+  shortfall: sumsSchema.meta({ description: 'Points that were spent and could not be taken' }),
+  expired: sumsSchema.meta({ description: 'Points that had ended unused; nobody owes them' }),
+};
 
 export const reversalReply = z
   .object({
@@ -234,7 +239,7 @@ export const reversalReply = z
     member: z.string(),
     accrual: z.string().optional(),
     awards: z.array(awardSchema),
-    shortfall: shortfallSchema,
+    ...takenBackShape,
     balances: balancesSchema,
     ledger: ledgerSchema,
   })

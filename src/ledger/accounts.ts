@@ -16,7 +16,7 @@ export const programAccounts = [
   'issuance',
   /** Points that were redeemed, less what was refunded. */
   'redemption',
-  /** Points that expired. */
+  /** Points that expired, less those whose purchase came back afterwards. */
   'breakage',
   /** Corrections by customer care, by funder. */
   'adjustment',

@@ -8,7 +8,7 @@ import { awardView } from '#src/earning/accruals.ts';
 import { leastEnds } from '#src/earning/activity.ts';
 import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
-import { memberOfAccrual, shortfallView, undoneOf } from '#src/earning/reversals.ts';
+import { memberOfAccrual, takenBackView, undoneOf } from '#src/earning/reversals.ts';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { type OriginalState, untouched } from '#src/earning/undoing.ts';
@@ -157,7 +157,7 @@ function view(program: Program, recorded: Recorded): Record<string, unknown> {
     reversed: (kept.takenBack ?? []).map((award) => awardView(program, award)),
     refunded: (kept.refunded ?? []).map((row) => ({ ...row, currency: codeOf(program, row.currency) })),
     ...(kept.refundMoney ? { refundMoney: kept.refundMoney } : {}),
-    shortfall: shortfallView(program, recorded),
+    ...takenBackView(program, recorded),
     balances: balancesAfter(program, recorded.effect.balances),
   };
 }

@@ -1,6 +1,6 @@
 /** What redemption calls accept and answer. */
 import { z } from 'zod';
-import { awardSchema, lineIdField, purchaseSchema, shortfallSchema } from '#src/earning/schemas.ts';
+import { awardSchema, lineIdField, purchaseSchema, takenBackShape } from '#src/earning/schemas.ts';
 import { memberRefSchema } from '#src/members/member-ref.ts';
 import {
   amountField,
@@ -219,7 +219,7 @@ export const returnReply = z
       }),
     ),
     refundMoney: moneySchema.optional(),
-    shortfall: shortfallSchema,
+    ...takenBackShape,
     balances: balancesSchema,
     ledger: ledgerSchema,
   })

@@ -16,19 +16,24 @@ export interface OperationState {
   readonly parts: OperationPart[];
 }
 
+/** Points of a currency to undo; of the named part (from 1) first. Versions before named none. */
+export type Wish = readonly [currency: number, points: number, part?: number];
+
 export interface OperationInBooks {
   readonly operation: OperationHex;
   readonly kind: string;
   readonly effect: Effect;
-  /** `undone` says how much of which original an undo took: [operation, note, [[currency, points], …]]. */
+  /** `undone` says how much of which original an undo took: [operation, note, [[currency, points, part?], …]]. */
   readonly request: {
-    readonly undone?: readonly (readonly [string, string, readonly (readonly [number, number])[]])[];
+    readonly undone?: readonly (readonly [string, string, readonly Wish[]])[];
     /** Parts of the one original that an unlock let count: [part from 1, expiresAt]. */
     readonly terms?: readonly (readonly [number, number])[];
   };
 }
 
-function partsOf(kind: string, effect: Effect): OperationPart[] | undefined {
+type Legs = Pick<Effect, 'legs'>;
+
+function partsOf(kind: string, effect: Legs): OperationPart[] | undefined {
   switch (kind) {
     case 'accrual':
       return creditedParts(effect);
@@ -45,7 +50,7 @@ function partsOf(kind: string, effect: Effect): OperationPart[] | undefined {
  * What an accrual gave, by terms. The wallet leg of a part stands right before its other side (`accrue.lua`): issuance, or the
  * partner that gave it. Versions before had a part for each award.
  */
-export function creditedParts(effect: Effect): OperationPart[] {
+export function creditedParts(effect: Legs): OperationPart[] {
   const parts: OperationPart[] = [];
   for (let i = 1; i < effect.legs.length; i += 1) {
     const leg = effect.legs[i]!;
@@ -56,7 +61,8 @@ export function creditedParts(effect: Effect): OperationPart[] {
   return parts;
 }
 
-function spentParts(effect: Effect): OperationPart[] {
+/** What left the wallet, by lots. */
+export function spentParts(effect: Legs): OperationPart[] {
   const parts: OperationPart[] = [];
   for (const leg of effect.legs) {
     if (leg[0] === 'wallet' && leg[2] < 0) parts.push([leg[1], leg[3], -leg[2], leg[5], leg[6], leg[4]]);
@@ -65,7 +71,7 @@ function spentParts(effect: Effect): OperationPart[] {
 }
 
 /** A capture took held parts and gave the rest of the last one back to its lot. */
-function capturedParts(effect: Effect): OperationPart[] {
+export function capturedParts(effect: Legs): OperationPart[] {
   const parts: OperationPart[] = [];
   for (const leg of effect.legs) {
     if (leg[0] !== 'held') continue;
@@ -76,15 +82,20 @@ function capturedParts(effect: Effect): OperationPart[] {
   return parts;
 }
 
-/** Lowers parts from the last one on, exactly as `undo.lua` does. */
-function lower(parts: OperationPart[], currency: number, points: number): void {
+/** Lowers the named part, then from the last one on, exactly as `undo.lua` does; tells what of each. */
+export function lower(
+  parts: readonly OperationPart[],
+  [currency, points, named]: Wish,
+  undone: (part: OperationPart, points: number) => void = () => {},
+): void {
   let left = points;
-  for (let i = parts.length - 1; i >= 0 && left > 0; i -= 1) {
-    const part = parts[i]!;
-    if (part[0] !== currency) continue;
-    const share = Math.min(left, part[2]);
+  const first = named === undefined ? undefined : parts[named - 1];
+  for (const part of first ? [first, ...parts.toReversed()] : parts.toReversed()) {
+    const share = part[0] === currency ? Math.min(left, part[2]) : 0;
+    if (share === 0) continue;
     part[2] -= share;
     left -= share;
+    undone(part, share);
   }
 }
 
@@ -125,7 +136,7 @@ export function operationStateOf(
       if (origin !== operation) continue;
       version += 1;
       note = noted;
-      for (const [currency, points] of taken) lower(parts, currency, points);
+      for (const wish of taken) lower(parts, wish);
       unlockParts(parts, row.effect, row.request.terms ?? []);
     }
   }

@@ -29,7 +29,11 @@ export type Wanting =
   | { readonly wants: 'member' }
   | { readonly wants: 'operation'; readonly operation: OperationHex }
   | { readonly wants: 'counters'; readonly places: readonly (readonly [counter: number, period: number])[] }
+  | { readonly wants: 'lots'; readonly lots: readonly LotOf[] }
   | { readonly wants: 'leases'; readonly short: readonly ShortOf[] };
+
+/** A lot to which an operation gave points. */
+export type LotOf = readonly [operation: OperationHex, currency: number, lot: number];
 
 /** What budgets must grant before the movement can be decided; `highest` is the last lease that the shard has. */
 export type ShortOf = readonly [budget: number, points: number, least: number, highest: number];
@@ -80,6 +84,8 @@ export function outcomeOf(shard: number, asked: OperationKind, result: Result): 
       return { wants: 'operation', operation: result[1] as OperationHex };
     case 'cold_counter':
       return { wants: 'counters', places: JSON.parse(String(result[1])) as [number, number][] };
+    case 'cold_lot':
+      return { wants: 'lots', lots: JSON.parse(String(result[1])) as LotOf[] };
     case 'lease_short':
       return { wants: 'leases', short: JSON.parse(String(result[1])) as ShortOf[] };
     default:

@@ -26,7 +26,7 @@ const shared = {
   spend: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
   hold: ['prelude', 'member', 'terms', 'run'],
   settle: ['prelude', 'member', 'terms', 'run'],
-  undo: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'originals'],
+  undo: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters', 'originals', 'past'],
   redate: ['prelude', 'member', 'terms', 'run', 'originals'],
   receive: ['prelude', 'member', 'terms', 'run', 'dropping', 'counters'],
   status: ['prelude', 'member', 'terms', 'run'],

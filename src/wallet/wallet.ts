@@ -12,17 +12,18 @@ import type { BalanceRow } from '#src/journal.ts';
 import { generationOf, sentTogether } from '#src/platform/redis.ts';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Position, Soon } from '#src/values.ts';
-import { newOperation, shardOfMember, shardOfOperation } from '#src/values.ts';
+import { newOperation, shardOfMember } from '#src/values.ts';
 import type { Epochs } from './epochs.ts';
 import { keys } from './keys.ts';
 import type { Leases } from './leases.ts';
 import { deadlineMs, itemsPerCallMax } from './limits.ts';
-import type { Loaded, Loader, Place } from './load.ts';
-import { type Outcome, outcomeOf, type Result, type Weighed } from './outcome.ts';
+import type { Loader, Place } from './load.ts';
+import { type LotOf, type Outcome, outcomeOf, type Result, type Weighed } from './outcome.ts';
 import { ownMovement } from './own-movement.ts';
 import { barred, problemOfError, shardProblem } from './problems.ts';
 import { callScript, type ScriptArguments, scriptArguments } from './script-call.ts';
 import type { MovementScript } from './scripts.ts';
+import { createWanted } from './wanted.ts';
 import type { Waited, Written } from './written.ts';
 
 /** One movement on its way into a script. Texts are passed through to the journal as they are. */
@@ -120,8 +121,6 @@ const coldAttemptsMax = 6;
  * budget granted may have been given by others of the shard.
  */
 const countedAttemptsMax = 16;
-/** How long a movement waits for the books to have the last change of a counter that left Redis. */
-const countersWaitMs = 1_000;
 /** Items that wait for one script of one shard; beyond it callers are told to come back. */
 const waitingMax = 10_000;
 
@@ -156,6 +155,7 @@ export function createWallet({
 }: WalletOptions): Wallet {
   const lanes = new Map<string, Lane>();
   let ready: Lane[] = [];
+  const wanted = createWanted(loader, written, journalEnd, shardCount);
 
   async function call(lane: Lane, batch: Waiting[], now: EpochMs): Promise<Result[]> {
     const known = epochs.of(lane.shard);
@@ -269,45 +269,14 @@ export function createWallet({
     ]);
   }
 
-  function fromBooks<T>(read: Promise<T>): Promise<T> {
-    return read.catch((error: unknown) => {
-      throw new Problem('not_ready', 'the books cannot be read at the moment', {}, { cause: error });
-    });
-  }
-
-  async function warm(load: Promise<Loaded>): Promise<'loaded' | 'not_found'> {
-    const loaded = await fromBooks(load);
-    if (loaded === 'fenced') throw new Problem('shard_recovering');
-    return loaded;
-  }
-
-  /** An original that is not in the books yet may still be in the journal: wait for it once, then load it. */
-  async function warmOperation(operation: OperationHex, shard: number): Promise<'loaded' | 'not_found'> {
-    const loaded = await warm(loader.operation(operation, shard));
-    if (loaded === 'loaded') return loaded;
-    await written.wait(await journalEnd(shardOfOperation(operation)), 1_000);
-    return warm(loader.operation(operation, shard));
-  }
-
-  /** What the books say about the places, as part of the input; asked again, they must have caught up with the journal. */
-  async function knownOf(
-    { member }: Movement,
-    places: ReadonlyMap<string, Place>,
-    isAgain: boolean,
-  ): Promise<string> {
-    // Whoever waits in vain is answered by the script: the place is read again, or the attempts end.
-    if (isAgain) await written.wait(await journalEnd(shardOfMember(member, shardCount)), countersWaitMs);
-    const { epoch, seq, values } = await fromBooks(loader.counters(member, [...places.values()]));
-    return `,"known":${JSON.stringify([epoch, seq, values])}`;
-  }
-
   /** Runs a script for a movement, with what it wants from the books. */
   async function answerOf(movement: Movement, script: LaneScript): Promise<Outcome | Weighed> {
     const shard = shardOfMember(movement.member, shardCount);
     let args = argsOf(movement);
     const places = new Map<string, Place>();
+    const lots = new Map<string, LotOf>();
     const fullBudgets = new Set<number>();
-    let [known, full, attemptsMax] = ['', '', coldAttemptsMax];
+    let [known, past, full, attemptsMax] = ['', '', '', coldAttemptsMax];
     // A movement without a reference rests on no look-up.
     const lookedUpAt = movement.referenceKey === '' ? Number.POSITIVE_INFINITY : movement.lookedUpAt;
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
@@ -316,21 +285,23 @@ export function createWallet({
       const outcome = outcomeOf(shard, movement.kind, result);
       if (!('wants' in outcome)) return outcome;
       if (outcome.wants === 'member') {
-        if ((await warm(loader.member(movement.member))) === 'not_found')
-          return { status: 'member_not_found' };
+        if ((await wanted.member(movement.member)) === 'not_found') return { status: 'member_not_found' };
       } else if (outcome.wants === 'operation') {
-        if ((await warmOperation(outcome.operation, shard)) === 'not_found')
+        if ((await wanted.operation(outcome.operation, shard)) === 'not_found')
           return { status: 'original_not_found' };
       } else {
         attemptsMax = countedAttemptsMax;
-        if (outcome.wants === 'leases') {
+        if (outcome.wants === 'lots') {
+          for (const lot of outcome.lots) lots.set(lot.join(), lot);
+          past = await wanted.lots(movement.member, lots.values());
+        } else if (outcome.wants === 'leases') {
           full = await leases.fullOf(shard, movement.program, outcome.short, fullBudgets);
         } else {
           const isAgain = outcome.places.some((place) => places.has(place.join()));
           for (const place of outcome.places) places.set(place.join(), place);
-          known = await knownOf(movement, places, isAgain);
+          known = await wanted.counters(movement.member, places.values(), isAgain);
         }
-        args = argsOf({ ...movement, input: `${movement.input.slice(0, -1)}${known}${full}}` });
+        args = argsOf({ ...movement, input: `${movement.input.slice(0, -1)}${known}${past}${full}}` });
       }
     }
     throw new Problem('shard_recovering', 'what the movement needs leaves Redis again and again');
@@ -368,7 +339,7 @@ export function createWallet({
           isFrozen: Number(result[8]) === 1,
         };
       }
-      if ((await warm(loader.member(member))) === 'not_found') return undefined;
+      if ((await wanted.member(member)) === 'not_found') return undefined;
     }
     throw new Problem('shard_recovering');
   }

@@ -24,6 +24,8 @@ export interface ModelWallet {
   nextLot: number;
   debt: number;
   readonly holds: Map<string, ModelHold>;
+  /** Points that ended unused, by the number of their lot, less those that a return has counted since. */
+  readonly ended: Map<number, number>;
 }
 
 export interface ModelOriginal {
@@ -31,7 +33,7 @@ export interface ModelOriginal {
 }
 
 export function emptyWallet(): ModelWallet {
-  return { lots: [], nextLot: 1, debt: 0, holds: new Map() };
+  return { lots: [], nextLot: 1, debt: 0, holds: new Map(), ended: new Map() };
 }
 
 const burn = (a: ModelLot, b: ModelLot): number =>
@@ -39,8 +41,9 @@ const burn = (a: ModelLot, b: ModelLot): number =>
     ? a.number - b.number
     : (a.expiresAt || Number.POSITIVE_INFINITY) - (b.expiresAt || Number.POSITIVE_INFINITY);
 
-const usable = (at: number) => (lot: ModelLot) =>
-  lot.availableAt <= at && (lot.expiresAt === 0 || lot.expiresAt > at);
+const isOver = ({ expiresAt }: ModelLot, at: number) => expiresAt > 0 && expiresAt <= at;
+
+const usable = (at: number) => (lot: ModelLot) => lot.availableAt <= at && !isOver(lot, at);
 
 function takeFrom(wallet: ModelWallet, wanted: number, fits: (lot: ModelLot) => boolean): Part[] {
   const parts: Part[] = [];
@@ -76,8 +79,15 @@ export function settle(wallet: ModelWallet, at: number): void {
     for (const part of hold.parts) putBack(wallet, part);
     wallet.holds.delete(name);
   }
-  wallet.lots = wallet.lots.filter((lot) => lot.expiresAt === 0 || lot.expiresAt > at);
+  for (const { number, points } of wallet.lots.filter((lot) => isOver(lot, at)))
+    wallet.ended.set(number, (wallet.ended.get(number) ?? 0) + points);
+  wallet.lots = wallet.lots.filter((lot) => !isOver(lot, at));
   repay(wallet, at);
+}
+
+/** Points that ended unused and that nobody has returned. */
+export function breakageOf(wallet: ModelWallet): number {
+  return [...wallet.ended.values()].reduce((total, points) => total + points, 0);
 }
 
 export interface ModelFigures {
@@ -168,12 +178,15 @@ export function refund(wallet: ModelWallet, original: ModelOriginal, points: num
   repay(wallet, at);
 }
 
-/** Takes back from the receipt's own lot, then from any, then as debt. */
+/** Takes back from the receipt's own lot, or from what ended of it; what was spent comes from any lot, then as debt. */
 export function reverse(wallet: ModelWallet, original: ModelOriginal, points: number, at: number): void {
   for (const part of lower(original, points)) {
     const own = sum(takeFrom(wallet, part.points, (lot) => lot.number === part.number));
-    const others = sum(takeFrom(wallet, part.points - own, usable(at)));
-    wallet.debt += part.points - own - others;
+    const ended = wallet.ended.get(part.number) ?? 0;
+    const over = Math.min(part.points - own, ended);
+    wallet.ended.set(part.number, ended - over);
+    const others = sum(takeFrom(wallet, part.points - own - over, usable(at)));
+    wallet.debt += part.points - own - over - others;
   }
   repay(wallet, at);
 }

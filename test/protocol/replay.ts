@@ -139,6 +139,7 @@ export async function openReplay(stores: Stores, variant: Variant): Promise<Repl
       member: () => Promise.reject(new Error('the member should have been hot')),
       operation: () => Promise.reject(new Error('nothing is undone')),
       counters: () => Promise.reject(new Error('nothing is counted')),
+      lots: () => Promise.reject(new Error('nothing is undone')),
     };
     const noBudget = () => Promise.reject(new Error('no budget is given from'));
     const leases = { obtain: noBudget, fullOf: noBudget };

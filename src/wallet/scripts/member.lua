@@ -1,9 +1,8 @@
 -- Second part of every wallet script: the state of one member, its lots in burn order, and what falls due.
 --
 -- A member is one string of msgpack values, one after the other: as one array it took a third longer to read and write.
--- Invariants: a wallet's lots are sorted by burn order (soonest expiry first, never
--- expiring last, then the older lot), none is empty, and debt is 0 or no matured lot is left.
--- A lot is {lot, points, expiresAt, availableAt, party}; times are epoch ms, 0 = none.
+-- Invariants: a wallet's lots are sorted by burn order (soonest expiry first, never expiring last, then the older lot), none is
+-- empty, and debt is 0 or no matured lot is left. A lot is {lot, points, expiresAt, availableAt, party}; times are epoch ms, 0 = none.
 -- A wallet is {currency, debt, nextLot, lots}. A hold is {operation, expiresAt, parts}, a part {currency, lot…}. The last value
 -- are the counters (`counters.lua`), a text that is passed on unread.
 
@@ -193,10 +192,10 @@ local function may_be_due(m, at)
 end
 
 -- Settles in memory what time has decided: holds that ended, lots that expired, debt that matured points pay off.
--- Returns the legs, and the holds that ended.
+-- Returns the legs, the holds that ended, and what expired: {currency, lot, points}.
 -- Rare.
 local function settle_due(m, at)
-  local legs, ended = {}, {}
+  local legs, ended, expired = {}, {}, {}
   for i = #m[HOLDS], 1, -1 do
     local hold = m[HOLDS][i]
     if hold[2] <= at then
@@ -208,13 +207,15 @@ local function settle_due(m, at)
   for _, w in ipairs(m[WALLETS]) do
     local first = w[4][1]
     if first and first[3] > 0 and first[3] <= at then
-      local kept = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end,
-        function(lot, part) wallet_leg(legs, w, lot, -part) end)
+      local kept = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end, function(lot, part)
+        wallet_leg(legs, w, lot, -part)
+        expired[#expired + 1] = { w[1], lot[1], part }
+      end)
       plain_leg(legs, 'breakage', w[1], NO_EXPIRY - kept)
     end
     if w[2] > 0 then repay_debt(w, legs, at) end
   end
-  return legs, ended
+  return legs, ended, expired
 end
 
 -- [currency, available, pending, held, debt], …: what a reply shows as balances.

@@ -4,13 +4,13 @@
 --   {'replayed', operation, position}     the reference was used for the same request
 --   {'reference_reused', operation, …}    the reference was used for another request
 --   {'cold'}                              the member must be loaded first
---   {'cold_operation', operation}, {'cold_counter', places}   these must be read from the books first
+--   {'cold_operation', operation}, {'cold_counter', places}, {'cold_lot', lots}   these must be read from the books first
 --   {'lease_short', budgets}              these must be granted more before (`limits.lua`)
 --   {'stale_facts', version}              what the caller knows of the member is out of date
 --   {'refused', code, details, replayed?} a refusal; codes are those of errors.ts, details are a JSON object
--- `decide(m, json, at, operation, ended)` of the script changes the state in memory and returns legs, extra, kind, save, of
--- which only the legs must be there; or nil, code, details. `save(seq)` finishes the state once the record has its sequence. `ended` are the holds that have just ended, nil where none can
--- have.
+-- `decide(m, json, at, operation, ended, expired)` of the script changes the state in memory and returns legs, extra, kind, save, of
+-- which only the legs must be there; or nil, code, details. `save(seq)` finishes the state once the record has its sequence. `ended` are
+-- the holds that have just ended, `expired` the points {currency, lot, points} that have; both nil where nothing was due.
 -- A refusal that depended on the moment is remembered, so that a late retry cannot succeed after the caller was told no; not that
 -- of an exchange's credit, whose maker uses up the reference for good before anything follows from it.
 
@@ -84,9 +84,9 @@ local function perform(base, decide)
   if facts ~= '' and facts + 0 ~= m[FACTS_VERSION] then return { 'stale_facts', m[FACTS_VERSION] } end
   local at = at_text + 0
   if at < m[LAST_AT] then at, at_text = m[LAST_AT], text(m[LAST_AT]) end
-  local before, due, ended
+  local before, due, ended, expired
   if may_be_due(m, at) then
-    due, ended = settle_due(m, at)
+    due, ended, expired = settle_due(m, at)
     before = #due > 0 and effect_text(m, at, due, ',"holds":' .. (#ended > 0 and cjson.encode(ended) or '[]'))
   end
   local input, ends = args[base + INPUT], nil
@@ -95,10 +95,12 @@ local function perform(base, decide)
     ends, input = string.match(input, '^{"ends":(%b[]),?(.*)$')
     input = '{' .. input
   end
-  local legs, extra, kind, save = decide(m, input, at, operation, ended)
+  local legs, extra, kind, save = decide(m, input, at, operation, ended, expired)
   if not legs then
     local code, details = extra, kind
-    if code == 'cold_operation' or code == 'cold_counter' or code == 'lease_short' then return { code, details } end
+    if code == 'cold_operation' or code == 'cold_counter' or code == 'cold_lot' or code == 'lease_short' then
+      return { code, details }
+    end
     return refuse(base, code, details)
   end
   local effect = effect_text(m, at, legs, extra)

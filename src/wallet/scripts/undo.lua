@@ -1,36 +1,48 @@
 -- Takes back what an accrual gave and gives back what a redemption took: reversal, refund, and a return that does both.
 -- What is left of an original stands in PREFIX o:<operation>, so two callers at once cannot undo the same points twice.
--- input   {accruals = [[operation, version, note, [[currency, points], …], [[counter, period, by], …]?, [[budget,
+-- input   {accruals = [[operation, version, note, [[currency, points, part?], …], [[counter, period, by], …]?, [[budget,
 --         currency, points], …]?], …], debt = bool,
 --          redemptions = [[operation, version, note, [[currency, points], …]], …]}
+--         part = the one of the original to begin with, from 1; the rest comes from its last part on
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
 --         account, party?: the other side of every leg, instead of issuance and redemption
 --         least = [[currency, end], …]?: redeemed points that come back count until then at least
+--         past?: which points of the accruals' lots have ended (past.lua)
 --         by is negative: how far a counter goes down with it
 --         what a budget gave comes back to it, as far as it could be taken or is owed
 --         note is the caller's own text about what was returned so far; version guards it against another writer
 -- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
---         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does
--- record  wallet -, issuance + (debt -, when nothing is left to take) and redemption -, wallet +; or with the given account
--- Lowers what is left of an original, its last part first, and calls undone(part, points) for each. False: too much.
-local function lower(state, currency, points, undone)
-  for i = #state.parts, 1, -1 do
-    local part = state.parts[i]
-    if part[1] == currency and points > 0 and part[3] > 0 then
-      local share = math.min(points, part[3])
-      part[3] = part[3] - share
-      points = points - share
+--         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does,
+--         {'cold_lot', [[operation, currency, lot], …]} when it must be read what became of these
+-- record  wallet -, breakage - (points that had ended), issuance + (debt -, when nothing is left to take) and redemption -,
+--         wallet +; or with the given account
+-- Lowers what is left of an original: the named part, then its last one first, and calls undone(part, points) for each.
+-- False: too much.
+local function lower(state, wish, undone)
+  local points = wish[2]
+  local function from(part)
+    local share = part and part[1] == wish[1] and math.min(points, part[3]) or 0
+    if share > 0 then
+      part[3], points = part[3] - share, points - share
       undone(part, share)
     end
   end
+  from(state.parts[wish[3] or 0])
+  for i = #state.parts, 1, -1 do from(state.parts[i]) end
   return points == 0
 end
 
-local function take_back(m, input, at, legs, shortfall, part, points)
+local function take_back(m, input, at, legs, shortfall, past, operation, part, points)
   local w = wallet_of(m, part[1])
   local function taken(lot, share) wallet_leg(legs, w, lot, -share) end
   local rest = points
   if not input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
+  -- What is not in its lot after the lot's last day was spent, or it has ended there: that was taken already.
+  if rest > 0 and part[4] > 0 and part[4] <= at then
+    local ended = take_ended(past, operation, part, rest)
+    plain_leg(legs, 'breakage', part[1], -ended)
+    rest = rest - ended
+  end
   rest = take(w, rest, usable(at), taken)
   -- A lot whose end was moved has another number, and still waits until the same time.
   if part[5] > at then
@@ -82,9 +94,9 @@ local function back_to_budgets(input, shortfall)
   return rows[1] and ',"budgets":[' .. table.concat(rows, ',') .. ']' or ''
 end
 
-local function decide(m, json, at)
+local function decide(m, json, at, _, _, expired)
   local input = cjson.decode(json)
-  local legs, states, shortfall, least = {}, {}, {}, {}
+  local legs, states, shortfall, least, past = {}, {}, {}, {}, past_of(m, input.past, expired)
   for _, row in ipairs(input.least or {}) do least[row[1]] = row[2] end
   local code, details = open_all(input.accruals, states)
   if not code then code, details = open_all(input.redemptions, states) end
@@ -92,7 +104,7 @@ local function decide(m, json, at)
   for _, row in ipairs(input.redemptions) do
     for _, wish in ipairs(row[4]) do
       local w = wallet_of(m, wish[1])
-      local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
+      local fits = lower(states[row[1]], wish, function(part, points)
         plain_leg(legs, input.account or 'redemption', part[1], -points, input.party)
         local ends = part[4] == 0 and 0 or math.max(part[4], least[wish[1]] or 0)
         if input.moved or ends > part[4] then
@@ -108,13 +120,14 @@ local function decide(m, json, at)
   end
   for _, row in ipairs(input.accruals) do
     for _, wish in ipairs(row[4]) do
-      local fits = lower(states[row[1]], wish[1], wish[2], function(part, points)
-        take_back(m, input, at, legs, shortfall, part, points)
+      local fits = lower(states[row[1]], wish, function(part, points)
+        take_back(m, input, at, legs, shortfall, past, row[1], part, points)
       end)
       if not fits then return nil, 'reversal_exceeds_accrual' end
     end
     states[row[1]].note = row[3]
   end
+  if past.asked[1] then return nil, 'cold_lot', '[' .. table.concat(past.asked, ',') .. ']' end
   for _, w in ipairs(m[WALLETS]) do repay_debt(w, legs, at) end
   local counted, finish, places = '', nil, nil
   local changes = changes_of(input.accruals)
@@ -129,6 +142,7 @@ local function decide(m, json, at)
     for operation, state in pairs(states) do save_operation(operation, state, seq) end
   end
   counted = counted .. back_to_budgets(input, shortfall)
+  if past.taken[1] then counted = counted .. ',"expired":[' .. table.concat(past.taken, ',') .. ']' end
   return legs, ',"shortfall":[' .. table.concat(missing, ',') .. ']' .. counted, nil, save
 end
 
