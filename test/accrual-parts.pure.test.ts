@@ -1,7 +1,7 @@
 /** What the books keep of an accrual's awards, and which part of it each became, as this version writes it and as versions before did. */
 import { describe, expect, test } from 'vitest';
+import { partsOf } from '#src/earning/award-parts.ts';
 import { type KeptAward, keptAwards, writtenAward } from '#src/earning/judge.ts';
-import { partsOf } from '#src/earning/releases.ts';
 import type { Effect, Leg } from '#src/journal.ts';
 
 const waits = { availableAt: 9_000, expiresAt: 9_000 };
@@ -30,7 +30,7 @@ const awards = [
   award('capped', 4),
 ];
 const partsBy = (accrual: Parameters<typeof partsOf>[0]) =>
-  partsOf(accrual).map(([part, { rule }]) => [rule, part]);
+  partsOf(accrual).flatMap(({ part, award }) => (part === undefined ? [] : [[award.rule, part]]));
 
 describe('the parts of an accrual', () => {
   test('are awards with the same terms together, and each that waits for an event alone', () => {

@@ -1,5 +1,6 @@
 /** What a till sends and gets: accruals, quotes, bulk, reversals. */
 import { afterAll, describe, expect, test } from 'vitest';
+import { createEviction } from '#src/jobs/eviction.ts';
 import { pointsMax } from '#src/values.ts';
 import { amountRule, inDays, reference, startEngine } from './harness.ts';
 
@@ -224,6 +225,46 @@ describe('a reversal', () => {
     expect((await reverse('0.5')).at('balances.points.available')).toBe(25);
     expect((await reverse('2.6')).code).toBe('reversal_exceeds_accrual');
     expect((await reverse('2.5')).at('balances.points.available')).toBe(0);
+  });
+
+  test('takes of each award what its rule no longer gives: from its funder, and from its own points', async () => {
+    const joint = await engine.shop({
+      definition: {
+        funders: ['program', 'dairy', 'house'],
+        rules: [
+          amountRule('base', 'points', [1, 100]),
+          amountRule('fresh', 'points', [2, 100], { funder: 'dairy', pending: inDays(7) }),
+          amountRule('store', 'points', [1, 200], { funder: 'house' }),
+          amountRule('again', 'points', [1, 100]),
+        ],
+      },
+    });
+    const member = await joint.enrol();
+    const accrual = await joint.accrue(member, 0, { purchase: euros(7_500, 2_500) });
+    // What is left of each award is the same to whoever reads it in the books again.
+    const left = async () => {
+      await engine.drained();
+      await createEviction(engine.app, 0)();
+      const { rows } = await engine.pool.query<{ party: number; points: number }>(
+        `select party, -sum(points)::int as points from entry where program = $1 and account = 'issuance' group by 1 order by 1`,
+        [joint.program.number],
+      );
+      const { available, pending } = await joint.balances(member);
+      return { funders: rows.map(({ points }) => points), available, pending };
+    };
+    expect(await left()).toEqual({ funders: [200, 200, 50], available: 250, pending: 200 });
+    const reverse = (lines?: unknown) =>
+      joint.pos('POST', `/v1/accruals/${accrual.id}/reversals`, {
+        reference: reference(),
+        occurredAt: joint.time(),
+        ...(lines === undefined ? {} : { lines }),
+      });
+    await reverse([{ line: 2 }]);
+    expect(await left()).toEqual({ funders: [150, 150, 37], available: 187, pending: 150 });
+    await reverse([{ line: 1, amount: 3_001 }]);
+    expect(await left()).toEqual({ funders: [88, 88, 22], available: 110, pending: 88 });
+    await reverse();
+    expect(await left()).toEqual({ funders: [0, 0, 0], available: 0, pending: 0 });
   });
 
   test('of a line that the receipt does not have is refused with its pointer', async () => {

@@ -21,12 +21,11 @@ import {
   referenceOf,
   textOf,
 } from '#src/wallet/fields.ts';
-import { creditedParts } from '#src/wallet/operation-state.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
-import { type KeptAward, keptAwards } from './judge.ts';
+import { isWaiting, partsOf } from './award-parts.ts';
 import type { Program } from './program.ts';
 import { memberOfAccrual } from './reversals.ts';
 import { expiryOfGiver } from './rules/compile.ts';
@@ -56,30 +55,6 @@ export const unlockReply = z
   })
   .meta({ id: 'Unlock' });
 
-function isWaiting({ availableAt, expiresAt }: KeptAward): boolean {
-  return availableAt > 0 && availableAt === expiresAt;
-}
-
-/**
- * The part of an accrual, from 1, that each award became of which caps left something. Awards with the same terms are one
- * part at the place of the first of them, unless they wait for an event (`accrue.lua`); of versions before, each is its own.
- */
-export function partsOf(accrual: Pick<Recorded, 'request' | 'effect'>): [part: number, award: KeptAward][] {
-  const given = keptAwards(accrual).filter(({ points }) => points > 0);
-  const isJoined = creditedParts(accrual.effect).length < given.length;
-  const seen = new Map<string, number>();
-  let parts = 0;
-  return given.map((award) => {
-    const { currency, expiresAt, availableAt, funder } = award;
-    const terms = [currency, expiresAt, availableAt, funder].join();
-    const known = isJoined && !isWaiting(award) ? seen.get(terms) : undefined;
-    if (known !== undefined) return [known, award];
-    parts += 1;
-    seen.set(terms, parts);
-    return [parts, award];
-  });
-}
-
 /** [part of the accrual from 1, end]: what waits for an event, as its rules date it. */
 function termsOf(
   program: Program,
@@ -90,8 +65,8 @@ function termsOf(
   const { definition } = versionOfAccrual(program, accrual);
   const dayOf = (at: EpochMs) => DateTime.fromMillis(at, { zone: program.timeZone }).toISODate() ?? '';
   const days = { occurred: dayOf(accrual.occurredAt), posted: dayOf(accrual.at) };
-  return partsOf(accrual).flatMap(([part, award]): [number, EpochMs][] => {
-    if (!isWaiting(award) || (rule !== undefined && award.rule !== rule)) return [];
+  return partsOf(accrual).flatMap(({ part, award }): [number, EpochMs][] => {
+    if (part === undefined || !isWaiting(award) || (rule !== undefined && award.rule !== rule)) return [];
     return [[part, expiryOfGiver(definition, award.rule)(days, member)]];
   });
 }

@@ -9,7 +9,9 @@
  * gave, because what is known of the member has changed since, the proportion decides as well.
  */
 import type { OperationHex } from '#src/values.ts';
+import type { Wish } from '#src/wallet/operation-state.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
+import { partsOf } from './award-parts.ts';
 import {
   type AccrualSubject,
   askedAwards,
@@ -49,12 +51,12 @@ export type Uncounted = readonly [counter: number, period: number, by: number];
 /** [budget, currency, points]: what comes back to a budget. */
 export type BackToBudget = readonly [budget: number, currency: number, points: number];
 
-/** [operation, version, note, [[currency, points], …], counters, budgets]: one original in the input of `undo.lua`. */
+/** [operation, version, note, [[currency, points, part?], …], counters, budgets]: one original in the input of `undo.lua`. */
 export type Undone = readonly [
   operation: OperationHex,
   version: number,
   note: string,
-  parts: readonly (readonly [currency: number, points: number])[],
+  parts: readonly Wish[],
   counters?: readonly Uncounted[],
   budgets?: readonly BackToBudget[],
 ];
@@ -66,17 +68,17 @@ export interface TakenBack {
   readonly after: ReturnedSoFar;
 }
 
-/** Sums of points by currency number. */
-export function sumByCurrency(
-  program: Program,
-  awards: readonly Pick<Award, 'currency' | 'points'>[],
-): [number, number][] {
-  const sums = new Map<number, number>();
-  for (const { currency, points } of awards) {
-    const number = program.currencyByCode.get(currency)!.number;
-    sums.set(number, (sums.get(number) ?? 0) + points);
+/** What is asked of each part of an accrual, so that points go back to who gave them, and pending ones before they count. */
+function wishesOf(program: Program, accrual: Recorded, points: readonly number[]): Wish[] {
+  const wishes = new Map<string, [currency: number, points: number, part?: number]>();
+  for (const [i, { award, part }] of partsOf(accrual).entries()) {
+    const currency = program.currencyByCode.get(award.currency)!.number;
+    const key = `${currency}.${part}`;
+    const wish = wishes.get(key) ?? (part === undefined ? [currency, 0] : [currency, 0, part]);
+    wish[1] += points[i]!;
+    wishes.set(key, wish);
   }
-  return [...sums];
+  return [...wishes.values()].filter(([, asked]) => asked > 0);
 }
 
 function purchaseOf(accrual: Recorded): Purchase | undefined {
@@ -235,7 +237,7 @@ export function takeBack(
   return after && takeBackTo(program, accrual, state, after, member);
 }
 
-/** What is taken from an accrual so that `after` of its receipt has come back. */
+/** What is taken from an accrual so that `after` of its receipt has come back */
 export function takeBackTo(
   program: Program,
   accrual: Recorded,
@@ -251,13 +253,14 @@ export function takeBackTo(
   const keeps = (soFar: ReturnedSoFar) => keeperOf(version, bought, rejudge, soFar);
   const takenBefore = before.taken ?? (state.note === '' ? [] : takenOf(given, asked, [], keeps(before)));
   const taken = takenOf(given, asked, takenBefore, keeps(after));
+  const takenNow = taken.map((points, i) => points - (takenBefore[i] ?? 0));
   const awards = given
-    .map((award, i) => ({ ...award, points: taken[i]! - (takenBefore[i] ?? 0) }))
+    .map((award, i) => ({ ...award, points: takenNow[i]! }))
     .filter(({ points }) => points > 0);
   const note = JSON.stringify({ ...after, taken });
   const counters = uncounted(version, accrual, rejudge, [before, after], awards);
   const budgets = accrual.effect.budgets ? backToBudgets(program, version, awards) : [];
-  const parts = sumByCurrency(program, awards);
+  const parts = wishesOf(program, accrual, takenNow);
   return {
     undone:
       counters.length + budgets.length > 0

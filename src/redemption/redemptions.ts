@@ -132,7 +132,7 @@ export function checkPartsLimit(caller: Caller, parts: readonly (readonly [numbe
 }
 
 /** Points of all parts together, as they count towards a key's limit. */
-export function sumOf(parts: readonly (readonly [number, number])[]): number {
+export function sumOf(parts: readonly (readonly [number, number, number?])[]): number {
   return parts.reduce((sum, [, points]) => sum + points, 0);
 }
 

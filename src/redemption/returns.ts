@@ -175,7 +175,10 @@ function decisionOf(
   const own = [...plan.accruals, ...redemptions];
   const pooled = plan.redemptions
     .filter(([operation]) => ids.has(operation))
-    .map(([operation, , , points]): KeptPooled => [operation, reserved.refunds.get(operation)!, points]);
+    .map(([operation, , , parts]): KeptPooled => {
+      const points = parts.map(([currency, of]) => [currency, of] as const);
+      return [operation, reserved.refunds.get(operation)!, points];
+    });
   const all = [...plan.accruals, ...plan.redemptions];
   return {
     points: all.reduce((sum, [, , , parts]) => sum + sumOf(parts), 0),
