@@ -1,5 +1,7 @@
 /** What a return leaves is what the rest of the receipt would have earned, whatever rules look at and whoever the member is by now. */
+import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { createEviction } from '#src/jobs/eviction.ts';
 import { amountRule, reference, startEngine } from './harness.ts';
 import type { Answer } from './house/client.ts';
 
@@ -14,9 +16,10 @@ function shopWith(promotions: Promotions): Promise<Shop> {
   return engine.shop({ definition: { rules: [amountRule('base', 'points', [1, 100])], promotions } });
 }
 
-function buy(shop: Shop, member: string, lines: readonly Line[]): Promise<Answer> {
+function buy(shop: Shop, member: string, lines: readonly Line[], order?: string): Promise<Answer> {
   const purchase = {
     currency: 'EUR',
+    ...(order === undefined ? {} : { order }),
     lines: lines.map(([amount, category], i) => ({ line: i + 1, amount, ...(category ? { category } : {}) })),
   };
   return shop.pos('POST', '/v1/accruals', {
@@ -33,7 +36,7 @@ function giveBack(shop: Shop, accrual: Answer, lines?: readonly object[]): Promi
 }
 
 function awardsOf(answer: Answer): Record<string, number> {
-  const awards = (answer.body.awards ?? []) as { rule: string; points: number }[];
+  const awards = (answer.body.awards ?? answer.body.reversed ?? []) as { rule: string; points: number }[];
   return Object.fromEntries(awards.map(({ rule, points }) => [rule, points]));
 }
 
@@ -171,4 +174,79 @@ describe('of what depends on the past', () => {
     await change(true);
     expect(awardsOf(await buy(shop, member, [[5_000]]))).toEqual({ base: 50, guest: 500 });
   });
+});
+
+describe('of an order in several shipments', () => {
+  const promotions: Promotions = [
+    { name: 'welcome', currency: 'points', earn: { by: 'fixed', points: 100 } },
+    { name: 'big', currency: 'points', when: 'receipt.total >= 2500', earn: { by: 'fixed', points: 9 } },
+    { name: 'each', currency: 'points', oncePerOrder: false, earn: { by: 'fixed', points: 3 } },
+  ];
+
+  function comesBack(shop: Shop, what: object): Promise<Answer> {
+    const body = { reference: reference(), occurredAt: shop.time(), durability: 'ledger', ...what };
+    return shop.pos('POST', '/v1/returns', body);
+  }
+
+  test.each(['returned', 'reversed'])(
+    'a bonus of the order goes when no shipment that is left would have earned it: %s',
+    async (how) => {
+      const shop = await shopWith(promotions);
+      const member = await shop.enrol();
+      const order = reference('order');
+      const first = await buy(shop, member, [[3_000]], order);
+      const second = await buy(shop, member, [[1_000], [1_000]], order);
+      expect(awardsOf(first)).toEqual({ base: 30, welcome: 100, big: 9, each: 3 });
+      expect(awardsOf(second)).toEqual({ base: 20, each: 3 });
+      const back = (of: Answer, lines?: readonly object[]) =>
+        how === 'reversed'
+          ? giveBack(shop, of, lines)
+          : comesBack(shop, { accrual: of.id, ...(lines ? { lines } : {}) });
+      expect(awardsOf(await back(first))).toEqual({ base: 30, big: 9, each: 3 });
+      expect(awardsOf(await back(second, [{ line: 1 }]))).toEqual({ base: 10 });
+      expect((await back(first)).code).toBe('reversal_exceeds_accrual');
+      expect(await shop.balances(member)).toMatchObject({ available: 113 });
+      await engine.drained();
+      await createEviction(engine.app, 0)();
+      // What was given for the first shipment goes with the last one's last line.
+      expect(awardsOf(await back(second))).toEqual({ welcome: 100, base: 10, each: 3 });
+      expect(await shop.balances(member)).toMatchObject({ available: 0, debt: 0 });
+      expect(awardsOf(await buy(shop, member, [[1_000]], order))).toEqual({
+        base: 10,
+        welcome: 100,
+        each: 3,
+      });
+    },
+  );
+
+  test('everything comes back exactly, in any pieces and order', async () => {
+    const amounts = fc.array(fc.integer({ min: 1_000, max: 3_000 }), { minLength: 2, maxLength: 3 });
+    const pieces = fc.array(fc.record({ pick: fc.nat(5), half: fc.boolean() }), { maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(amounts, pieces, async (shipped, returned) => {
+        const shop = await shopWith(promotions);
+        const member = await shop.enrol();
+        const order = reference('order');
+        const shipments: Answer[] = [];
+        for (const amount of shipped) shipments.push(await buy(shop, member, [[amount]], order));
+        const left = shipped.map((amount) => amount);
+        for (const { pick, half } of returned) {
+          const i = pick % shipped.length;
+          const amount = half ? Math.ceil(left[i]! / 2) : left[i]!;
+          if (amount === 0) continue;
+          await comesBack(shop, { accrual: shipments[i]!.id, lines: [{ line: 1, amount }] });
+          left[i]! -= amount;
+          const rest = left.filter((each) => each > 0);
+          const big = shipped.some((each) => each >= 2_500) && left.some((each) => each >= 2_500);
+          const expected = rest.reduce((sum, each) => sum + Math.floor(each / 100) + 3, 0);
+          expect(await shop.balances(member)).toMatchObject({
+            available: expected + (rest.length > 0 ? 100 : 0) + (big ? 9 : 0),
+          });
+        }
+        await comesBack(shop, { order });
+        expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+      }),
+      { numRuns: 8, endOnFailure: true },
+    );
+  }, 60_000);
 });

@@ -18,15 +18,26 @@ import {
 } from '#src/wallet/fields.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
+import { type OrdersContext, operationsOfOrder } from '#src/wallet/orders.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
-import { movementReply, perform } from '#src/wallet/perform.ts';
+import { type Decision, movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
 import { awardView, someMember } from './accruals.ts';
 import type { KeptAward } from './judge.ts';
+import { takeBackOfOrder } from './order-awards.ts';
 import { type Program, presentVersion, versionAt } from './program.ts';
 import type { JudgedMember } from './rules/types.ts';
 import type { ReversalBody } from './schemas.ts';
-import { asksOfMember, type OriginalState, takeBack, type Undone, untouched } from './undoing.ts';
+import {
+  afterReturn,
+  asksOfMember,
+  isOfOrder,
+  type OriginalState,
+  type Undone,
+  untouched,
+} from './undoing.ts';
+
+export interface ReversalContext extends EarningContext, OrdersContext {}
 
 interface Sum {
   readonly currency: string;
@@ -131,8 +142,48 @@ async function originalOf(context: EarningContext, call: Call<ReversalBody>): Pr
   }
 }
 
+/** The receipts that are judged together: those of its order, where an award of it counts once for all of them. */
+async function receiptsOf(
+  context: ReversalContext,
+  program: Program,
+  accrual: Recorded,
+): Promise<readonly Recorded[]> {
+  const { order, member, operation } = accrual;
+  if (order === '' || !isOfOrder(program, accrual)) return [accrual];
+  const found = await operationsOfOrder(context, program.number, order, ['accrual']);
+  return found
+    .filter((each) => each.member === member)
+    .map((each) => (each.operation === operation ? accrual : each));
+}
+
+/** The decision to take `lines` back from one of the receipts. */
+function decisionOf(
+  program: Program,
+  accrual: Recorded,
+  receipts: readonly Recorded[],
+  lines: ReversalBody['lines'],
+  stateOf: (receipt: Recorded) => OriginalState,
+  memberOf: (receipt: Recorded) => JudgedMember,
+): Pick<Decision, 'origins' | 'keep'> & { readonly points: number; readonly accruals: readonly Undone[] } {
+  const after = afterReturn(accrual, stateOf(accrual), lines);
+  if (!after) throw new Problem('reversal_exceeds_accrual');
+  const taken = takeBackOfOrder(program, receipts, new Map([[accrual, after]]), stateOf, memberOf);
+  const others = receipts.filter((each) => each !== accrual);
+  const accruals = [accrual, ...others].map((receipt): Undone => {
+    const { version, note } = stateOf(receipt);
+    return taken.get(receipt)?.undone ?? [receipt.operation, version, note, []];
+  });
+  const awards = [...taken.values()].flatMap((back) => back.awards);
+  return {
+    points: awards.reduce((sum, { points }) => sum + points, 0),
+    origins: accruals.map(([operation]) => operation),
+    accruals,
+    keep: { takenBack: awards, undone: accruals.map(undoneOf) },
+  };
+}
+
 /** `POST /v1/accruals/:id/reversals` */
-export async function reverse(context: EarningContext, call: Call<ReversalBody>): Promise<Reply> {
+export async function reverse(context: ReversalContext, call: Call<ReversalBody>): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
   const reference = referenceOf(call, body);
@@ -140,7 +191,8 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
   checkOriginalStore(caller, accrual);
   const durability = durabilityOf(body, 'journal');
   const canonical = { accrual: accrual.operation, reference, occurredAt: body.occurredAt, lines: body.lines };
-  let state: OriginalState = untouched;
+  const receipts = await receiptsOf(context, program, accrual);
+  const states = new Map<string, OriginalState>();
   const moved = await perform(context.operations, {
     caller,
     script: 'undo',
@@ -154,27 +206,38 @@ export async function reverse(context: EarningContext, call: Call<ReversalBody>)
     waitMs: call.waitMs,
     // The points went to the accrual's own member; after a merge they are taken from the survivor.
     member: () => context.operations.lookup.member(program.number, accrual.member),
+    attemptsMax: 4 + receipts.length,
     staleOperation(details) {
-      state = { version: Number(details.version), note: String(details.note) };
+      states.set(String(details.operation), {
+        version: Number(details.version),
+        note: String(details.note),
+      });
     },
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
-      const judged = await memberOfAccrual(context, program, accrual, member);
-      const taken = takeBack(program, accrual, state, body.lines, judged);
-      if (!taken) throw new Problem('reversal_exceeds_accrual');
-      const points = taken.awards.reduce((sum, award) => sum + award.points, 0);
+      const judged = new Map<Recorded, JudgedMember>();
+      for (const receipt of receipts)
+        judged.set(receipt, await memberOfAccrual(context, program, receipt, member));
+      const stateOf = ({ operation }: Recorded) => states.get(operation) ?? untouched;
+      const { accruals, points, ...decided } = decisionOf(
+        program,
+        accrual,
+        receipts,
+        body.lines,
+        stateOf,
+        (receipt) => judged.get(receipt)!,
+      );
       checkPointsLimit(caller, points);
       return {
+        ...decided,
         points,
-        origins: [accrual.operation],
         order: accrual.order,
         input: {
-          accruals: [taken.undone],
+          accruals,
           redemptions: [],
           debt: presentVersion(program).definition.debtAllowed,
           moved: member.member !== accrual.member,
         },
-        keep: { takenBack: taken.awards, undone: [undoneOf(taken.undone)] },
       };
     },
   });

@@ -2,11 +2,11 @@ import { programNow } from '#src/earning/program.ts';
 import type { Role, Route } from '#src/http/route.ts';
 import { route } from '#src/http/route.ts';
 import { checkOccurredAt } from '#src/wallet/fields.ts';
-import { accrualReplyOf, accrue, awardView, durabilityOfAccrual, type EarningContext } from './accruals.ts';
+import { accrualReplyOf, accrue, awardView, durabilityOfAccrual } from './accruals.ts';
 import { accrueBulk } from './bulk.ts';
 import { type QuoteContext, quoteAccrual } from './quotes.ts';
 import { unlock, unlockReply, unlockSchema } from './releases.ts';
-import { reverse } from './reversals.ts';
+import { type ReversalContext, reverse } from './reversals.ts';
 import {
   accrualReply,
   accrualSchema,
@@ -39,7 +39,7 @@ const movementErrors = [
 const bulkBytesMax = 8 * 1024 * 1024;
 
 /** What follows from an accrual. */
-function followUpRoutes(context: EarningContext): Route[] {
+function followUpRoutes(context: ReversalContext): Route[] {
   return [
     route({
       method: 'POST',

@@ -9,6 +9,7 @@
  * gave, because what is known of the member has changed since, the proportion decides as well.
  */
 import type { OperationHex } from '#src/values.ts';
+import { ordersFrom } from '#src/wallet/counter-state.ts';
 import type { Wish } from '#src/wallet/operation-state.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import { partsOf } from './award-parts.ts';
@@ -168,8 +169,12 @@ function takenOf(
   asked: readonly KeptAward[],
   before: readonly number[],
   keeps: Keeps,
+  more: readonly number[] = [],
 ): number[] {
-  return awards.map((award, i) => Math.max(before[i] ?? 0, award.points - keeps(award, asked[i]!.points)));
+  return awards.map((award, i) => {
+    const kept = keeps(award, asked[i]!.points) + (more[i] ?? 0);
+    return Math.max(before[i] ?? 0, award.points - kept);
+  });
 }
 
 /** The caps that an award counted in, whoever its member is by now. */
@@ -189,14 +194,15 @@ function uncounted(
   [before, after]: readonly [ReturnedSoFar, ReturnedSoFar],
   awards: readonly KeptAward[],
 ): Uncounted[] {
-  const had = rejudge(before);
+  // Of what had come back whole before nothing is counted any more.
+  const had = before.all ? undefined : rejudge(before);
   const has = after.all ? undefined : rejudge(after);
   const caps = awards.flatMap((award) =>
     capsOfAward(version, accrual, award).map(
       ({ counter, period }): Uncounted => [counter, period, -award.points],
     ),
   );
-  const counts = had.counts.map(({ counter, period, by }): Uncounted => {
+  const counts = (had?.counts ?? []).map(({ counter, period, by }): Uncounted => {
     const kept = has?.counts.find((count) => count.counter === counter && count.period === period);
     return [counter, period, (kept?.by ?? 0) - by];
   });
@@ -225,25 +231,67 @@ export function asksOfMember(program: Program, accrual: Recorded): boolean {
   return looksAtMember(versionOfAccrual(program, accrual));
 }
 
-/** What giving back `lines` takes from an accrual; undefined when more would come back than was bought. */
-export function takeBack(
-  program: Program,
+/** How much of a receipt has come back once `lines` have, too; undefined when that is more than was bought. */
+export function afterReturn(
   accrual: Recorded,
   state: OriginalState,
   lines: readonly ReturnedLine[] | undefined,
-  member: JudgedMember,
-): TakenBack | undefined {
-  const after = returnedAfter(purchaseOf(accrual)?.lines ?? [], parseReturned(state.note), lines);
-  return after && takeBackTo(program, accrual, state, after, member);
+): ReturnedSoFar | undefined {
+  return returnedAfter(purchaseOf(accrual)?.lines ?? [], parseReturned(state.note), lines);
 }
 
-/** What is taken from an accrual so that `after` of its receipt has come back */
+/** An award of a receipt of which something has come back. */
+export interface AwardLeft {
+  readonly given: KeptAward;
+  /** Points that it keeps by what is left of its own receipt. */
+  readonly keeps: number;
+  /** Points that its rule would ask for, before caps. */
+  readonly asks: number;
+  /** The cap on what its rule gives for one order or ticket. */
+  readonly limit: Limit | undefined;
+}
+
+function tightest(limits: readonly Limit[]): Limit | undefined {
+  return limits.toSorted((a, b) => a.pointsMax - b.pointsMax)[0];
+}
+
+/** Whether what is taken of an accrual depends on other receipts of its order. */
+export function isOfOrder(program: Program, accrual: Recorded): boolean {
+  const version = versionOfAccrual(program, accrual);
+  return askedAwards(accrual).some((award) => capsOfAward(version, accrual, award).some(isNamed));
+}
+
+function isNamed({ period }: Limit): boolean {
+  return period >= ordersFrom;
+}
+
+/** What is left of each award once `after` of its receipt has come back. */
+export function awardsLeft(
+  program: Program,
+  accrual: Recorded,
+  after: ReturnedSoFar,
+  member: JudgedMember,
+): AwardLeft[] {
+  const version = versionOfAccrual(program, accrual);
+  const rejudge = rejudgeOf(program, version, accrual, member);
+  const keeps = keeperOf(version, purchaseOf(accrual)?.lines ?? [], rejudge, after);
+  const asked = askedAwards(accrual);
+  return keptAwards(accrual).map((given, i) => ({
+    given,
+    keeps: keeps(given, asked[i]!.points),
+    asks: keeps(asked[i]!, asked[i]!.points),
+    limit: tightest(capsOfAward(version, accrual, given).filter(isNamed)),
+  }));
+}
+
+/** What is taken from an accrual so that `after` of its receipt has come back; `more`: what its awards keep for others of the order. */
 export function takeBackTo(
   program: Program,
   accrual: Recorded,
   state: OriginalState,
   after: ReturnedSoFar,
   member: JudgedMember,
+  more: readonly number[] = [],
 ): TakenBack {
   const bought = purchaseOf(accrual)?.lines ?? [];
   const before = parseReturned(state.note);
@@ -252,7 +300,7 @@ export function takeBackTo(
   const [given, asked] = [keptAwards(accrual), askedAwards(accrual)];
   const keeps = (soFar: ReturnedSoFar) => keeperOf(version, bought, rejudge, soFar);
   const takenBefore = before.taken ?? (state.note === '' ? [] : takenOf(given, asked, [], keeps(before)));
-  const taken = takenOf(given, asked, takenBefore, keeps(after));
+  const taken = takenOf(given, asked, takenBefore, keeps(after), more);
   const takenNow = taken.map((points, i) => points - (takenBefore[i] ?? 0));
   const awards = given
     .map((award, i) => ({ ...award, points: takenNow[i]! }))

@@ -10,11 +10,17 @@
  * `first` (points before money), `last` (money before points), or a number of points.
  */
 import type { KeptAward } from '#src/earning/judge.ts';
+import { takeBackOfOrder } from '#src/earning/order-awards.ts';
 import { type Program, versionNumbered } from '#src/earning/program.ts';
-import { amountReturned, parseReturned, type ReturnedLine } from '#src/earning/returned.ts';
+import {
+  amountReturned,
+  parseReturned,
+  type ReturnedLine,
+  type ReturnedSoFar,
+} from '#src/earning/returned.ts';
 import { converted, type MoneyAmount, rateBetween } from '#src/earning/rules/money.ts';
 import type { JudgedMember, Purchase } from '#src/earning/rules/types.ts';
-import { type OriginalState, type TakenBack, takeBack, type Undone } from '#src/earning/undoing.ts';
+import { afterReturn, type OriginalState, type TakenBack, type Undone } from '#src/earning/undoing.ts';
 import { Problem } from '#src/errors.ts';
 import type { Points } from '#src/values.ts';
 import { fault } from '#src/wallet/fields.ts';
@@ -76,6 +82,7 @@ function linesByAccrual(order: Order, wish: Wish): Map<Recorded, ReturnedLine[] 
   return shares;
 }
 
+/** What is taken of each receipt; also of one that came back before, where a bonus of the order stayed with it until now. */
 function takenByAccrual(
   program: Program,
   order: Order,
@@ -83,13 +90,13 @@ function takenByAccrual(
   stateOf: StateOf,
   memberOf: MemberOf,
 ): Map<Recorded, TakenBack> {
-  const taken = new Map<Recorded, TakenBack>();
+  const afters = new Map<Recorded, ReturnedSoFar>();
   for (const [accrual, lines] of linesByAccrual(order, wish)) {
-    const back = takeBack(program, accrual, stateOf(accrual), lines, memberOf(accrual));
-    if (!back && wish.lines) throw new Problem('reversal_exceeds_accrual');
-    if (back) taken.set(accrual, back);
+    const after = afterReturn(accrual, stateOf(accrual), lines);
+    if (!after && wish.lines) throw new Problem('reversal_exceeds_accrual');
+    if (after) afters.set(accrual, after);
   }
-  return taken;
+  return takeBackOfOrder(program, order.accruals, afters, stateOf, memberOf);
 }
 
 interface Progress {

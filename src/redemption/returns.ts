@@ -14,7 +14,7 @@ import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { errorTable, Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
-import { memberId, type OperationHex, type OperationKind, operationId } from '#src/values.ts';
+import { memberId, type OperationKind, operationId } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
 import {
   checkOccurredAt,
@@ -25,7 +25,8 @@ import {
   referenceOf,
 } from '#src/wallet/fields.ts';
 import type { Durability, Recorded } from '#src/wallet/operations.ts';
-import { allBarriers, findOriginal } from '#src/wallet/originals.ts';
+import { operationsOfOrder } from '#src/wallet/orders.ts';
+import { findOriginal } from '#src/wallet/originals.ts';
 import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
 import type { KeptPooled, PooledRedemption, PooledReturns, Reserved } from './pooled.ts';
 import { codeOf, type RedemptionContext, sumOf } from './redemptions.ts';
@@ -37,34 +38,8 @@ export interface ReturnContext extends RedemptionContext {
   readonly pooled: PooledReturns;
 }
 
-const operationsOfOrderMax = 200;
-
-async function operationsOfOrder(
-  context: ReturnContext,
-  program: Program,
-  order: string,
-): Promise<Recorded[]> {
-  const kinds: OperationKind[] = ['accrual', 'redemption', 'capture'];
-  const result = await context.pool.query<{ operation: OperationHex }>(
-    `select replace(operation::text, '-', '') as operation from operation
-     where program = $1 and order_reference = $2 and kind = any($3) order by at, operation limit $4`,
-    [program.number, order, kinds, operationsOfOrderMax],
-  );
-  return context.operations.inBooks(result.rows.map((row) => row.operation));
-}
-
-/** Everything of an order, complete for the members that it names; an unknown order is looked for in all journals. */
-async function completeOrder(context: ReturnContext, program: Program, order: string): Promise<Recorded[]> {
-  const { wallet } = context.operations;
-  const found = await operationsOfOrder(context, program, order);
-  if (found.length === 0) await allBarriers(context.operations, 1_000);
-  for (const shard of new Set(found.map((operation) => wallet.shardOf(operation.member)))) {
-    if ((await wallet.readBarrier(shard, 1_000)) === 'timeout') {
-      throw new Problem('not_ready', 'the books are behind; ask again');
-    }
-  }
-  return operationsOfOrder(context, program, order);
-}
+/** Of an order what its return moves. */
+const movedKinds: readonly OperationKind[] = ['accrual', 'redemption', 'capture'];
 
 /** Parts of a pool's redemption come back with it, not each by itself. */
 function isPartOfPool({ request }: Recorded): boolean {
@@ -106,7 +81,7 @@ async function findOrder(
     const accrual = await findOriginal(context.operations, caller, body.accrual, undefined, ['accrual']);
     if (!accrual) throw new Problem('original_not_found');
     const { order } = accrual;
-    const of = order === '' ? [] : await completeOrder(context, program, order);
+    const of = order === '' ? [] : await operationsOfOrder(context, program.number, order, movedKinds);
     const mine = of.filter((o) => o.member === accrual.member && !isPartOfPool(o));
     const accruals = mine.filter((o) => o.kind === 'accrual');
     const own = accruals.find((o) => o.operation === accrual.operation) ?? accrual;
@@ -121,7 +96,7 @@ async function findOrder(
       true,
     );
   }
-  const all = await completeOrder(context, program, body.order!);
+  const all = await operationsOfOrder(context, program.number, body.order!, movedKinds);
   const found = all.filter((o) => !isPartOfPool(o));
   const pooled = await context.pooled.ofOrder(program, body.order!, deadlineMs);
   if (found.length + pooled.length === 0) throw new Problem('original_not_found');

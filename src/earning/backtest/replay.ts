@@ -11,13 +11,21 @@ import { Problem } from '#src/errors.ts';
 import type { CounterRow } from '#src/journal.ts';
 import type { EpochMs, MemberNumber, OperationHex, OperationKind, Points } from '#src/values.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { type AccrualSubject, judge, type KeptAward, keptAward, type WrittenAward } from '../judge.ts';
+import {
+  type AccrualSubject,
+  judge,
+  type KeptAward,
+  keptAward,
+  keptAwards,
+  type WrittenAward,
+} from '../judge.ts';
+import { takeBackOfOrder } from '../order-awards.ts';
 import { versionNumbered } from '../program.ts';
 import { parseReturned, type ReturnedSoFar } from '../returned.ts';
 import { momentOf } from '../rules/calendar.ts';
 import { checkMoneyCurrency } from '../rules/money.ts';
 import type { Award, JudgedMember, Judgement } from '../rules/types.ts';
-import { takeBackTo } from '../undoing.ts';
+import type { TakenBack } from '../undoing.ts';
 import { createBudgets } from './budgets.ts';
 import { createMemberCounters, type MemberCounters, weigh } from './counters.ts';
 import type { Draft } from './draft.ts';
@@ -235,45 +243,53 @@ export function createReplay({ program, version }: Draft, endsAt: EpochMs): Repl
     returnables.set(operation, { accrual, actualVersion, member: judged, note: '' });
   }
 
-  /** Takes back from one receipt by the draft, so that as much of it has come back as did. */
-  function takeBack(returnable: Returnable, after: ReturnedSoFar, member: JudgedMember, place: Place): void {
-    const { accrual, note } = returnable;
-    const { tier, tiers, segments } = returnable.member;
-    const then = { ...member, tier, tiers, segments };
-    const { undone, awards } = takeBackTo(program, accrual, { version: 0, note }, after, then);
-    const [operation, , noteAfter, , counters = []] = undone;
+  /** Takes back from one receipt by the draft. */
+  function takeBack(returnable: Returnable, { undone, awards }: TakenBack, place: Place): void {
+    const [operation, , note, , counters = []] = undone;
     for (const [counter, period, by] of counters) place.state.counters.lower({ counter, period }, -by);
     for (const award of awards) {
       add('draft', definition, award, -1, place);
       budgets.giveBack(award.rule, award.points, place.date);
     }
-    if (after.all) returnables.delete(operation);
-    else returnable.note = noteAfter;
+    const { all, taken = [] } = parseReturned(note);
+    const isGone = all && keptAwards(returnable.accrual).every(({ points }, i) => points === taken[i]);
+    if (isGone) returnables.delete(operation);
+    else returnable.note = note;
   }
 
-  /** Whether it was about receipts that are replayed. */
+  /** Takes back by the draft, so that as much of the receipts has come back as did. False: none of them is replayed. */
   function undo(row: LedgerRow, member: JudgedMember): boolean {
     const { undone = [], takenBack = [] } = row.request!;
-    let isReplayed = false;
+    const found = new Map<Recorded, Returnable>();
+    const afters = new Map<Recorded, ReturnedSoFar>();
     for (const [operation, note] of undone) {
       const returnable = returnables.get(operation);
       if (!returnable) continue;
-      const { accrual, actualVersion } = returnable;
-      const place = {
-        state: stateOf(row.member),
-        segments: returnable.member.segments,
-        date: momentOf(accrual.occurredAt, program.timeZone).date,
-      };
-      takeBack(returnable, parseReturned(note), member, place);
-      // What a return of several receipts took back is not kept apart; it is put to the version and day of the first.
-      if (!isReplayed) {
-        const { definition: actual } = versionNumbered(program, actualVersion, accrual.occurredAt);
-        for (const award of takenBack) add('actual', actual, award, -1, place);
-        budgets.inLedger(actual, takenBack, -1);
-      }
-      isReplayed = true;
+      found.set(returnable.accrual, returnable);
+      if (note !== '') afters.set(returnable.accrual, parseReturned(note));
     }
-    return isReplayed;
+    const stateOfReceipt = (accrual: Recorded) => ({ version: 0, note: found.get(accrual)!.note });
+    const memberOf = (accrual: Recorded): JudgedMember => {
+      const { tier, tiers, segments } = found.get(accrual)!.member;
+      return { ...member, tier, tiers, segments };
+    };
+    const back = takeBackOfOrder(program, [...found.keys()], afters, stateOfReceipt, memberOf);
+    const placeOf = ({ accrual, member: judged }: Returnable): Place => ({
+      state: stateOf(row.member),
+      segments: judged.segments,
+      date: momentOf(accrual.occurredAt, program.timeZone).date,
+    });
+    for (const [accrual, taken] of back) {
+      const returnable = found.get(accrual)!;
+      takeBack(returnable, taken, placeOf(returnable));
+    }
+    const [first] = found.values();
+    if (!first) return false;
+    // What a return of several receipts took back is not kept apart; it is put to the version and day of the first.
+    const { definition: actual } = versionNumbered(program, first.actualVersion, first.accrual.occurredAt);
+    for (const award of takenBack) add('actual', actual, award, -1, placeOf(first));
+    budgets.inLedger(actual, takenBack, -1);
+    return true;
   }
 
   return {
