@@ -444,19 +444,16 @@ test('receipts of one lot that are reversed at the same moment count a point tha
   ];
   await shop.pos('POST', '/v1/redemptions', { member, reference: reference(), points: 60 });
   await shop.setClock(millis('2031-02-10'));
+  await shop.accrue(member, 0);
   await engine.drained();
   await createEviction(engine.app, 0)();
-  const line = { lines: [{ line: 1, amount: 1_000 }] };
-  const pieces = receipts.flatMap(({ id }) => [reversing(shop, id, line), reversing(shop, id, line)]);
-  const answers = await Promise.all(pieces);
-  expect(answers.map(({ status }) => status)).toEqual([201, 201, 201, 201, 201, 201]);
+  const answers = await Promise.all(receipts.map(({ id }) => reversing(shop, id)));
+  expect(answers.map(({ status }) => status)).toEqual([201, 201, 201]);
   const sumOf = (name: 'expired' | 'shortfall') =>
     answers
       .flatMap(({ body }) => body[name] as { points: number }[])
       .reduce((sum, { points }) => sum + points, 0);
-  expect([sumOf('expired'), sumOf('shortfall')]).toEqual([40, 20]);
-  await reversing(shop, receipts[0]!.id);
-  await reversing(shop, receipts[1]!.id);
+  expect([sumOf('expired'), sumOf('shortfall')]).toEqual([40, 60]);
   expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 60 });
   expect(await booksOf(shop)).toEqual({ debt: -60, redemption: 60 });
 });

@@ -7,7 +7,7 @@ import type { MemberNumber, OperationHex, Position } from '#src/values.ts';
 import { shardOfMember, shardOfOperation } from '#src/values.ts';
 import type { Loaded, Loader, Place } from './load.ts';
 import type { LotOf } from './outcome.ts';
-import type { Written } from './written.ts';
+import type { Waited, Written } from './written.ts';
 
 /** How long a movement waits for the books to have what a script has just seen. */
 const booksWaitMs = 1_000;
@@ -43,8 +43,8 @@ export function createWanted(
     return loaded;
   }
 
-  async function waitFor(shard: number): Promise<void> {
-    await written.wait(await journalEnd(shard), booksWaitMs);
+  async function waitFor(shard: number): Promise<Waited> {
+    return written.wait(await journalEnd(shard), booksWaitMs);
   }
 
   return {
@@ -61,7 +61,8 @@ export function createWanted(
       return `,"known":${JSON.stringify([epoch, seq, values])}`;
     },
     async lots(member, given) {
-      await waitFor(shardOfMember(member, shardCount));
+      if ((await waitFor(shardOfMember(member, shardCount))) === 'timeout')
+        throw new Problem('not_ready', 'the books are behind; ask again');
       const read = await fromBooks(loader.lots(member, [...given]));
       // An original that was taken back before is in the books.
       if (read === 'not_found') throw new Problem('original_not_found');
