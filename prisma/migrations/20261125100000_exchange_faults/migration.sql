@@ -1,6 +1,7 @@
 -- How often in a row an exchange could not be gone on with, so that its repeats have an end; and a break of its own for what a partner
 -- could never be asked about once more.
--- Safe while older code runs: it neither counts nor writes such breaks, and lists and closes them as all others.
+-- Safe while older code runs: it neither counts nor writes such breaks, and lists and closes them as all others. (Of exchanges that
+-- come in and are refused here see the changelog: stop the older process `alliance` first.)
 
 alter table exchange add column faults integer not null default 0;
 
