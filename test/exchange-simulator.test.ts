@@ -254,8 +254,9 @@ test('the day of both books is the same, but for what waits for a person', async
     days: createDays(pool),
   };
   const pair = { program: shop.program, partner: partner.number };
-  const far = farDay(endpoint, day, 5_000, traffic);
-  const { matched, differences } = await reconcileDay(surroundings, { pair, day, actor: 'test' }, far);
+  const farOn = (each: string) => farDay(endpoint, each, 5_000, traffic);
+  const [made] = await reconcileDay(surroundings, { pair, day, actor: 'test' }, farOn);
+  const { matched, differences } = made!;
   const { missing_there: missing, status, ...others } = differences;
   expect(others).toEqual({ missing_here: 0, amount: 0, date: 0, duplicate: 0 });
   expect(missing + status).toBeLessThanOrEqual(parked);

@@ -10,7 +10,7 @@ import { ally } from './house/alliance.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
 import { commandOf } from './house/command.ts';
 import { freshNonce, linked, openPartner, seconds, type Tampering } from './house/partner.ts';
-import { fileText, handIn, today } from './house/reconciling.ts';
+import { fileText, handIn, secondOver } from './house/reconciling.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -30,8 +30,10 @@ async function linesOf(word: string): Promise<number> {
   return found.rows[0]!.count;
 }
 
-const { from, until } = today();
-const file = (sequence: number) => fileText({ sender: partner.name, sequence, from, until, movements: [] });
+const until = await secondOver();
+const file = (sequence: number, from: number) =>
+  fileText({ sender: partner.name, sequence, from, until, movements: [] });
+const first = file(1, until - 86_400);
 const refused = (tampering: Tampering) => () => partner.call('POST', path, accrual(), tampering);
 const far = async () => {
   const who = await ally(engine.app, shop, { minimum: 10 });
@@ -44,7 +46,7 @@ beforeAll(async () => {
   expect((await partner.accrue({ reference: flight, account, points: 1 })).status).toBe(201);
   await engine.drained();
   await clearAll(engine.pool, clearingOf(engine.app));
-  expect((await handIn(engine.http, shop, file(1))).status).toBe(201);
+  expect((await handIn(engine.http, shop, first)).status).toBe(201);
 });
 afterAll(() => made.who.far.close());
 const exchange = (more: object, path = '/v1/exchanges') => {
@@ -170,13 +172,13 @@ const refusals: [what: string, provoke: () => Promise<Answer>, status: number, l
   ],
   [
     'a file with a broken trailer',
-    () => handIn(engine.http, shop, file(2).slice(0, -40)),
+    () => handIn(engine.http, shop, file(2, until - 1).slice(0, -40)),
     422,
     'reconciliation.refused trailer_missing | line ',
   ],
   [
     'a file with an old sequence',
-    () => handIn(engine.http, shop, file(1)),
+    () => handIn(engine.http, shop, first),
     409,
     'reconciliation.refused sequence_repeat | file 1',
   ],
