@@ -46,7 +46,7 @@ export interface App {
   readonly config: Config;
   readonly telemetry: Telemetry;
   readonly pool: pg.Pool;
-  /** For named statements that ask by keys, many a second. */
+  /** For named statements that ask by keys, many a second; of its own, so that no till waits behind an exchange that waits for a lock. */
   readonly keyedPool: pg.Pool;
   readonly nodes: RedisNodes;
   readonly programs: Programs;
@@ -133,7 +133,7 @@ async function connect(config: Config): Promise<Stores> {
   await whenReady(anyRedis);
   return {
     pool,
-    keyedPool: createKeyedPool(databaseUrl, Math.ceil(databaseConnectionsMax / 3)),
+    keyedPool: createKeyedPool(databaseUrl, databaseConnectionsMax),
     nodes,
     anyRedis,
     subscriber: createBlockingAnyRedis(config.redisUrl),
@@ -210,7 +210,7 @@ export async function createApp(config: Config, processName: string): Promise<Ap
     decided: telemetry.decided,
     journalFull,
   });
-  const lookup = createLookup(keyedPool);
+  const lookup = createLookup(pool);
   const secret = identityKey.toString('hex');
   const operations = createOperations(pool, nodes, anyRedis, wallet, lookup, epochs, secret);
   const enrolment = createEnrolment(pool, identity);

@@ -89,9 +89,9 @@ function parse<T>(schema: z.ZodType<T>, present = environment()): T {
   throw new Error(`These settings are missing or wrong:\n${faults.join('\n')}`);
 }
 
-/** PostgreSQL's usual limit is 100 or 200 for everybody, so many processes share what nine have; a third more look things up. */
+/** PostgreSQL's usual limit is 100 or 200 for everybody, so many processes share what six have; as many more are for exchanges, while there are any. */
 function connectionsOfEach(apiProcesses: number): number {
-  return Math.max(2, Math.min(10, Math.floor(90 / apiProcesses)));
+  return Math.max(2, Math.min(10, Math.floor(60 / apiProcesses)));
 }
 
 /** Settings of a serving process (API, worker, command). Throws with all faults listed. */

@@ -152,12 +152,6 @@ test('what is asked by keys is planned once and by indexes, also while there are
     }
     client.release();
   }
-  for (const name of [
-    'lookup',
-    'links-held',
-    'exchanges-used',
-    'exchanges-begin-new',
-    'exchanges-begin-quoted',
-  ])
+  for (const name of ['links-held', 'exchanges-used', 'exchanges-begin-new', 'exchanges-begin-quoted'])
     expect(planned).toContain(name);
 });

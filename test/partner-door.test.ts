@@ -31,9 +31,9 @@ async function linesOf(word: string): Promise<number> {
 }
 
 const until = await secondOver();
-const file = (sequence: number, from: number) =>
+const file = (sequence: number, from: number, until: number) =>
   fileText({ sender: partner.name, sequence, from, until, movements: [] });
-const first = file(1, until - 86_400);
+const first = file(1, until - 86_400, until - 1);
 const refused = (tampering: Tampering) => () => partner.call('POST', path, accrual(), tampering);
 const far = async () => {
   const who = await ally(engine.app, shop, { minimum: 10 });
@@ -172,7 +172,7 @@ const refusals: [what: string, provoke: () => Promise<Answer>, status: number, l
   ],
   [
     'a file with a broken trailer',
-    () => handIn(engine.http, shop, file(2, until - 1).slice(0, -40)),
+    () => handIn(engine.http, shop, file(2, until - 1, until).slice(0, -40)),
     422,
     'reconciliation.refused trailer_missing | line ',
   ],

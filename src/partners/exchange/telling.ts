@@ -109,8 +109,9 @@ export function tellExchanges(pool: pg.Pool, programs: Pick<Programs, 'get'>): P
     const ids = [rows.map(({ exchange }) => exchange)];
     await tx.query('update exchange set told = state where exchange = any($1::uuid[])', ids);
     await tx.query(
-      `update exchange e set account_sealed = '' from member m
-       where e.exchange = any($1::uuid[]) and m.number = e.member and m.erased_at is not null and e.state in ${ended}`,
+      `update exchange e set account_sealed = ''
+       where e.exchange = any($1::uuid[]) and e.state in ${ended}
+         and (select m.erased_at is not null from member m where m.number = e.member)`,
       ids,
     );
     return rows.length;
