@@ -19,8 +19,8 @@ import type { OperationHex } from '#src/values.ts';
 export interface ExchangeWork {
   /** Begins what is due. */
   tick(): Promise<number>;
-  /** Events, checks, old quotes, figures. */
-  tend(): Promise<unknown>;
+  /** Events, figures, checks, old quotes. What cannot be done keeps nothing else from being done, and is thrown in the end. */
+  tend(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -71,6 +71,26 @@ export function startExchanges(app: App): ExchangeWork {
     await forgetHistories(pool, stepsAtOnce);
   }
 
+  const forget = () => forgetQuotes(pool, quotesPerTick);
+
+  async function tell(): Promise<void> {
+    await tellBreaks(pool);
+    for (let turns = 0; turns < tellTurnsMax && !isStopping; turns += 1)
+      if ((await tellExchanges(pool, app.programs)) < tellLimit) break;
+  }
+
+  async function publish(): Promise<void> {
+    const { open, stuck, inReview, breaks, inDoubt } = await measure(pool, patience.stuckMs);
+    metrics.exchangesOpen.set(open);
+    metrics.exchangesStuck.set(stuck);
+    metrics.exchangesInReview.set(inReview);
+    metrics.exchangeBreaksOpen.set(breaks);
+    metrics.exchangesInDoubt.set(inDoubt);
+    const disputes = await measureDisputes(pool);
+    metrics.disputesOpen.set(disputes.open);
+    metrics.disputesOverdue.set(disputes.overdue);
+  }
+
   return {
     async tick() {
       const due = await duePartners(pool);
@@ -85,21 +105,10 @@ export function startExchanges(app: App): ExchangeWork {
       return due.length;
     },
     async tend() {
-      await tellBreaks(pool);
-      for (let turns = 0; turns < tellTurnsMax && !isStopping; turns += 1)
-        if ((await tellExchanges(pool, app.programs)) < tellLimit) break;
-      await tidy();
-      await forgetQuotes(pool, quotesPerTick);
-      const { open, stuck, inReview, breaks, inDoubt } = await measure(pool, patience.stuckMs);
-      metrics.exchangesOpen.set(open);
-      metrics.exchangesStuck.set(stuck);
-      metrics.exchangesInReview.set(inReview);
-      metrics.exchangeBreaksOpen.set(breaks);
-      metrics.exchangesInDoubt.set(inDoubt);
-      const disputes = await measureDisputes(pool);
-      metrics.disputesOpen.set(disputes.open);
-      metrics.disputesOverdue.set(disputes.overdue);
-      return checkEnded(exchanging, tendedPerTick);
+      const failed: unknown[] = [];
+      for (const part of [tell, publish, () => checkEnded(exchanging, tendedPerTick), tidy, forget])
+        await part().catch((error: unknown) => failed.push(error));
+      if (failed.length > 0) throw new AggregateError(failed, 'exchanges cannot be tended as they should');
     },
     async stop() {
       isStopping = true;
