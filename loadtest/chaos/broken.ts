@@ -100,14 +100,7 @@ export const brokenBuilds: readonly Broken[] = [
   {
     name: 'refundCap',
     does: 'a redemption can be refunded again and again',
-    changes: [
-      {
-        file: `${scripts}/undo.lua`,
-        guard: / and points > 0 and part\[3\] > 0 then/,
-        instead: ' and points > 0 then',
-      },
-      { file: `${scripts}/undo.lua`, guard: /math\.min\(points, part\[3\]\)/, instead: 'points' },
-    ],
+    changes: [{ file: `${scripts}/undo.lua`, guard: /math\.min\(points, part\[3\]\)/, instead: 'points' }],
     faults: ['kill-upkeep'],
     seconds: 8,
   },

@@ -1,4 +1,4 @@
-/** The one pool of PostgreSQL connections of a process, and the checks that its durability settings are what we promise. */
+/** The pools of PostgreSQL connections of a process, and the checks that its durability settings are what we promise. */
 import pg from 'pg';
 
 // Counts and numbers below 2^53 come back as numbers; the ledger's checks keep every bigint in that range.
@@ -34,13 +34,15 @@ const plannedByKeys = [
 
 /** A pool for statements that are named and ask by keys, many a second; all others would be planned badly. */
 export function createKeyedPool(databaseUrl: string, connectionsMax: number): pg.Pool {
-  return createPool(databaseUrl, connectionsMax, plannedByKeys.join(' '));
+  const url = new URL(databaseUrl);
+  const given = url.searchParams.get('options') ?? '';
+  url.searchParams.set('options', [given, ...plannedByKeys].join(' ').trim());
+  return createPool(url.href, connectionsMax);
 }
 
-export function createPool(databaseUrl: string, connectionsMax = 10, options?: string): pg.Pool {
+export function createPool(databaseUrl: string, connectionsMax = 10): pg.Pool {
   const pool = new pg.Pool({
     connectionString: databaseUrl,
-    options,
     max: connectionsMax,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,

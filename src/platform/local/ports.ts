@@ -1,4 +1,5 @@
 /** Ports of this machine, and the lock that keeps two starts out of one data folder. */
+import { randomInt } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -12,19 +13,27 @@ function tryPort(port: number, host: string): Promise<number | string> {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     server.listen({ port, host, exclusive: true }, () => {
-      const address = server.address();
-      const listening = typeof address === 'object' && address !== null ? address.port : port;
-      server.close(() => resolve(listening));
+      server.close(() => resolve(port));
     });
   });
 }
 
+/**
+ * Below the ports that Linux (from 32,768) and macOS (from 49,152) give to outgoing connections: else one of these takes the port before
+ * its server listens, or while it is started again.
+ */
+const listening = { from: 20_000, to: 32_000 };
+const triesMax = 50;
+
 /** A port of 127.0.0.1 that nobody listens on: the preferred one when it is free. */
 export async function freeLoopbackPort(preferred?: number): Promise<number> {
-  if (preferred !== undefined && (await tryPort(preferred, '127.0.0.1')) === preferred) return preferred;
-  const port = await tryPort(0, '127.0.0.1');
-  if (typeof port === 'number') return port;
-  throw new StartRefusal(`No free port on 127.0.0.1: ${port}.`);
+  const drawn = Array.from({ length: triesMax }, () => randomInt(listening.from, listening.to));
+  let answer: number | string = 'none was tried';
+  for (const port of preferred === undefined ? drawn : [preferred, ...drawn]) {
+    answer = await tryPort(port, '127.0.0.1');
+    if (answer === port) return port;
+  }
+  throw new StartRefusal(`No free port on 127.0.0.1: ${answer}.`);
 }
 
 /** Refuses when the API could not listen on its port, naming one that is free. */
