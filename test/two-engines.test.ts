@@ -7,6 +7,7 @@
  */
 import { afterAll, expect, test } from 'vitest';
 import { createIdentity } from '#src/members/identity.ts';
+import { usualPatience } from '#src/partners/exchange/policy.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
 import type { OperationHex } from '#src/values.ts';
 import { beginUntil, cutLinks } from '../loadtest/chaos/cutting.ts';
@@ -104,6 +105,8 @@ test('points move both ways while each side is killed twice, and none is created
 }, 300_000);
 
 const atOnceMax = 24;
+/** Repeats become five minutes apart where connections are cut for long. */
+const endMsMax = 60_000 + 2 * usualPatience.retryMsMax;
 
 /** Exchanges by chance, from either side and in either direction. */
 function exchangeByChance(random: Random): Promise<unknown> {
@@ -140,8 +143,11 @@ test(
     expect(harmed).toBeGreaterThan(3);
     expect(count).toBeGreaterThan(20);
     for (const side of both) {
-      const over = async () => (await resumeParked(side)) + (await underWay(side)) === 0;
-      await waitFor('every exchange has ended', over, 180_000, 100);
+      const over = async () => {
+        if ((await resumeParked(side)) + (await underWay(side)) === 0) return true;
+        throw new Error(JSON.stringify(await statesOf(side)));
+      };
+      await waitFor('every exchange has ended', over, endMsMax, 100);
     }
     await expectNothingLost();
     for (const side of both) {
@@ -150,5 +156,5 @@ test(
       expect(states.break, JSON.stringify(states)).toBe(0);
     }
   },
-  seconds * 1_000 + 300_000,
+  seconds * 1_000 + 2 * endMsMax,
 );
