@@ -1,8 +1,9 @@
 /**
- * Whatever the two sides book in whichever periods, early, late, on one side alone or with other points: after the files of all periods each
- * movement has been matched or told exactly once. What both have in the end is missing nowhere, what one side has is missing once, and what
- * they say differently differs once. `SERIES_RUNS=200` is the long form.
+ * Whatever the two sides book in whichever periods, early, late, on one side alone or with other points, and whatever becomes of what we have
+ * sent: after the files of all periods each movement has been matched or told exactly once. What both have in the end is missing nowhere, what
+ * one side has is missing once, and what they say differently differs once. `SERIES_RUNS=200` is the long form.
  */
+import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { Movement } from '#src/partners/reconciliation/movement.ts';
@@ -18,6 +19,7 @@ const engine = await startEngine();
 afterAll(() => engine.end());
 const { app, pool, http } = engine;
 const shop = await engine.shop();
+await shop.enrol('guest');
 await engine.drained();
 await clearAll(pool, clearingOf(app));
 
@@ -25,7 +27,8 @@ const periods = 4;
 const hour = 3_600;
 const begin = Math.floor(Date.now() / 1_000) - 10 * 86_400;
 
-const told = fc.record({
+const entry = fc.record({
+  became: fc.constant(null),
   /** In which period each side books it; null: never. */
   ours: fc.option(fc.nat(periods - 1)),
   theirs: fc.option(fc.nat(periods - 1)),
@@ -37,9 +40,47 @@ const told = fc.record({
   differs: fc.integer({ min: 0, max: 1 }),
   daysAgo: fc.integer({ min: 0, max: 300 }),
 });
-type Told = typeof told extends fc.Arbitrary<infer T> ? T & { readonly name: string } : never;
+/** A call of ours: it is pending here until its end comes, some periods later or not at all. The partner cannot name it before it is sent. */
+const exchange = fc
+  .record({
+    became: fc.record({ state: fc.constantFrom('completed', 'refused'), after: fc.nat(periods - 1) }),
+    ours: fc.nat(periods - 1),
+    theirs: fc.option(fc.nat(periods - 1)),
+    isEarly: fc.boolean(),
+    isRepeated: fc.boolean(),
+    points: fc.integer({ min: 1, max: 99 }),
+    differs: fc.integer({ min: 0, max: 1 }),
+    daysAgo: fc.integer({ min: 0, max: 300 }),
+  })
+  .map(({ theirs, ...rest }) => ({ ...rest, theirs: theirs === null ? null : Math.max(theirs, rest.ours) }));
+const told = fc.oneof(entry, exchange);
+type Wanted = typeof told extends fc.Arbitrary<infer T> ? T : never;
+type Told = Wanted & { readonly id: string; readonly name: string };
 
 const happened = ({ daysAgo }: Told) => begin - daysAgo * 86_400;
+const stateIn = ({ became, ours }: Told, period: number) =>
+  became && period >= ours! + became.after ? became.state : 'waiting';
+
+/** Writes our side as exchanges have it, and what has become of them by a period. */
+async function send(partner: number, all: readonly Told[], period: number): Promise<void> {
+  await pool.query(
+    `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+       account_sealed, terms, quoted_at, quote_expires_at, day, occurred_at, reference_key, state, sent_at)
+     select t.id, $1, (select min(number) from member), $2, 'out', 1, 1, 'points', t.points, '', '{}', 0, 0, current_date, t.happened * 1000,
+       gen_random_uuid(), t.state, to_timestamp(t.booked)
+     from json_to_recordset($3) t (id uuid, points int, happened bigint, booked bigint, state text)
+     on conflict (exchange) do update set state = excluded.state`,
+    [
+      ...[shop.program.number, partner],
+      JSON.stringify(
+        all.map((each) => ({
+          ...{ id: each.id, points: each.points, state: stateIn(each, period) },
+          ...{ happened: happened(each), booked: begin + each.ours! * hour + 60 },
+        })),
+      ),
+    ],
+  );
+}
 
 /** Writes our side as clearing would have it. */
 async function book(partner: number, all: readonly Told[]): Promise<void> {
@@ -64,7 +105,8 @@ async function book(partner: number, all: readonly Told[]): Promise<void> {
 }
 
 const movementOf = (each: Told): Movement => ({
-  madeBy: 'us',
+  // By the partner's own word for itself.
+  madeBy: each.became ? 'them' : 'us',
   kind: 'accrual',
   reference: each.name,
   points: each.points + each.differs,
@@ -74,32 +116,53 @@ const movementOf = (each: Told): Movement => ({
 });
 
 /** How often each difference is told of a movement over all files, and whether it is missing in the end. */
-function expected({ ours, theirs, isEarly, isRepeated, differs }: Told) {
+function expected(each: Told) {
+  const { ours, theirs, isEarly, isRepeated, differs, became } = each;
   const hasBoth = ours !== null && theirs !== null;
+  // What they have done is pending here, or has come to nothing, when they name it.
+  const isOther = hasBoth && became !== null && stateIn(each, theirs) !== 'completed';
+  const cameToNothing = became !== null && stateIn(each, periods - 1) === 'refused';
   const isAgain = isRepeated && theirs !== null && theirs + 1 < periods;
   // Who repeats what we did not have has sent it late, not twice, where ours came in between.
   const isLate = hasBoth && ours - Number(isEarly) === theirs + 1;
   const missing = {
     missing_here: ours === null && theirs !== null,
-    missing_there: ours !== null && theirs === null,
+    missing_there: ours !== null && theirs === null && !cameToNothing,
   };
-  return { amount: hasBoth ? differs : 0, duplicate: Number(isAgain && !isLate), missing };
+  return {
+    counts: {
+      status: Number(isOther),
+      amount: hasBoth && !isOther ? differs : 0,
+      duplicate: Number(isAgain && !isLate),
+    },
+    missing,
+  };
 }
 
-async function tell(wanted: readonly Omit<Told, 'name'>[]): Promise<void> {
-  const all = wanted.map((each, i) => ({ ...each, name: `m${i}` }));
+function named(each: Wanted, number: number): Told {
+  const id = randomUUID();
+  return { ...each, id, name: each.became ? `exc_${id.replaceAll('-', '')}` : `m${number}` };
+}
+
+async function tell(wanted: readonly Wanted[]): Promise<void> {
+  const all = wanted.map(named);
   const partner = await openPartner(engine, shop, { name: reference('far').replaceAll('/', '-') });
   const booked = new Set<Told>();
   const lines: ReportedLine[] = [];
   for (let period = 0; period < periods; period += 1) {
-    const due = all.filter((each) => {
-      const isDue = each.ours !== null && each.ours <= period + Number(each.isEarly);
-      return isDue && !booked.has(each);
-    });
-    await book(partner.number, due);
+    const due = all.filter((each) => each.ours !== null && each.ours <= period + Number(each.isEarly));
+    await book(
+      partner.number,
+      due.filter((each) => !each.became && !booked.has(each)),
+    );
+    await send(
+      partner.number,
+      due.filter((each) => each.became),
+      period,
+    );
     for (const each of due) booked.add(each);
-    const named = all.filter(
-      ({ theirs, isRepeated }) => theirs === period || (isRepeated && theirs === period - 1),
+    const theirs = all.filter(
+      (each) => each.theirs === period || (each.isRepeated && each.theirs === period - 1),
     );
     const [from, until] = [begin + period * hour, begin + (period + 1) * hour];
     const file = {
@@ -107,13 +170,13 @@ async function tell(wanted: readonly Omit<Told, 'name'>[]): Promise<void> {
       sequence: period + 1,
       from,
       until,
-      movements: named.map(movementOf),
+      movements: theirs.map(movementOf),
     };
     const answer = await handIn(http, shop, fileText(file));
     expect(answer.status, JSON.stringify(answer.body)).toBe(201);
     const found = await linesOf(shop, answer.id, '?limit=200');
     const differing = found.filter(({ line }) => line !== null).length;
-    expect(answer.body).toMatchObject({ lines: named.length, matched: named.length - differing });
+    expect(answer.body).toMatchObject({ lines: theirs.length, matched: theirs.length - differing });
     lines.push(...found);
   }
   const { rows } = await pool.query<{ reference: string; difference: string }>(
@@ -131,10 +194,11 @@ async function tell(wanted: readonly Omit<Told, 'name'>[]): Promise<void> {
 
 function expectTold(each: Told, said: readonly string[], open: readonly string[]): void {
   const story = JSON.stringify({ ...each, said, open });
-  const { amount, duplicate, missing } = expected(each);
+  const { counts, missing } = expected(each);
   const count = (of: readonly string[], difference: string) =>
     of.filter((other) => other === difference).length;
-  expect([count(said, 'amount'), count(said, 'duplicate')], story).toEqual([amount, duplicate]);
+  const found = Object.keys(counts).map((difference) => [difference, count(said, difference)]);
+  expect(Object.fromEntries(found), story).toEqual(counts);
   for (const [difference, isMissing] of Object.entries(missing))
     expect(count(open, difference), story).toBe(Number(isMissing));
 }

@@ -8,6 +8,7 @@
  *   ours now, theirs before     the line of then that said `missing_here` is matched
  *   ours came to nothing        the line of then that said `missing_there` is matched: neither side has moved anything
  *   theirs now and before       a duplicate
+ *   theirs now, ours to nothing a status, whenever ours came to nothing: no file has named it before
  *
  * A line that was missing stays as it was written, for reports are never changed; the file that has matched it is written beside it.
  */
@@ -205,10 +206,13 @@ export async function relateToEarlier(
     await matchMissing(tx);
     await endMissing(tx, pair);
   }
-  // Of a period that was compared already: theirs was named then, or it would be among those that were missing.
+  // Of a period that was compared already: theirs was named then, or it would be among those that were missing. What moved nothing here never is.
   await tx.query(
     `update differing d set difference = 'duplicate' where earlier is null and is_theirs and (
        our_booked_at >= to_timestamp($3::bigint) and our_booked_at < to_timestamp($2::bigint)
+         and (our_status <> 'failed' and our_points > 0 or exists (
+           select from reconciliation_difference o join reconciliation r using (reconciliation)
+           where r.partner = $1 and r.source = 'file' and o.their_status is not null and ${same}))
        or exists (select from reconciliation_early o where o.partner = $1 and ${same}))`,
     [partner, from, series.from],
   );
