@@ -7,8 +7,13 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import type { Movement } from '#src/partners/reconciliation/movement.ts';
+import { reconcileFile } from '#src/partners/reconciliation/reconciling.ts';
+import { differingLines } from '#src/partners/reconciliation/reports.ts';
+import { prepareDatabase } from '#src/platform/migrate.ts';
+import { createPool } from '#src/platform/postgres.ts';
 import { reference, startEngine } from './harness.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
+import { databaseBefore } from './house/database-before.ts';
 import { openPartner } from './house/partner.ts';
 import { fileText, handIn, linesOf, type ReportedLine } from './house/reconciling.ts';
 
@@ -215,3 +220,58 @@ test(
   },
   60_000 * runs,
 );
+
+/** A partner with one file of the rule of before, compared at noon after its day: of what happened in its last second it missed `missed` and `gone`, not the exchange. */
+const beforeTheRule = `
+  insert into program (name, mode, time_zone, definition) values ('old', 'live', 'UTC', '{}');
+  insert into client (program, name) values (1, 'far');
+  insert into partner (program, name, title, status, client) values (1, 'far', 'Far', 'active', 1);
+  insert into clearing_entry (operation, line, shard, epoch, seq, program, partner, kind, price, account, party, reference, member, currency,
+     points, at, occurred_at, booked_at, of_period, period)
+   select gen_random_uuid(), 0, 0, 1, 1, 1, 1, 'accrual', 'issue', 'partner', 1, name, 1, 1, -10, now(), '2026-01-01T23:59:59Z',
+     '2026-01-02T00:00:01Z'::timestamptz + after, '2026-01-01', '2026-01-01'
+   from (values ('over', interval '0'), ('again', '0'), ('missed', '0'), ('gone', '0'), ('later', '13 hours'), ('unnamed', '13 hours')) t (name, after);
+  insert into member (program, joined_at) values (1, now());
+  insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+     account_sealed, terms, quoted_at, quote_expires_at, day, occurred_at, reference_key, state, sent_at)
+   values (gen_random_uuid(), 1, 1, 1, 'out', 1, 1, 'points', 10, '', '{}', 0, 0, current_date,
+     extract(epoch from timestamptz '2026-01-01T23:59:59Z') * 1000, gen_random_uuid(), 'completed', '2026-01-02T00:00:01Z');
+  insert into reconciliation (program, partner, source, sequence, period_from, period_until, digest, lines, matched, differences, made_at, made_by)
+   values (1, 1, 'file', 1, '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z', '', 2, 2, '{}', '2026-01-02T12:00:00Z', 'test');
+  insert into reconciliation_difference (reconciliation, number, difference, made_by, kind, reference, our_points, our_currency, our_occurred_at, our_status)
+   select 1, row_number() over (), 'missing_there', 'them', 'accrual', name, 10, 'points', '2026-01-01T23:59:59Z', 'succeeded'
+   from (values ('missed'), ('gone')) t (name);`;
+
+test('what a file compared by the time at which it happened is not missing in the first that goes by bookings, nor named twice there', async () => {
+  const { url, client } = await databaseBefore('20261125151000', engine.stores, 'older_periods');
+  const old = createPool(url, 2);
+  try {
+    await client.query(beforeTheRule);
+    await prepareDatabase(url);
+    const begun = Date.UTC(2026, 0, 2) / 1_000;
+    const movements = ['again', 'missed', 'later'].map((name) => ({
+      ...({ madeBy: 'us', kind: 'accrual', reference: name, points: 10, currency: 'points' } as const),
+      ...({ occurredAt: begun - 1, status: 'succeeded' } as const),
+    }));
+    const next = async (sequence: number, named: readonly Movement[]) => {
+      const from = begun + (sequence - 2) * 86_400;
+      const text = fileText({ sender: 'far', sequence, from, until: from + 86_400, movements: named });
+      const context = { ...app.telemetry, pool: old, databaseUrl: url };
+      const bytes = (async function* () {
+        yield Buffer.from(text);
+      })();
+      const program = { ...shop.program, number: 1 };
+      const made = await reconcileFile(context, { program, actor: 'test', bytes });
+      const lines = await differingLines(old, made.number, { after: 0, limit: 10 });
+      const found = lines.map(({ difference, reference: name }) => `${difference} ${name}`);
+      return { matched: made.matched, matchedLate: made.matchedLate, found };
+    };
+    const first = { matched: 3, matchedLate: 1, found: ['missing_there unnamed'] };
+    expect(await next(2, movements)).toEqual(first);
+    const again = ['duplicate again', 'duplicate missed', 'duplicate later'];
+    expect(await next(3, movements)).toEqual({ matched: 0, matchedLate: 0, found: again });
+  } finally {
+    await old.end();
+    await client.end();
+  }
+});

@@ -213,7 +213,7 @@ export async function relateToEarlier(
          and (our_status <> 'failed' and our_points > 0 or exists (
            select from reconciliation_difference o join reconciliation r using (reconciliation)
            where r.partner = $1 and r.source = 'file' and o.their_status is not null and ${same}))
-       or exists (select from reconciliation_early o where o.partner = $1 and ${same}))`,
+       or exists (select from reconciliation_early o where o.partner = $1 and not o.may_repeat and ${same}))`,
     [partner, from, series.from],
   );
   const { rows } = await tx.query<{ count: number }>(
@@ -234,10 +234,11 @@ export async function storeRelations(
      select earlier, earlier_number, $1::bigint from differing where earlier is not null`,
     [reconciliation],
   );
+  // What a file compared by the time at which it happened may be there already.
   await tx.query(
     `insert into reconciliation_early (partner, made_by, kind, reference, booked_at, reconciliation)
      select $1::int, made_by, kind, reference, our_booked_at, $3::bigint from differing
-     where our_booked_at >= to_timestamp($2::bigint) and difference is distinct from 'duplicate'`,
+     where our_booked_at >= to_timestamp($2::bigint) and difference is distinct from 'duplicate' on conflict do nothing`,
     [partner, until, reconciliation],
   );
 }
