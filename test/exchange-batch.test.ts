@@ -13,6 +13,7 @@ import { forgetHistories } from '#src/partners/exchange/forgetting.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
+import { movementsNamed } from '#src/partners/reconciliation/books.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { allied, flyer, partnerAccount } from './house/alliance.ts';
 import { commandOf } from './house/command.ts';
@@ -376,4 +377,38 @@ test('what a file and a history said is kept for 400 days, and longer as long as
   await forgetHistories(pool, 1_000);
   expect(await steps()).toEqual([ids[1]]);
   await expect(requestFile(app, who.files, 1)).rejects.toThrow('is not kept any more');
+});
+
+test('what a partner has taken back, or never had, is compared with its files also when the steps are forgotten', async () => {
+  const who = await newPartner();
+  const member = await who.member();
+  const [back, never] = [await who.exchange(member, 'out', 20), await who.exchange(member, 'out', 30)];
+  const ids = [back, never].map((id) => parseExchangeId(id)!);
+  await who.requested();
+  await who.take(who.reply(line(back, 'accrual', 21)));
+  // The other is answered by no file.
+  const review = `update exchange set state = 'in_review', review_of = 'waiting', due_at = null where exchange = $1`;
+  await pool.query(review, [ids[1]]);
+  const decision = { verdict: 'undo' as const, actor: 'anna', reason: 'asked by telephone' };
+  for (const id of ids) await resolveExchange(pool, app.identity, id, decision);
+  await who.requested();
+  await who.take(who.reply(line(back, 'reversal', 20), line(never, 'reversal', 0)));
+  for (const id of [back, never]) await who.driven(id, 'reversed');
+  const pair = { program: shop.program, partner: who.files.partner };
+  const { text, values } = movementsNamed(pair, `select unnest(array['${back}', '${never}']) as reference`);
+  const said = async () => {
+    const { rows } = await pool.query<Record<string, string>>(text, [...values]);
+    return rows.map((row) => `${row.reference} ${row.kind} ${row.status} ${row.points}`);
+  };
+  const wanted = [
+    `${back} accrual succeeded 20`,
+    `${back}/undo reversal succeeded 20`,
+    `${never} accrual failed 30`,
+  ].toSorted();
+  expect((await said()).toSorted()).toEqual(wanted);
+  const older = `update exchange_step set at = now() - interval '401 days' where exchange = any($1::uuid[])`;
+  await pool.query(older, [ids]);
+  await forgetHistories(pool, 1_000);
+  const left = await pool.query('select from exchange_step where exchange = any($1::uuid[])', [ids]);
+  expect([left.rowCount, (await said()).toSorted()]).toEqual([0, wanted]);
 });

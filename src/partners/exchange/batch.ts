@@ -168,7 +168,7 @@ function changeOf(exchange: Exchange, line: ReplyLine): Advance | Contradiction 
   });
   const id = exchange.exchange;
   const again = { dueMs: 0, isInDoubt: false, tries: 0 };
-  if (kind === 'reversal') return reversalOf(exchange, line, step('undo'));
+  if (kind === 'reversal') return reversalOf(exchange, line, step('undo', { points }));
   const isOpen = state === 'waiting' || (state === 'in_review' && reviewOf === 'waiting');
   if (!isOpen) {
     if (status === 'succeeded') return isGivenUp(exchange) ? { break: 'late_success' } : undefined;

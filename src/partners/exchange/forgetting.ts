@@ -1,6 +1,6 @@
 /**
  * What is forgotten of exchanges: what names a person at a partner when the person is erased, and what nobody asks for any more after
- * its time. That points were exchanged, under which reference, and how many, stays.
+ * its time. That points were exchanged, under which reference, and how many, also of those taken back, stays.
  */
 import type pg from 'pg';
 import type { Queryable } from '#src/platform/postgres.ts';

@@ -41,11 +41,7 @@ const outbound = (condition: string) => `
   select 'us' as made_by, m.kind, 'exc_' || replace(e.exchange::text, '-', '') || m.suffix as reference, m.points,
     e.partner_currency as currency, e.occurred_at / 1000 as occurred_at, m.status, m.booked_at
   from exchange e
-  left join lateral (
-    select coalesce((s.detail ->> 'points')::bigint, e.partner_points) as points
-    from exchange_step s where e.state in ('releasing', 'refused', 'reversed') and s.exchange = e.exchange
-      and s.action = 'undo' and s.outcome = 'succeeded' limit 1
-  ) u on true
+  cross join lateral (select case when e.state in ('releasing', 'refused', 'reversed') then e.taken_back_points end as points) u
   cross join lateral (
     select case e.direction when 'out' then 'accrual' else 'redemption' end as kind, '' as suffix, e.partner_points as points,
       case when e.state in ('capturing', 'crediting', 'completed') or e.partner_operation is not null or u.points > 0 then 'succeeded'
