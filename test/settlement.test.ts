@@ -307,6 +307,22 @@ describe('paying and netting', () => {
     const second = await issuedStatement({ disputeDays: 40 }, of);
     const early = await second.call('pay', { reason: 'transfer 2', early: true });
     expect([early.body.status, early.body.settled]).toEqual(['paid', total]);
+    // What was agreed early stays said beside it.
+    const third = await issuedStatement({ disputeDays: 40 }, of);
+    await net({ partner: third.sky.name, early: true });
+    await of.advance(40 * 86_400);
+    const fourth = await issuedStatement({ disputeDays: 0 }, of);
+    await fourth.call('pay', { reason: 'transfer 3', early: true });
+    const settledBy = async ({ stated }: typeof first) => {
+      const { steps } = (await of.finance('GET', `/v1/settlements/${stated.id}`)).body;
+      return (steps as { action: string; early: boolean }[]).at(-1);
+    };
+    expect(await Promise.all([first, second, third, fourth].map(settledBy))).toMatchObject([
+      { action: 'netted', early: false },
+      { action: 'paid', early: true },
+      { action: 'netted', early: true },
+      { action: 'paid', early: false },
+    ]);
   });
 });
 

@@ -237,7 +237,7 @@ async function netted(work: Work): Promise<void> {
   const through = flags.through === undefined ? undefined : monthOf(flags.through);
   const netting = {
     ...{ program, through, partner: partner?.number, group: flags.group, actor: flags.actor },
-    isEarly: flags.early,
+    mayBeEarly: flags.early,
     reason: flags.reason ?? 'netting',
   };
   const made = await net(pool, netting, flags.book);

@@ -306,7 +306,7 @@ function nettingCalls(context: SettlementContext): Route[] {
       async handle({ caller, body: { dryRun, early, partner, ...rest } }) {
         const { program, keyId: actor } = caller;
         const party = partner === undefined ? undefined : await partnerNamed(context, caller, partner);
-        const netting = { ...rest, program, actor, partner: party?.number, isEarly: early };
+        const netting = { ...rest, program, actor, partner: party?.number, mayBeEarly: early };
         const netted = await net(context.pool, netting, !dryRun);
         const data = netted.map((each) => nettedView(program, each, !dryRun));
         return { status: 200, body: { object: 'list', data, nextCursor: null } };

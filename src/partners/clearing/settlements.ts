@@ -47,6 +47,8 @@ export interface SettlementStep {
   readonly reason: string | null;
   readonly lines: readonly number[];
   readonly amount: number | null;
+  /** Before the days were over in which it could be disputed, by agreement. */
+  readonly early: boolean;
 }
 
 /** `stm_` and the statement's number in the database in base 36. */
@@ -123,7 +125,7 @@ export async function linesOf(db: Queryable, settlement: number): Promise<Stored
 
 export async function stepsOf(db: Queryable, settlement: number): Promise<SettlementStep[]> {
   const { rows } = await db.query<SettlementStep>(
-    `select ${epochMsOf('at')} as at, action, actor, reason, lines, amount from settlement_step where settlement = $1 order by step`,
+    `select ${epochMsOf('at')} as at, action, actor, reason, lines, amount, early from settlement_step where settlement = $1 order by step`,
     [settlement],
   );
   return rows;
@@ -155,11 +157,15 @@ export async function noteStep(
   tx: pg.PoolClient,
   deed: Pick<Deed, 'settlement' | 'actor' | 'reason'>,
   action: string,
-  { lines = [], amount = null }: { readonly lines?: readonly number[]; readonly amount?: number | null } = {},
+  {
+    lines = [],
+    amount = null,
+    early = false,
+  }: Partial<Pick<SettlementStep, 'lines' | 'amount' | 'early'>> = {},
 ): Promise<void> {
   await tx.query(
-    'insert into settlement_step (settlement, action, actor, reason, lines, amount) values ($1, $2, $3, $4, $5, $6)',
-    [deed.settlement, action, deed.actor, deed.reason, lines, amount],
+    'insert into settlement_step (settlement, action, actor, reason, lines, amount, early) values ($1, $2, $3, $4, $5, $6, $7)',
+    [deed.settlement, action, deed.actor, deed.reason, lines, amount, early],
   );
 }
 
@@ -243,15 +249,16 @@ async function credit(tx: pg.PoolClient, deed: Deed, found: Settlement): Promise
 }
 
 /**
- * Throws where a statement can still be disputed: what is paid or netted cannot any more. `isEarly` says that the partner has agreed to do
- * without its days.
+ * Whether a statement can still be disputed, which what is paid or netted cannot any more: then it is settled early. Throws where nobody
+ * says that the partner has agreed to that (`mayBeEarly`).
  */
 export function checkDisputeDays(
   program: Program,
   { settlement, disputeUntil }: Pick<Settlement, 'settlement' | 'disputeUntil'>,
-  isEarly: boolean,
-): void {
-  if (isEarly || programNow(program) >= disputeUntil) return;
+  mayBeEarly: boolean,
+): boolean {
+  if (programNow(program) >= disputeUntil) return false;
+  if (mayBeEarly) return true;
   throw new Problem(
     'settlement_status',
     `${settlementId(settlement)} can be disputed until ${new Date(disputeUntil).toISOString()}; say so where it is to be settled early.`,
@@ -270,14 +277,14 @@ export async function settle(tx: pg.PoolClient, found: Settlement, amount: numbe
 }
 
 /** Notes that everything was paid that is not in dispute. */
-export function pay(pool: pg.Pool, deed: Deed, isEarly: boolean): Promise<Settlement> {
+export function pay(pool: pg.Pool, deed: Deed, mayBeEarly: boolean): Promise<Settlement> {
   return change(pool, deed, async (tx, found) => {
     if (found.status !== 'issued' && found.status !== 'disputed') throw wrongStatus(found, 'issued');
-    checkDisputeDays(deed.program, found, isEarly);
+    const early = checkDisputeDays(deed.program, found, mayBeEarly);
     const amount = payable(found, await linesOf(tx, found.settlement));
     if (amount === 0 && found.status === 'disputed')
       throw new Problem('settlement_status', 'All that is not paid of it is in dispute.');
     await settle(tx, found, amount);
-    await noteStep(tx, deed, 'paid', { amount });
+    await noteStep(tx, deed, 'paid', { amount, early });
   });
 }

@@ -27,7 +27,7 @@ export interface Netting {
   /** Through this month; absent: all. */
   readonly through?: string | undefined;
   /** The partners have agreed to do without the days in which they may dispute. */
-  readonly isEarly: boolean;
+  readonly mayBeEarly: boolean;
   readonly actor: string;
   readonly reason: string;
 }
@@ -110,9 +110,9 @@ async function book(
     ],
   );
   for (const { found, amount } of parts) {
-    checkDisputeDays(program, found, netting.isEarly);
+    const early = checkDisputeDays(program, found, netting.mayBeEarly);
     await settle(tx, found, amount);
-    await noteStep(tx, { settlement: found.settlement, actor, reason }, 'netted', { amount });
+    await noteStep(tx, { settlement: found.settlement, actor, reason }, 'netted', { amount, early });
   }
 }
 

@@ -90,6 +90,10 @@ export const wholeSettlementReply = settlementReply
         reason: z.string().nullable(),
         lines: z.array(z.int()),
         amount: z.int().nullable(),
+        early: z.boolean().meta({
+          description:
+            'Paid or netted before the days were over in which it could be disputed, because the partner has agreed.',
+        }),
       }),
     ),
   })
