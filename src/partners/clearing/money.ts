@@ -71,8 +71,6 @@ const comparisons = [
    from settlement s left join partner_posting m on m.settlement = s.settlement and m.account = 'receivable'
    where s.status <> 'carried' group by s.settlement
    having coalesce(sum(m.amount), 0) <> s.amount + s.tax - s.settled`,
-  `select 'all accounts of partner ' || p.name || ' in ' || m.currency, sum(m.amount), 0, null
-   from partner_posting m join partner p using (partner) group by p.name, m.currency having sum(m.amount) <> 0`,
   `select 'what is carried over of partner ' || p.name || ' in ' || t.currency, sum(t.had), sum(t.wanted), null
    from (select partner, currency, amount as had, 0 as wanted from partner_posting where account = 'carried'
      union all select a.partner, a.currency, 0, a.amount + a.tax from settlement_adjustment a
