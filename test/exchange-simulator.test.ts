@@ -255,8 +255,8 @@ test('the day of both books is the same, but for what waits for a person', async
   };
   const pair = { program: shop.program, partner: partner.number };
   const farOn = (each: string) => farDay(endpoint, each, 5_000, traffic);
-  const [made] = await reconcileDay(surroundings, { pair, day, actor: 'test' }, farOn);
-  const { matched, differences } = made!;
+  const { made } = await reconcileDay(surroundings, { pair, day, actor: 'test' }, farOn);
+  const { matched, differences } = made[0]!;
   const { missing_there: missing, status, ...others } = differences;
   expect(others).toEqual({ missing_here: 0, amount: 0, date: 0, duplicate: 0 });
   expect(missing + status).toBeLessThanOrEqual(parked);

@@ -158,6 +158,39 @@ test('a late claim is compared with the day on which it was booked, whichever si
   expect(days(await comparedAll(atWest, 'with', 'east', day))).toEqual([[day, ids.length, 0]]);
 });
 
+test('where a day before fails, what was compared is told with the days that were not', async () => {
+  const { pool } = west.engine.stores;
+  const midnight = Date.parse(`${day}T00:00:00Z`);
+  const [fit, wild, after] = [3, 5, 10].map((days) => new Date(midnight - days * 86_400_000).toISOString());
+  // Late claims that only we have: two of days of their own, and of one day more than are compared over the wire.
+  const { rows } = await pool.query<{ exchange: string }>(
+    `insert into exchange (exchange, program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+       account_sealed, terms, quoted_at, quote_expires_at, day, occurred_at, reference_key, state, sent_at)
+     select gen_random_uuid(), program, member, partner, direction, currency, own_points, partner_currency, partner_points,
+       '', '{}', 0, 0, current_date, extract(epoch from t.at) * 1000, gen_random_uuid(), 'completed', now()
+     from (select * from exchange limit 1) e, (values ($1::timestamptz, 1), ($2, 1100), ($3, 1)) t (at, many), generate_series(1, t.many)
+     returning exchange`,
+    [fit, wild, after],
+  );
+  const { code, out, complaint } = await atWest('with', 'east', day, '--json');
+  const told = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Report);
+  expect(told.map(({ from, data }) => [from.slice(0, 10), data.length])).toEqual([
+    [day, 0],
+    [fit!.slice(0, 10), 1],
+  ]);
+  const [failed, left] = [wild!.slice(0, 10), after!.slice(0, 10)];
+  expect([code, complaint]).toEqual([
+    2,
+    expect.stringMatching(new RegExp(`^${failed}: more than 1024 .*\\nNot compared: ${failed}, ${left}\\.`)),
+  ]);
+  await pool.query('delete from exchange where exchange = any($1::uuid[])', [
+    rows.map(({ exchange: id }) => id),
+  ]);
+});
+
 test('by files both find the same: one writes, the other reads, and disputes the line that differs', async () => {
   const path = join(east.engine.stores.folder, 'movements.csv');
   const from = `${day}T00:00:00Z`;

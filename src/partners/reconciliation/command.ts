@@ -179,11 +179,14 @@ async function compareWith(around: Surroundings, args: readonly string[]): Promi
   if (!endpoint) throw new Error(`nobody has said where ${args[0]} is called: npm run exchanges -- endpoint`);
   const traffic: Traffic = { calls: 0, bytes: 0 };
   const farOn = (each: string) => farDay(endpoint, each, config.partnerTimeoutMs, traffic);
-  const made = await reconcileDay({ ...context, days: createDays(pool) }, { pair, day, actor }, farOn);
+  const comparison = { pair, day, actor };
+  const { made, left } = await reconcileDay({ ...context, days: createDays(pool) }, comparison, farOn);
   let code = 0;
   for (const each of made) code = Math.max(code, await report(around, each));
   if (!flags.json) print(`${traffic.calls} calls on the partner, ${traffic.bytes} bytes of answers.`);
-  return code;
+  if (!left) return code;
+  const reason = left.cause instanceof Error ? left.cause.message : String(left.cause);
+  throw new Error(`${left.days[0]}: ${reason}\nNot compared: ${left.days.join(', ')}.`);
 }
 
 async function show(around: Surroundings, args: readonly string[]): Promise<number> {

@@ -204,15 +204,23 @@ async function keepFound(
   return made;
 }
 
+/** What was made of a day and those before it. */
+export interface DaysCompared {
+  readonly made: readonly Reconciliation[];
+  /** Days that were not compared because the first of them failed, newest first. */
+  readonly left?: { readonly days: readonly string[]; readonly cause: unknown };
+}
+
 /**
  * Compares a day with the partner's, and after it each day before on which movements happened that either side has booked on this day,
- * newest first: a late claim changes a day that may have been compared long ago.
+ * newest first: a late claim changes a day that may have been compared long ago. What was compared is kept, and answered, also where one of
+ * those before fails; throws where the day itself does.
  */
 export async function reconcileDay(
   context: ReconciliationContext & { readonly days: Days },
   comparison: DayComparison,
   farOn: (day: string) => FarDay,
-): Promise<Reconciliation[]> {
+): Promise<DaysCompared> {
   const { pair, day } = comparison;
   const of = async (one: string) => {
     const treeOfDay = () => context.days.treeOf({ pair, day: one, asks: true });
@@ -221,10 +229,16 @@ export async function reconcileDay(
   const found = await of(day);
   const made = [await keepFound(context, comparison, found)];
   const late = new Set([...(await lateDays(context.pool, pair, day)), ...(found.far.late ?? [])]);
-  for (const each of [...late]
+  const before = [...late]
     .filter((other) => other < day)
     .toSorted()
-    .toReversed())
-    made.push(await keepFound(context, { ...comparison, day: each }, await of(each)));
-  return made;
+    .toReversed();
+  for (const [i, each] of before.entries()) {
+    try {
+      made.push(await keepFound(context, { ...comparison, day: each }, await of(each)));
+    } catch (cause) {
+      return { made, left: { days: before.slice(i), cause } };
+    }
+  }
+  return { made };
 }
