@@ -275,3 +275,18 @@ test('what a file compared by the time at which it happened is not missing in th
     await client.end();
   }
 });
+
+test('what was taken back before exchanges said so themselves is read out of their steps once', async () => {
+  const { url, client } = await databaseBefore('20261125152000', engine.stores, 'older_exchanges');
+  try {
+    await client.query(beforeTheRule);
+    await client.query(`insert into exchange_step (exchange, action, outcome, detail)
+      select exchange, 'undo', outcome, detail::json from exchange,
+        (values (1, 'unknown', '{"points": 1}'), (2, 'succeeded', '{"points": 7}'), (3, 'succeeded', null)) t (n, outcome, detail) order by n`);
+    await prepareDatabase(url);
+    const { rows } = await client.query('select taken_back_points::int as points from exchange');
+    expect(rows).toEqual([{ points: 7 }]);
+  } finally {
+    await client.end();
+  }
+});

@@ -473,11 +473,13 @@ describe('our calls on a partner', () => {
         ],
       );
       const exchange = rows[0]!.exchange;
-      if (undone !== undefined)
-        await pool.query(
-          `insert into exchange_step (exchange, action, outcome, detail) values ($1, 'undo', 'succeeded', $2)`,
-          [exchange, JSON.stringify({ points: undone })],
-        );
+      // As it is sent, and as it is answered.
+      const undo = `insert into exchange_step (exchange, action, outcome) values ($1, 'undo', 'sent')`;
+      const answer = `update exchange_step set outcome = 'succeeded', detail = $2 where exchange = $1`;
+      if (undone !== undefined) {
+        await pool.query(undo, [exchange]);
+        await pool.query(answer, [exchange, JSON.stringify({ points: undone })]);
+      }
       const names = [`exc_${exchange}`, `exc_${exchange}/undo`];
       wanted.push(...said.map((each, i) => `us ${names[i]} miles ${occurredAt} ${each}`));
     }
