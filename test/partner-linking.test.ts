@@ -132,7 +132,6 @@ describe('the name of a linked account', () => {
     const cases = [
       [undefined, 'LI/XIAOMING', 'Li Xiaoming', 'not_compared', 'full'],
       ['X. Li', 'Li Xiaoming', 'LI/XIAOMING', 'initials', 'initials'],
-      ['Li Xiaoming', 'Wang Wei', 'Li Xiaoming', 'not_compared', 'not_compared'],
       ['Li Xiaoming', undefined, 'Li Xiaoming', 'not_compared', 'not_compared'],
     ] as const;
     for (const [sent, here, there, plain, wanted] of cases) {
@@ -147,6 +146,23 @@ describe('the name of a linked account', () => {
       const made = [await link(flyer, body), await link(flyer, { partner: strict, ...body })];
       expect(made.map((answer) => answer.body.name)).toEqual([plain, wanted]);
     }
+  });
+
+  test('is sent to nobody where it is not the name of the member here, and nothing is linked', async () => {
+    const [flyer, saver] = [await airline.enrol('f'), await bank.enrol('s')];
+    for (const [shop, member, name] of [
+      [airline, flyer, 'Wang Wei'],
+      [bank, saver, 'Li Xiaoming'],
+    ] as const)
+      await shop.admin('PATCH', `/v1/members/${member}`, { attributes: { name } });
+    const code = await codeAtBank(saver);
+    const refused = await link(flyer, { account: saver, code, name: 'Li Xiaoming' });
+    expect([refused.status, refused.code, refused.body.pointer]).toEqual([404, 'member_not_found', '/name']);
+    for (const [shop, member] of [
+      [airline, flyer],
+      [bank, saver],
+    ] as const)
+      expect((await shop.care('GET', `/v1/members/${member}/links`)).body.data).toEqual([]);
   });
 });
 

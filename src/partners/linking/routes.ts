@@ -11,7 +11,7 @@ import type { PartnerBook } from '#src/partners/contracts/book.ts';
 import type { Partner } from '#src/partners/contracts/types.ts';
 import type { Calls } from '#src/partners/exchange/calling.ts';
 import type { Endpoints } from '#src/partners/exchange/endpoints.ts';
-import { type Comparison, compareNames, namesIn } from '#src/partners/inbound/names.ts';
+import { compareNames, namesIn } from '#src/partners/inbound/names.ts';
 import { type NameMatch, nameMatches } from '#src/partners/protocol/schemas.ts';
 import { memberId } from '#src/values.ts';
 import { textOf } from '#src/wallet/fields.ts';
@@ -53,7 +53,7 @@ const linkRequest = z
       .meta({ description: 'That the member has from the partner.' }),
     name: textOf(128).optional().meta({
       description:
-        "That the account there is to have. Where the contract wants the same name and none is given, the partner is sent the member's.",
+        "That the account there is to have; one that is not the member's is refused. Where the contract wants the same name and none is given, the partner is sent the member's.",
     }),
   })
   .meta({ id: 'LinkRequest' });
@@ -132,9 +132,16 @@ function codeRoute(context: LinkingContext): Route {
 }
 
 /** The member's name fits the account's as well as the one that was sent fits either of them. */
-function weaker(here: Comparison, there: NameMatch): NameMatch {
-  if (here === 'differs' || here === 'not_compared') return 'not_compared';
-  return there === 'full' ? here : there;
+function weaker(here: NameMatch, there: NameMatch): NameMatch {
+  return here === 'not_compared' || there === 'full' ? here : there;
+}
+
+/** How a name that is sent stands to the member's. Refuses one that is not the member's: the partner may find it to be the account's. */
+function comparedHere(name: string | undefined, kept: readonly string[]): NameMatch {
+  const here = name === undefined ? 'not_compared' : compareNames(name, kept);
+  if (here === 'differs')
+    throw new Problem('member_not_found', 'The name is not that of the member.', { pointer: '/name' });
+  return here;
 }
 
 function linkRoute(context: LinkingContext): Route {
@@ -164,14 +171,15 @@ function linkRoute(context: LinkingContext): Route {
       const kept = namesIn(profileOfRow(context.identity, caller.program, row).attributes);
       const isWanted = contractAt(partner, programNow(caller.program))?.limits.sameName !== undefined;
       const name = body.name ?? (isWanted ? kept[0] : undefined);
+      const here = comparedHere(name, kept);
       const asked = { account, code, callerAccount: memberId(member) };
       const confirmed = await confirmThere(context, partner, {
         ...asked,
         ...(name === undefined ? {} : { name }),
       });
       const link = { member, account: confirmed.account, codeOf: 'partner' as const, actor: caller.keyId };
-      const match = name === undefined ? 'not_compared' : weaker(compareNames(name, kept), confirmed.name);
-      await linkConfirmed(context, caller.program, partner, { ...link, name: match });
+      const match = { name: weaker(here, confirmed.name) };
+      await linkConfirmed(context, caller.program, partner, { ...link, ...match });
       const links = await linksOf(context, caller.program, member);
       const made = links.find(({ client }) => client === partner.client);
       if (!made) throw new Problem('not_found', 'The link was ended at this moment.');
