@@ -13,7 +13,7 @@ import { keys } from '#src/wallet/keys.ts';
 import type { Draft, Operations } from '#src/wallet/operations.ts';
 import { referenceKeyOf } from '#src/wallet/reference.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
-import { type Ally, ally, partnerAccount } from './house/alliance.ts';
+import { type Ally, type AllyOptions, ally, partnerAccount } from './house/alliance.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -27,8 +27,8 @@ const worker: Exchanging = createExchanging(app, quick);
 const drive = (id: string, by = worker) => by.saga.drive(parseExchangeId(id)!, Date.now() + 5_000);
 
 const allies: Ally[] = [];
-async function newAlly(): Promise<Ally> {
-  const made = await ally(app, shop);
+async function newAlly(options: AllyOptions = {}): Promise<Ally> {
+  const made = await ally(app, shop, options);
   allies.push(made);
   return made;
 }
@@ -318,26 +318,62 @@ describe('a step that fails', () => {
   });
 });
 
-test('a partner that cannot be asked once more is asked for days, and then a person is', async () => {
-  const who = await newAlly();
-  who.far.next('refuse');
-  const refusal = await exchange(who, await who.member(100), 'out', 80);
-  const id = String(refusal.body.id);
-  who.far.inquiries('lost');
-  const due = async (days: number) => {
-    await pool.query(
+describe('a partner that is to be asked once more', () => {
+  /** Says that it is to be asked now about what it refused so many days ago. */
+  const due = (id: string, days: number) =>
+    pool.query(
       `update exchange set check_at = now(), changed_at = now() - $2 * interval '1 day' where exchange = $1`,
       [parseExchangeId(id), days],
     );
-    await checkEnded(worker, 100);
-    return breaksOf(id);
+  async function refusedBefore(who: Ally, days: number): Promise<string> {
+    who.far.next('refuse');
+    const { body } = await exchange(who, await who.member(100), 'out', 80);
+    await due(String(body.id), days);
+    return String(body.id);
+  }
+  const isAskedAgain = async (id: string) => {
+    const { rows } = await pool.query<{ again: boolean }>(
+      'select check_at is not null as again from exchange where exchange = $1',
+      [parseExchangeId(id)],
+    );
+    return rows[0]!.again;
   };
-  expect(await due(3)).toEqual([]);
-  expect(await due(5)).toEqual([{ kind: 'unasked', open: true }]);
-  const { rows } = await pool.query('select check_at from exchange where exchange = $1', [
-    parseExchangeId(id),
-  ]);
-  expect(rows).toEqual([{ check_at: null }]);
+  const unasked = { kind: 'unasked', open: true };
+
+  test('and does not answer is asked for days, and then a person is', async () => {
+    const who = await newAlly();
+    const id = await refusedBefore(who, 3);
+    who.far.inquiries('lost');
+    await checkEnded(worker, 100);
+    expect([await breaksOf(id), await isAskedAgain(id)]).toEqual([[], true]);
+    await due(id, 5);
+    await checkEnded(worker, 100);
+    expect([await breaksOf(id), await isAskedAgain(id)]).toEqual([[unasked], false]);
+  });
+
+  test('is asked first, also where nobody has asked it for days', async () => {
+    const who = await newAlly({ callsAtOnce: 1 });
+    // All but the first find its only line busy: of none of them anything is said.
+    const ids = [];
+    for (let i = 0; i < 3; i += 1) ids.push(await refusedBefore(who, 5));
+    await checkEnded(worker, 100);
+    for (const id of ids) expect([await breaksOf(id), await isAskedAgain(id)]).toEqual([[], true]);
+  });
+
+  test('is not forgotten where a process ends before a person could hear of it', async () => {
+    const who = await newAlly();
+    const id = await refusedBefore(who, 5);
+    who.far.inquiries('lost');
+    await pool.query(
+      `alter table exchange_break add constraint no_break check (kind <> 'unasked') not valid`,
+    );
+    await checkEnded(worker, 100).catch(() => undefined);
+    await pool.query('alter table exchange_break drop constraint no_break');
+    expect([await breaksOf(id), await isAskedAgain(id)]).toEqual([[], true]);
+    await due(id, 5);
+    await checkEnded(worker, 100);
+    expect(await breaksOf(id)).toEqual([unasked]);
+  });
 });
 
 describe('each step is told and counted', () => {

@@ -17,7 +17,7 @@ export interface Patience {
   readonly pendingMsMax: number;
   /** When the partner is asked once more about what it has refused. The second lies behind the life of a signature. */
   readonly checksMs: readonly number[];
-  /** A partner that could not be asked for so long is not asked any more: a person does. */
+  /** A partner that does not answer, so long after, what it is asked once more is not asked any more: a person does. */
   readonly checkMsMax: number;
   /** An exchange is stuck when nothing has become of it for so long. */
   readonly stuckMs: number;
