@@ -376,6 +376,18 @@ describe('a partner that is to be asked once more', () => {
   });
 });
 
+test('an answer about another movement says nothing of ours: it is given up as one that never arrived', async () => {
+  const who = await newAlly();
+  expect((await exchange(who, await who.member(100), 'out', 20)).status).toBe(201);
+  const member = await who.member(100);
+  who.far.next('other_movement');
+  const { id } = await exchange(who, member, 'out', 80);
+  expect(await breaksOf(id)).toEqual([{ kind: 'reply_differs', open: true }]);
+  await decide(id, 'undo');
+  expect((await drive(id)).state).toBe('reversed');
+  expect(await standing(who, member)).toEqual({ available: 100, held: 0, debt: 0, went: 20, there: 10 });
+});
+
 describe('each step is told and counted', () => {
   const told = async (id: string) => {
     await tellExchanges(pool, app.programs);

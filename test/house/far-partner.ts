@@ -11,7 +11,8 @@ import { verify } from '#src/partners/signature.ts';
 /**
  * `lost`: the call never arrives; `late`: it arrives with `arrive`; `refuse_now`: it is refused, and the refusal is not kept; `dropped`: it is booked, and the answer never comes; `silent`: it is booked, and nobody answers
  * in time; `archived`: what was done under the reference has left its books; `pending`: it is booked later, by `succeed` or `fail`; `other_points`, `no_points`,
- * `other_kind`: it says that it has booked other points than asked for, or none, or another kind of movement.
+ * `other_kind`: it says that it has booked other points than asked for, or none, or another kind of movement; `other_movement`: it books
+ * nothing and answers what it has booked last, under another reference.
  */
 export type Behaviour =
   | 'lost'
@@ -28,7 +29,8 @@ export type Behaviour =
   | 'proxy_page'
   | 'other_points'
   | 'no_points'
-  | 'other_kind';
+  | 'other_kind'
+  | 'other_movement';
 
 export type Asking = 'as_booked' | 'fault' | 'lost' | 'archived';
 
@@ -141,6 +143,7 @@ export async function farPartner(): Promise<FarPartner> {
     if (behaviour === 'late') onTheWay.set(key, { body: text, kind });
     if (behaviour === 'lost' || behaviour === 'late') return response.destroy();
     if (behaviour === 'refuse_now') return problem(response, ...problems.refuse);
+    if (behaviour === 'other_movement') return answer(response, 201, [...booked.values()].at(-1)!.reply);
     if (behaviour === 'proxy_page') return response.writeHead(404).end('<html>not here</html>');
     if (
       behaviour === 'fault' ||

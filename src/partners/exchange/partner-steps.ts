@@ -138,14 +138,16 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   /** The partner says something else than what it was asked for, so nobody knows what it has done. */
   async function differs(
     exchange: Exchange,
-    { points, currency, reversed = 0, id, kind }: MovementReply,
+    { points, currency, reversed = 0, id, kind, reference }: MovementReply,
     step: Step,
     from = open,
   ): Promise<Onward> {
-    const said = { points, currency, reversed, id, kind };
+    const said = { points, currency, reversed, id, kind, reference };
     await recordBreak(context, exchange, 'reply_differs', said);
     const written = { ...step, outcome: 'reply_differs', detail: { ...step.detail, ...said } };
-    return review(exchange, written, from, kind === partnerKind(exchange) ? id : undefined);
+    // Only its own movement is one that the partner has done: what it says of another is none of this exchange.
+    const isOurs = kind === partnerKind(exchange) && reference === partnerReference(exchange.exchange);
+    return review(exchange, written, from, isOurs ? id : undefined);
   }
 
   /** The partner says that it has done it: exactly what was asked for, or nobody knows what. */
