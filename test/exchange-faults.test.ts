@@ -388,6 +388,24 @@ test('an answer about another movement says nothing of ours: it is given up as o
   expect(await standing(who, member)).toEqual({ available: 100, held: 0, debt: 0, went: 20, there: 10 });
 });
 
+test('what is called off is called off for whoever asks again, also while the books are behind', async () => {
+  const who = await newAlly();
+  const member = await who.member(100);
+  await who.far.away();
+  const { id } = await exchange(who, member, 'out', 80);
+  const cancel = () =>
+    shop.checkout('POST', `/v1/exchanges/${id}/cancel`, {}, { headers: { prefer: 'wait=0' } });
+  await engine.withoutWriter(async () => {
+    for (const answer of [await cancel(), await cancel()])
+      expect([answer.status, answer.body.status]).toEqual([200, 'pending']);
+  });
+  await waitFor('it is called off', async () => (await cancel()).body.status === 'reversed');
+  const { body } = await shop.checkout('GET', `/v1/exchanges/${id}`);
+  const actions = (body.history as { action: string }[]).map(({ action }) => action);
+  expect(actions.filter((action) => action === 'cancel')).toHaveLength(1);
+  expect((await standing(who, member)).available).toBe(100);
+});
+
 describe('each step is told and counted', () => {
   const told = async (id: string) => {
     await tellExchanges(pool, app.programs);

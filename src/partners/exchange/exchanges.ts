@@ -331,24 +331,36 @@ export async function showExchange(context: Exchanging, call: Call): Promise<Rep
   return { status: 200, body: await viewOf(context, call.caller.program, exchange) };
 }
 
+/** The points are back, or on their way back without anybody's refusal, as they are once it was cancelled. */
+function isCalledOff({ state, refusal }: Exchange): boolean {
+  return state === 'reversed' || (state === 'releasing' && refusal === undefined);
+}
+
+/** Decides that nothing will be sent. Throws where something was, or where it was decided otherwise. */
+async function callOff(context: Exchanging, call: Call<CancelBody>, found: Exchange): Promise<void> {
+  const { exchange, direction } = found;
+  // Asked before it is tried: a step that was not made would stand in the history.
+  if (found.state !== 'holding' && found.state !== 'ready') throw new Problem('exchange_not_cancellable');
+  const to = direction === 'out' ? ('releasing' as const) : ('reversed' as const);
+  const dueMs = direction === 'out' ? leaseMs(context.patience) : null;
+  const { reason } = call.body;
+  const detail = { actor: call.caller.keyId, ...(reason === undefined ? {} : { reason }) };
+  const step = { action: 'cancel' as const, outcome: 'cancelled', detail };
+  // The partner may have said that it did nothing of what was sent, and been wrong: it is asked once more.
+  const checkMs = found.wasSent ? context.patience.checksMs[0] : undefined;
+  const change = { to, dueMs, checkMs, from: ['holding', 'ready'] } as const;
+  if (await context.gathered.advance({ exchange, change, step })) return;
+  const present = await readExchange(context.pool, context.identity, exchange);
+  if (!present || !isCalledOff(present)) throw new Problem('exchange_not_cancellable');
+}
+
 /** `POST /v1/exchanges/:id/cancel`: as long as nothing was sent. Again changes nothing. */
 export async function cancelExchange(context: Exchanging, call: Call<CancelBody>): Promise<Reply> {
   const { program } = call.caller;
   const found = await exchangeInPath(context, call);
-  const { exchange, direction } = found;
+  const { exchange } = found;
+  if (!isCalledOff(found)) await callOff(context, call, found);
   if (found.state !== 'reversed') {
-    // Asked before it is tried: a step that was not made would stand in the history.
-    if (found.state !== 'holding' && found.state !== 'ready') throw new Problem('exchange_not_cancellable');
-    const to = direction === 'out' ? ('releasing' as const) : ('reversed' as const);
-    const dueMs = direction === 'out' ? leaseMs(context.patience) : null;
-    const { reason } = call.body;
-    const detail = { actor: call.caller.keyId, ...(reason === undefined ? {} : { reason }) };
-    const step = { action: 'cancel' as const, outcome: 'cancelled', detail };
-    // The partner may have said that it did nothing of what was sent, and been wrong: it is asked once more.
-    const checkMs = found.wasSent ? context.patience.checksMs[0] : undefined;
-    const change = { to, dueMs, checkMs, from: ['holding', 'ready'] } as const;
-    if (!(await context.gathered.advance({ exchange, change, step })))
-      throw new Problem('exchange_not_cancellable');
     await context.saga.drive(exchange, Date.now() + call.waitMs);
     await giveBack(context, program, { ...found, state: 'reversed' });
   }
