@@ -11,7 +11,7 @@ import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import type { Exchanging } from '#src/partners/exchange/exchanges.ts';
 import { forgetHistories } from '#src/partners/exchange/forgetting.ts';
 import { resolveExchange } from '#src/partners/exchange/resolving.ts';
-import { claimDue } from '#src/partners/exchange/rows.ts';
+import { claimDue, readExchange } from '#src/partners/exchange/rows.ts';
 import { parseExchangeId } from '#src/partners/exchange/types.ts';
 import { movementsNamed } from '#src/partners/reconciliation/books.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
@@ -205,6 +205,28 @@ describe('points', () => {
       parseExchangeId(done),
     ]);
     expect(rows).toEqual([{ kind: 'late_refusal' }]);
+  });
+});
+
+describe('what goes back', () => {
+  test('is in one file, also where somebody who has found it before comes late', async () => {
+    const who = await newPartner();
+    const member = await who.member();
+    const id = await who.exchange(member, 'out', 50);
+    const exchange = parseExchangeId(id)!;
+    await who.requested();
+    await who.take(who.reply(line(id, 'accrual', 51)));
+    const decision = { verdict: 'undo' as const, actor: 'anna', reason: 'asked by telephone' };
+    await resolveExchange(pool, app.identity, exchange, decision);
+    const found = (await readExchange(pool, app.identity, exchange))!;
+    expect((await who.requested()).lines).toHaveLength(1);
+    await worker.saga.drive(found, Date.now() + 5_000);
+    expect((await who.requested()).made).toBeUndefined();
+    const { rows } = await pool.query<{ due: boolean }>(
+      `select due_at > now() + interval '2 days' as due from exchange where exchange = $1`,
+      [exchange],
+    );
+    expect(rows).toEqual([{ due: true }]);
   });
 });
 

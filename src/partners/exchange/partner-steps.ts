@@ -192,11 +192,11 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   async function byFiles(exchange: Exchange, waitMs: number): Promise<undefined> {
     const { state, wasSent, tries, createdAt } = exchange;
     const isInFile = state === 'undoing' ? tries > 0 : state !== 'ready' && wasSent;
-    if (!isInFile && (await rest(pool, exchange))) return;
-    if (isInFile && isOverdue(exchange, patience.pendingMsMax))
+    if (!isInFile) await rest(pool, exchange);
+    else if (isOverdue(exchange, patience.pendingMsMax))
       await review(exchange, { action: 'inquire', outcome: 'no_reply_file' }, [state]);
     else {
-      const leftMs = isInFile ? createdAt + patience.pendingMsMax - Date.now() : 0;
+      const leftMs = createdAt + patience.pendingMsMax - Date.now();
       await postpone(pool, exchange.exchange, Math.max(waitMs, leftMs));
     }
   }

@@ -299,20 +299,20 @@ export async function postpone(db: Queryable, exchange: OperationHex, dueMs: num
 }
 
 /**
- * Leaves an exchange to the next request file of its partner: no worker looks at it until then. False where the partner does not take
- * files any more: whoever changes that sets what rests in motion, and waits for who is about to rest.
+ * Leaves an exchange to the next request file of its partner: no worker looks at it until then. Not one that is in a file by now, which is
+ * known by its tries, and not where the partner does not take files any more: whoever changes that sets what rests in motion, and waits
+ * for who is about to rest. Such exchanges stay due when whoever did it has said.
  */
 export async function rest(
   db: Queryable,
-  { exchange, partner }: Pick<Exchange, 'exchange' | 'partner'>,
-): Promise<boolean> {
-  const { rowCount } = await db.query(
+  { exchange, partner, state, tries }: Pick<Exchange, 'exchange' | 'partner' | 'state' | 'tries'>,
+): Promise<void> {
+  await db.query(
     `with p as (select partner from partner_endpoint where partner = $2 and delivery = 'files' for share)
      update exchange e set due_at = null from p
-     where e.exchange = $1 and e.partner = p.partner and e.state in ('ready', 'undoing') and e.due_at is not null`,
-    [exchange, partner],
+     where e.exchange = $1 and e.partner = p.partner and e.state = $3 and e.tries = $4 and e.due_at is not null`,
+    [exchange, partner, state, tries],
   );
-  return rowCount === 1;
 }
 
 /** How a hold stands in the books; undefined where they do not have it. */
