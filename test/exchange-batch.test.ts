@@ -303,6 +303,41 @@ test('an account that holds a comma or a quote stands in the file and keeps no o
   expect(text.split('\n')[1]).toBe(`D,1,accrual,exc_1,Gold%2C %221%22 5%25é,5,miles,${created}`);
 });
 
+const env = {
+  ...process.env,
+  DATABASE_URL: engine.stores.databaseUrl,
+  REDIS_URL: engine.stores.redisUrl,
+  IDENTITY_KEY: app.config.identityKey,
+};
+const command = commandOf('partners/exchange/command.ts', env, 60_000, 'ls_secret');
+
+test('what needs a person is listed: what waits for its file does not for more than a day', async () => {
+  const who = await newPartner();
+  const member = await who.member();
+  const [parked, done] = [await who.exchange(member, 'out', 20), await who.exchange(member, 'out', 30)];
+  await who.requested();
+  await who.take(who.reply(line(parked, 'accrual', 21), line(done, 'accrual', 30)));
+  const [young, old] = [await who.exchange(member, 'out', 10), await who.exchange(member, 'out', 15)];
+  for (const [id, hours] of [
+    [done, 1],
+    [young, 20],
+    [old, 27],
+  ] as const)
+    await pool.query(
+      `update exchange set changed_at = now() - $2 * interval '1 hour', due_at = null where exchange = $1`,
+      [parseExchangeId(id), hours],
+    );
+  const { out } = await command('list');
+  const listed = (id: string) =>
+    [...out.matchAll(new RegExp(`${id} +${who.files.name} +(.*?) +\\S+\\n`, 'g'))].map(([, what]) => what);
+  expect([parked, done, young, old].map(listed)).toEqual([
+    ['in review: waiting, reply_differs', 'break: reply_differs'],
+    ['stuck: capturing'],
+    [],
+    ['stuck: ready'],
+  ]);
+});
+
 test('what waits for the next file is nobody’s work until then, and goes on by calls where the partner is called again', async () => {
   const who = await newPartner();
   const { partner, program, name } = who.files;
@@ -328,13 +363,6 @@ test('what waits for the next file is nobody’s work until then, and goes on by
   };
   await expect(call()).rejects.toThrow('takes exchanges in files');
   await expect(call('calls')).rejects.toThrow('1 exchanges are in request files');
-  const env = {
-    ...process.env,
-    DATABASE_URL: engine.stores.databaseUrl,
-    REDIS_URL: engine.stores.redisUrl,
-    IDENTITY_KEY: app.config.identityKey,
-  };
-  const command = commandOf('partners/exchange/command.ts', env, 60_000, 'ls_secret');
   const endpoint = [
     'endpoint',
     name,

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startExchanges } from '#src/jobs/exchanges.ts';
 import { finishPools } from '#src/jobs/pools.ts';
 import { createSegmenter } from '#src/jobs/segments.ts';
+import { needsOf } from '#src/partners/exchange/figures.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { type Ally, ally } from './house/alliance.ts';
 import { addMembers } from './house/gifts.ts';
@@ -130,6 +131,7 @@ async function exchange(): Promise<void> {
   );
   await work.tend();
   await work.stop();
+  await needsOf(pool, 900_000);
   await engine.drained();
 }
 

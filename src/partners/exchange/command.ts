@@ -10,6 +10,8 @@ import { createPool } from '#src/platform/postgres.ts';
 import type { OperationHex } from '#src/values.ts';
 import { batch } from './batch-command.ts';
 import { type EndpointDraft, setEndpoint } from './endpoints.ts';
+import { type Need, needsOf } from './figures.ts';
+import { usualPatience } from './policy.ts';
 import { resolveExchange, type Verdict, verdicts } from './resolving.ts';
 import { historiesOf } from './rows.ts';
 import { exchangeId, parseExchangeId } from './types.ts';
@@ -51,31 +53,12 @@ const options = {
 } as const;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
 
-const stuckMinutes = 15;
-
 async function list(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query<{ exchange: OperationHex; partner: string; what: string; since: Date }>(
-    `select replace(e.exchange::text, '-', '') as exchange, p.name as partner, w.what, w.since
-     from exchange e join partner p using (partner) cross join lateral (
-       select concat('in review: ', e.review_of, ', ', s.outcome) as what, e.changed_at as since
-         from (select outcome from exchange_step where exchange = e.exchange order by step desc limit 1) s where e.state = 'in_review'
-       union all select 'stuck: ' || e.state, e.changed_at
-         where e.state not in ('quoted', 'completed', 'refused', 'reversed', 'in_review', 'waiting') and e.changed_at < now() - interval '${stuckMinutes} minutes'
-       union all select 'break: ' || b.kind, b.found_at from exchange_break b where b.exchange = e.exchange and b.resolved_at is null) w
-     order by w.since limit 500`,
-  );
-  if (rows.length === 0) print('Nothing needs a person.');
-  else
-    print(
-      inColumns(
-        rows.map(({ exchange, partner, what, since }) => [
-          exchangeId(exchange),
-          partner,
-          what,
-          since.toISOString(),
-        ]),
-      ),
-    );
+  const needs = await needsOf(pool, usualPatience.stuckMs);
+  if (needs.length === 0) return print('Nothing needs a person.');
+  const cells = ({ exchange, partner, what, since }: Need) =>
+    [exchangeId(exchange), partner, what, since.toISOString()] as const;
+  print(inColumns(needs.map(cells)));
 }
 
 function named(id: string | undefined): OperationHex {

@@ -371,28 +371,3 @@ export async function duePartners(db: Queryable): Promise<number[]> {
   );
   return rows.map(({ partner }) => partner);
 }
-
-export interface Figures {
-  readonly open: number;
-  readonly stuck: number;
-  readonly inReview: number;
-  readonly inDoubt: number;
-  readonly breaks: number;
-}
-
-/** What waits for a partner's file may wait for that of the next day. */
-const fileMs = 26 * 3_600_000;
-
-/** What is under way, and what needs a person. Pending at a partner is no standstill of ours. */
-export async function measure(db: Queryable, stuckMs: number): Promise<Figures> {
-  const { rows } = await db.query<Figures>(
-    `select count(*) filter (where state <> 'in_review')::int as open, count(*) filter (where state = 'in_review')::int as "inReview",
-       count(*) filter (where state not in ('in_review', 'waiting') and x.changed_at < now() - interval '1 millisecond' *
-         case when p.delivery = 'files' and state in ('ready', 'undoing') then greatest($1::float8, ${fileMs}) else $1::float8 end)::int as stuck,
-       count(*) filter (where in_doubt and due_at is distinct from null)::int as "inDoubt",
-       (select count(*) from exchange_break where resolved_at is null)::int as breaks
-     from exchange x left join partner_endpoint p using (partner) where is_open`,
-    [stuckMs],
-  );
-  return rows[0]!;
-}
