@@ -1,6 +1,7 @@
 /** Exchanges whose own steps go wrong: two processes at one step, answers that say something else, and steps that fail for good. */
 import { afterAll, describe, expect, test } from 'vitest';
 import { Problem } from '#src/errors.ts';
+import { startExchanges } from '#src/jobs/exchanges.ts';
 import { takeStep } from '#src/members/engine.ts';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { checkEnded } from '#src/partners/exchange/checking.ts';
@@ -404,6 +405,43 @@ test('what is called off is called off for whoever asks again, also while the bo
   const actions = (body.history as { action: string }[]).map(({ action }) => action);
   expect(actions.filter((action) => action === 'cancel')).toHaveLength(1);
   expect((await standing(who, member)).available).toBe(100);
+});
+
+test('what cannot be tended keeps nothing else from being tended', async () => {
+  const who = await newAlly();
+  const { id } = await exchange(who, await who.member(100), 'out', 80);
+  const other = String((await exchange(who, await who.member(100), 'out', 10)).body.id);
+  await engine.drained();
+  await pool.query(`insert into exchange_break (exchange, kind, detail) values ($1, 'late_refusal', '{}')`, [
+    parseExchangeId(id),
+  ]);
+  await pool.query(`update exchange_use set made_at = now() - interval '401 days' where exchange = $1`, [
+    parseExchangeId(other),
+  ]);
+  const work = startExchanges(app);
+  // Breaks cannot be told, and holds without an exchange cannot be looked for.
+  await pool.query(`alter table event add constraint no_break check (type <> 'exchange.break') not valid`);
+  await pool.query('alter table hold rename to hold_away');
+  try {
+    const failed: AggregateError = await work.tend().then(
+      () => new AggregateError([]),
+      (error: AggregateError) => error,
+    );
+    expect(failed.errors.map(String)).toEqual([
+      expect.stringContaining('no_break'),
+      expect.stringContaining('"hold" does not exist'),
+    ]);
+  } finally {
+    await pool.query('alter table hold_away rename to hold');
+    await pool.query('alter table event drop constraint no_break');
+    await work.stop();
+  }
+  const { rows } = await pool.query(
+    `select (select told from exchange where exchange = $1) as told,
+       (select count(*)::int from exchange_use where exchange = $2) as uses`,
+    [id, other].map(parseExchangeId),
+  );
+  expect(rows).toEqual([{ told: 'completed', uses: 0 }]);
 });
 
 describe('each step is told and counted', () => {

@@ -27,7 +27,6 @@ export interface ExchangeWork {
 
 const tendedPerTick = 200;
 const quotesPerTick = 5_000;
-const tidyEveryMs = 60_000;
 const lostAtOnce = 500;
 const usesAtOnce = 20_000;
 const stepsAtOnce = 20_000;
@@ -35,12 +34,22 @@ const claimedMax = 64;
 /** As many a tick as there are: those of the next would come on top. */
 const tellTurnsMax = 20;
 
+/** The same, which does nothing where a minute has not passed since it last began. */
+function everyMinute(part: () => Promise<unknown>): () => Promise<unknown> {
+  let begunMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const now = performance.now();
+    if (now - begunMs < 60_000) return;
+    begunMs = now;
+    await part();
+  };
+}
+
 export function startExchanges(app: App): ExchangeWork {
   const exchanging: Exchanging = createExchanging(app, { timeoutMs: app.config.partnerTimeoutMs });
   const { pool, telemetry, patience, saga, endpoints } = exchanging;
   const { log, metrics } = telemetry;
   const running = new Map<number, Promise<void>>();
-  let tidiedMs = Number.NEGATIVE_INFINITY;
   let isStopping = false;
 
   async function one(id: OperationHex): Promise<void> {
@@ -62,20 +71,7 @@ export function startExchanges(app: App): ExchangeWork {
     }
   }
 
-  /** What a PostgreSQL that was restored to an older state has lost, and what nobody asks for any more. */
-  async function tidy(): Promise<void> {
-    const now = performance.now();
-    if (now - tidiedMs < tidyEveryMs) return;
-    tidiedMs = now;
-    await restoreLost(exchanging, lostAtOnce);
-    await forgetUses(pool, usesAtOnce);
-    await forgetHistories(pool, stepsAtOnce);
-  }
-
-  const forget = () => forgetQuotes(pool, quotesPerTick);
-
   async function tell(): Promise<void> {
-    await tellBreaks(pool);
     for (let turns = 0; turns < tellTurnsMax && !isStopping; turns += 1)
       if ((await tellExchanges(pool, app.programs)) < tellLimit) break;
   }
@@ -87,10 +83,27 @@ export function startExchanges(app: App): ExchangeWork {
     metrics.exchangesInReview.set(inReview);
     metrics.exchangeBreaksOpen.set(breaks);
     metrics.exchangesInDoubt.set(inDoubt);
+  }
+
+  async function publishDisputes(): Promise<void> {
     const disputes = await measureDisputes(pool);
     metrics.disputesOpen.set(disputes.open);
     metrics.disputesOverdue.set(disputes.overdue);
   }
+
+  // Apart from one another: what throws ends its own part alone.
+  const parts = [
+    () => tellBreaks(pool),
+    tell,
+    publish,
+    publishDisputes,
+    () => checkEnded(exchanging, tendedPerTick),
+    // What a PostgreSQL that was restored to an older state has lost, and what nobody asks for any more.
+    everyMinute(() => restoreLost(exchanging, lostAtOnce)),
+    everyMinute(() => forgetUses(pool, usesAtOnce)),
+    everyMinute(() => forgetHistories(pool, stepsAtOnce)),
+    () => forgetQuotes(pool, quotesPerTick),
+  ];
 
   return {
     async tick() {
@@ -107,8 +120,7 @@ export function startExchanges(app: App): ExchangeWork {
     },
     async tend() {
       const failed: unknown[] = [];
-      for (const part of [tell, publish, () => checkEnded(exchanging, tendedPerTick), tidy, forget])
-        await part().catch((error: unknown) => failed.push(error));
+      for (const part of parts) await part().catch((error: unknown) => failed.push(error));
       if (failed.length > 0) throw new AggregateError(failed, 'exchanges cannot be tended as they should');
     },
     async stop() {
