@@ -155,3 +155,34 @@ test('what is asked by keys is planned once and by indexes, also while there are
   for (const name of ['links-held', 'exchanges-used', 'exchanges-begin-new', 'exchanges-begin-quoted'])
     expect(planned).toContain(name);
 });
+
+/** How often rows of exchanges were changed, and how often so that no index was touched. */
+async function updates(): Promise<{ readonly all: number; readonly hot: number }> {
+  for (const each of [app.pool, app.keyedPool]) {
+    const clients = await Promise.all(Array.from({ length: each.totalCount }, () => each.connect()));
+    for (const client of clients) {
+      await client.query('select pg_stat_force_next_flush()');
+      client.release();
+    }
+  }
+  const { rows } = await pool.query<{ all: number; hot: number }>(
+    `select n_tup_upd::int as all, n_tup_hot_upd::int as hot from pg_stat_user_tables where relname = 'exchange'`,
+  );
+  return rows[0]!;
+}
+
+test('of the four times that an exchange is changed, only its first send and its end touch indexes', async () => {
+  const [flyer] = await linkedPair();
+  await airline.accrue(flyer, 1_000, { durability: 'ledger' });
+  const before = await updates();
+  const count = 10;
+  for (let i = 0; i < count; i += 1) {
+    const body = { member: flyer, partner: 'bank', direction: 'out', points: 10, reference: reference() };
+    const prefer = { headers: { prefer: 'wait=10' } };
+    expect((await airline.checkout('POST', '/v1/exchanges', body, prefer)).status).toBe(201);
+  }
+  const after = await updates();
+  expect(after.all - before.all).toBe(4 * count);
+  // A lease is renewed, which an index is about, where two steps lie seconds apart.
+  expect(after.hot - before.hot).toBeGreaterThanOrEqual(2 * count - 2);
+});
