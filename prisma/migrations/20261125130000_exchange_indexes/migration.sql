@@ -1,6 +1,7 @@
--- While an exchange goes on, nothing changes that an index is about, its conditions included: PostgreSQL then keeps the new version of
--- the row on its page and touches none of eight indexes. Its state and the time it last changed stand in none any more, and pages have
--- room for versions. Safe while older code runs, which finds open exchanges by reading all; it rewrites the table, some 10 s a million.
+-- While an exchange goes on, only its first send changes what an index is about, conditions included (`first_sent_at`: reconciliation finds by it
+-- what was booked in a period). PostgreSQL keeps every other new version of the row on its page and touches none of ten indexes. The state
+-- and the time of the last change stand in none any more, and pages have room for versions. Safe while older code runs, which finds open
+-- exchanges by reading all; it rewrites the table, some 10 s a million.
 alter table exchange
   add column is_open boolean not null generated always as (state not in ('quoted', 'completed', 'refused', 'reversed')) stored,
   -- From its beginning on, until the state that it rests in is told.
