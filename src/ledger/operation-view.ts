@@ -4,6 +4,7 @@ import type { Program } from '#src/earning/program.ts';
 import type { EpochMs, OperationHex, OperationKind } from '#src/values.ts';
 import { memberId, operationId, positionText } from '#src/values.ts';
 import { balancesAfter } from '#src/wallet/balances.ts';
+import { partnerOfLot } from '#src/wallet/lot-party.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import type { Account } from './accounts.ts';
 
@@ -48,7 +49,7 @@ function entryView(
 ): Record<string, unknown> {
   const funder = party === null ? undefined : program.funderByNumber.get(party);
   const isFunded = account === 'wallet' || account === 'issuance' || account === 'adjustment';
-  const isOfPartner = account === 'partner' && party !== null;
+  const partner = account === 'partner' ? party : partnerOfLot(party ?? 0);
   return {
     account,
     currency: program.currencyByNumber.get(currency)?.code ?? String(currency),
@@ -56,7 +57,7 @@ function entryView(
     ...(lot === null ? {} : { lot }),
     ...(hold === null ? {} : { hold: operationId('hold', hold as OperationHex) }),
     ...(isFunded && funder !== undefined ? { party: funder } : {}),
-    ...(isOfPartner ? { party: String(party) } : {}),
+    ...(partner === null || partner === undefined ? {} : { party: String(partner) }),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Effect } from '#src/journal.ts';
 import type { OperationHex } from '#src/values.ts';
+import { partnerOfLot } from './lot-party.ts';
 
 /** [currency, lot, points left, expiresAt, availableAt, party] */
 export type OperationPart = [number, number, number, number, number, number];
@@ -48,7 +49,8 @@ function partsOf(kind: string, effect: Legs): OperationPart[] | undefined {
 
 /**
  * What an accrual gave, by terms. The wallet leg of a part stands right before its other side (`accrue.lua`): issuance, or the
- * partner that gave it. Versions before had a part for each award.
+ * partner that gave it. Versions before had a part for each award. The party is that of the other side, but for lots whose
+ * partner is billed when they are spent: of these `undo.lua` takes back from the partner's lots first.
  */
 export function creditedParts(effect: Legs): OperationPart[] {
   const parts: OperationPart[] = [];
@@ -56,7 +58,8 @@ export function creditedParts(effect: Legs): OperationPart[] {
     const leg = effect.legs[i]!;
     const credited = effect.legs[i - 1]!;
     if ((leg[0] !== 'issuance' && leg[0] !== 'partner') || credited[0] !== 'wallet') continue;
-    parts.push([leg[1], credited[3], -leg[2], credited[5], credited[6], leg[3]]);
+    const party = partnerOfLot(credited[4]) === undefined ? leg[3] : credited[4];
+    parts.push([leg[1], credited[3], -leg[2], credited[5], credited[6], party]);
   }
   return parts;
 }

@@ -18,6 +18,7 @@ import {
   openHoldsMax,
   rememberedRefusalsMax,
 } from './limits.ts';
+import { settledPartiesFrom } from './lot-party.ts';
 import { linked } from './script-text.ts';
 
 /** The parts that stand in front of a script's own, as far as it names what they define. */
@@ -91,6 +92,7 @@ const literals = {
   CLOCK_SKEW_MS: String(clockSkewMsMax),
   WINDOW_MS: `'${idempotencyWindowMs}'`,
   LOTS_MAX: String(lotsMax),
+  SETTLED_FROM: String(settledPartiesFrom),
   HOLDS_MAX: String(openHoldsMax),
   REFUSALS_MAX: String(rememberedRefusalsMax),
 } as const;

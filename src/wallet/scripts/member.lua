@@ -70,23 +70,23 @@ local function insert_lot(w, lot)
   table.insert(lots, place, lot)
 end
 
--- Joins the two neighbours of one funder that expire closest together; the later expiry wins, and points never count
--- earlier than they would have. Where no two neighbours have one funder the first two are joined under the later one's.
--- The terms of a lot never change, so a joined lot that has to wait longer is a new one.
+-- Joins the two lots of one party that expire closest together (where there are none, the first two, as the later one's); the later
+-- expiry wins, points never count earlier than they would have, and a joined lot that has to wait longer is a new one.
 -- Rare.
 local function merge_neighbours(w, legs, at)
-  local lots, best, gap = w[4], 1, math.huge
-  for i = 1, #lots - 1 do
-    local a, b = lots[i], lots[i + 1]
-    local distance = expiry_of(b) - expiry_of(a)
+  local lots, best, other, gap, last = w[4], 1, 2, math.huge, {}
+  for j, b in ipairs(lots) do
+    local i = last[b[5]] or j
+    local distance = i < j and expiry_of(b) - expiry_of(lots[i]) or gap
     -- An available lot does not wait for a pending one as long as there is any other pair.
-    if (a[4] <= at) ~= (b[4] <= at) then distance = distance + NO_EXPIRY end
-    if a[5] == b[5] and distance < gap then best, gap = i, distance end
+    if (lots[i][4] <= at) ~= (b[4] <= at) then distance = distance + NO_EXPIRY end
+    if distance < gap then best, other, gap = i, j, distance end
+    last[b[5]] = j
   end
-  local from, into = table.remove(lots, best), lots[best]
+  local from, into = table.remove(lots, best), lots[other - 1]
   wallet_leg(legs, w, from, -from[2])
   if from[4] > into[4] then
-    table.remove(lots, best)
+    table.remove(lots, other - 1)
     wallet_leg(legs, w, into, -into[2])
     into = { w[3], into[2], into[3], from[4], into[5] }
     w[3] = w[3] + 1

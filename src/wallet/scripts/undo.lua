@@ -43,6 +43,12 @@ local function take_back(m, input, at, legs, shortfall, past, operation, part, p
     plain_leg(legs, 'breakage', part[1], -ended)
     rest = rest - ended
   end
+  -- Points whose partner is billed when they are spent: what of them stands in other lots was not billed, and other lots' points were
+  -- spent in their stead (`clearing/spending.ts`).
+  if part[6] > SETTLED_FROM then
+    local can = usable(at)
+    rest = take(w, rest, function(lot) return lot[5] == part[6] and can(lot) end, taken)
+  end
   rest = take(w, rest, usable(at), taken)
   -- A lot whose end was moved has another number, and still waits until the same time.
   if part[5] > at then
