@@ -75,6 +75,29 @@ describe('entries', () => {
     expect(sumByCurrency(entries)).toEqual(await accountOf(pool, air.number));
   });
 
+  test('of points that are billed when they are spent say that nothing was, where a merge has moved them and their partner takes them back', async () => {
+    const sky = await openPartner(engine, shop, {
+      name: reference('sky').replaceAll('/', '-').toLowerCase(),
+      contract: { settleOn: 'redemption' },
+    });
+    const [gone, into] = [await shop.enrol('guest'), await shop.enrol('guest')];
+    const account = await linked(shop, sky, gone, reference('FF'));
+    await sky.accrue({ reference: 'flight-1', account, points: 100 });
+    // Older, so that they would be taken first.
+    await shop.accrue(into, 100);
+    const merge = { into, reference: reference(), reason: 'one person' };
+    const merged = await shop.admin('POST', `/v1/members/${gone}/merge`, merge);
+    expect(merged.body.status).toBe('merged');
+    const back = { reference: 'back-1', originalKind: 'accrual', originalReference: 'flight-1' };
+    expect((await sky.reverse(back)).status).toBe(201);
+    const entries = await cleared(sky.number);
+    expect(entries.map(({ kind, price, points }) => [kind, price, points])).toEqual([
+      ['accrual', 'none', -100],
+      ['reversal', 'none', 100],
+    ]);
+    expect((await shop.balances(into)).available).toBe(100);
+  });
+
   test('are not made of what a voided reference, a purchase or a refused call moved: nothing', async () => {
     const sky = await openPartner(engine, shop, {
       name: reference('sky').replaceAll('/', '-').toLowerCase(),

@@ -106,6 +106,25 @@ test('points that come in and were drawn from a block are paid for by it, also w
   expect((await linesOf(made)).map(([contract, , amount]) => [contract, amount])).toEqual([[1, 0]]);
 });
 
+test('points that come in by an exchange of a contract that bills them when they are spent are billed then, by the contract in force', async () => {
+  const made = await changing({ settleOn: 'redemption' });
+  const { air } = made;
+  const member = await air.member(0);
+  await acrossTheTurn(made, { member, partner: air.name, direction: 'in', points: 40 });
+  const ask = { member, points: 30, reference: reference() };
+  expect((await shop.checkout('POST', '/v1/redemptions', ask)).status).toBe(201);
+  await engine.drained();
+  await clearAll(pool, follower);
+  expect(await billed(made)).toEqual([
+    ['exchange_in', 1, true, -120, 0],
+    ['spent', 2, true, -30, 0],
+  ]);
+  expect(await linesOf(made)).toEqual([
+    [1, -120, 0],
+    [2, -30, 210],
+  ]);
+});
+
 test('and all of it is what the books say', async () => {
   expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
 });

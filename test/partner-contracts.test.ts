@@ -135,10 +135,12 @@ describe('a partner', () => {
     expect((await shop.finance('POST', '/v1/partners', { source: 'x' })).code).toBe('role_not_allowed');
   });
 
-  test('is not billed when points are redeemed: such a contract is refused where it says so, and one from before stays', async () => {
+  test('is billed when points are redeemed, but for one that pays in advance: that is refused where it says so, and one from before stays', async () => {
     const shop = await engine.shop();
     const onRedemption = { ...plainContract, settleOn: 'redemption' };
-    const source = stringify(fileWith([], { contracts: [onRedemption] }));
+    const billing = { kind: 'prepaid', alertPoints: 0, usesReserve: false } as const;
+    const prepaid = { ...onRedemption, billing };
+    const source = stringify(fileWith([], { contracts: [prepaid] }));
     const line = source.split('\n').findIndex((text) => text.includes('settleOn')) + 1;
     const refusal = { path: '/contracts/0/settleOn', line, detail: expect.stringContaining('is redemption') };
     for (const dryRun of [true, false]) {
@@ -147,14 +149,15 @@ describe('a partner', () => {
       expect(refused.body.errors).toMatchObject([refusal]);
     }
     expect((await shop.admin('GET', '/v1/partners')).at('data')).toEqual([]);
-    const { number } = await partnerOf(shop);
-    const next = { ...onRedemption, from: dayIn(20) };
+    const accepted = await apply(shop, fileWith([], { contracts: [onRedemption] }));
+    expect([accepted.status, accepted.body.outcome]).toEqual([201, 'created']);
+    const next = { ...prepaid, from: dayIn(20) };
     const added = await shop.admin('POST', '/v1/partners/air/contracts', next);
     expect(added.at('errors.0')).toMatchObject({ pointer: '/settleOn' });
     // As a version was stored that is older than the refusal.
-    const { rows } = await pool.query<{ terms: object }>(
+    const { rows } = await pool.query<{ terms: ContractTerms }>(
       'select terms from partner_contract where partner = $1',
-      [number],
+      [accepted.body.party],
     );
     const older = await engine.shop();
     const rail = await inTransaction(pool, async (tx) => {
@@ -163,12 +166,12 @@ describe('a partner', () => {
         title: 'Air',
         status: 'active',
       });
-      const terms = { ...(rows[0]!.terms as ContractTerms), settleOn: 'redemption' as const };
+      const terms = { ...rows[0]!.terms, billing };
       const from = Date.parse('2020-01-01T00:00:00Z');
       await insertContract(tx, { partner, version: 1, from, until: null, terms, actor: 'test' });
       return partner;
     });
-    const changed = await apply(older, fileWith([rateEntry(1, 1)], { contracts: [onRedemption] }));
+    const changed = await apply(older, fileWith([rateEntry(1, 1)], { contracts: [prepaid] }));
     expect([changed.status, changed.body.outcome, changed.body.party]).toEqual([201, 'changed', rail]);
   });
 

@@ -3,7 +3,7 @@
  * what is late or claimed late and with months that are closed in between: the statements and what is open are the partners' accounts in
  * the ledger, to the point, and what the same movements come to in a model that knows nothing of the engine, to the cent. A month that is closed says
  * the same for ever, each line is rounded once, and netting pays exactly what statements said: then nothing is open.
- * `SETTLEMENT_RUNS=50` is the long form.
+ * What a partner is billed for when it is spent is what the books have of it, by the scripts themselves. `SETTLEMENT_RUNS=50` is the long form.
  */
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
@@ -12,9 +12,11 @@ import { createProgramFor } from '#src/diary/programs.ts';
 import { checkSettlement } from '#src/partners/clearing/check.ts';
 import { clearTurn } from '#src/partners/clearing/follower.ts';
 import { inTransaction } from '#src/platform/postgres.ts';
+import { settledPartyOf } from '#src/wallet/lot-party.ts';
 import { reference, startEngine } from './harness.ts';
-import { accountOf, clearAll, clearingOf } from './house/clearing.ts';
+import { accountOf, allEntries, clearAll, clearingOf } from './house/clearing.ts';
 import { linked, openPartner, type Partner } from './house/partner.ts';
+import { inDays } from './house/shop.ts';
 
 const runs = Number(process.env.SETTLEMENT_RUNS ?? 3);
 const seed = Number(process.env.SETTLEMENT_SEED ?? 7);
@@ -290,3 +292,190 @@ test(
   },
   120_000 * runs,
 );
+
+/** Points end after two days. */
+const daily = await engine.shop({
+  mode: 'test',
+  definition: { currencies: [{ code: 'points', expiry: inDays(2) }] },
+});
+
+/** What members do with points of partners and of the program. */
+const deedArbitrary = fc.record({
+  do: fc.constantFrom(
+    ...(['give', 'give', 'give', 'earn', 'spend', 'spend', 'hold', 'capture', 'release', 'refund'] as const),
+    ...(['back', 'back', 'return', 'send', 'redeem', 'wait'] as const),
+  ),
+  who: fc.nat(2),
+  which: fc.nat(),
+  points: fc.integer({ min: 1, max: 90 }),
+});
+type Deed = typeof deedArbitrary extends fc.Arbitrary<infer T> ? T : never;
+
+/** Three members of two partners, the second of which is billed when it gives. */
+class Life {
+  private readonly partners: readonly Partner[];
+  private readonly accounts: readonly string[];
+  private readonly given: { partner: Partner; name: string }[] = [];
+  private readonly done = {
+    earn: [] as string[],
+    spend: [] as string[],
+    hold: [] as string[],
+  };
+
+  constructor(partners: readonly Partner[], accounts: readonly string[]) {
+    this.partners = partners;
+    this.accounts = accounts;
+  }
+
+  /** What is refused (too few points, nothing left of it) moves nothing. */
+  private async post(path: string, body: object, made: string[] = []): Promise<void> {
+    const answer = await daily.admin('POST', path, { reference: reference(), ...body });
+    expect([200, 201, 404, 409, 422]).toContain(answer.status);
+    if (answer.status === 201) made.push(answer.id);
+  }
+
+  async follow({ do: deed, who, which, points }: Deed): Promise<void> {
+    const member = this.accounts[who]!;
+    const one = <T>(list: readonly T[]) => list[which % Math.max(1, list.length)];
+    const { earn, spend, hold } = this.done;
+    switch (deed) {
+      case 'give': {
+        const [partner, name] = [one(this.partners)!, reference('flight')];
+        const answer = await partner.accrue({ reference: name, account: member, points: points * 3 });
+        expect(answer.status).toBe(201);
+        this.given.push({ partner, name });
+        return;
+      }
+      case 'back': {
+        const original = one(this.given);
+        const back = {
+          originalKind: 'accrual',
+          originalReference: original?.name,
+          reference: reference(),
+          points,
+        };
+        const answer = await original?.partner.reverse(back);
+        expect([undefined, 201, 409]).toContain(answer?.status);
+        return;
+      }
+      case 'redeem':
+        await one(this.partners)!.redeem({ reference: reference('award'), account: member, points });
+        return;
+      case 'wait':
+        return daily.advance((1 + (which % 2)) * 86_400);
+      case 'earn':
+        earn.push((await daily.accrue(member, points)).id);
+        return;
+      case 'spend':
+        return this.post('/v1/redemptions', { member, points }, spend);
+      case 'hold':
+        return this.post('/v1/holds', { member, points, expiresInSeconds: 604_800 }, hold);
+      case 'capture':
+      case 'release':
+        return this.post(`/v1/holds/${one(hold)}/${deed}`, {});
+      case 'refund':
+        return this.post(`/v1/redemptions/${one(spend)}/refunds`, { points });
+      case 'return':
+        return this.post(`/v1/accruals/${one(earn)}/reversals`, { occurredAt: daily.time() });
+      case 'send':
+        return this.post('/v1/transfers', { from: member, to: this.accounts[(who + 1) % 3], points });
+    }
+  }
+}
+
+/** What the books say of a partner's points, without anything that clearing has read. */
+const booksQuery = `
+  select (select -coalesce(sum(points), 0) from entry where account = 'partner' and party = $1 and operation in (
+        select operation from entry where account = 'partner' and party = $1 and points < 0
+        except select operation from operation where kind = 'reversal'
+        union select o.operation from operation o join operation a on a.operation = o.origin and a.kind = 'accrual'
+          where o.kind = 'reversal'))::int as given,
+    (select coalesce(sum(points), 0) from lot where party = $2)::int as lots,
+    (select coalesce(sum((part ->> 2)::int), 0) from hold, json_array_elements(lots::json) part
+      where status = 'held' and (part ->> 5)::int = $2)::int as held,
+    (select -coalesce(sum(e.points), 0) from entry e join operation o using (operation)
+      join lot l on l.member = e.member and l.currency = e.currency and l.lot = e.lot
+      where o.kind = 'expiry' and e.account = 'wallet' and e.party = $2 and e.points < 0
+        and l.expires_at between 1 and extract(epoch from o.at) * 1000)::int as ended,
+    (select -coalesce(sum(b.points), 0) from entry b where b.account = 'breakage' and b.points < 0 and b.operation in (
+        select operation from entry where account = 'partner' and party = $1))::int as "takenBackEnded"`;
+
+interface Books {
+  readonly given: number;
+  readonly lots: number;
+  readonly held: number;
+  readonly ended: number;
+  readonly takenBackEnded: number;
+}
+
+async function live(deeds: readonly Deed[]): Promise<void> {
+  const named = () => reference('sky').replaceAll('/', '-').toLowerCase();
+  const air = await openPartner(engine, daily, { name: named(), contract: { settleOn: 'redemption' } });
+  const rail = await openPartner(engine, daily, { name: named() });
+  const accounts: string[] = [];
+  for (let i = 0; i < 3; i += 1) {
+    const member = await daily.enrol('guest');
+    accounts.push(await linked(daily, air, member, reference('FF')));
+    await linked(daily, rail, member, reference('RR'));
+  }
+  const life = new Life([air, rail], accounts);
+  for (const deed of deeds) await life.follow(deed);
+  await engine.drained();
+  await readAll();
+  const { rows } = await pool.query<Books>(booksQuery, [air.number, settledPartyOf(air.number)]);
+  const { given, lots, held, ended, takenBackEnded } = rows[0]!;
+  const entries = await allEntries(pool, air.number);
+  const billed = entries
+    .filter(({ kind }) => kind === 'spent' || kind === 'spent_reversal')
+    .reduce((sum, entry) => sum - entry.points, 0);
+  expect(billed).toBe(given - lots - held - ended + takenBackEnded);
+  expect(billed).toBeLessThanOrEqual(given);
+  // What stands in its account because of points that it gave has no price.
+  const free = entries.filter(({ price }) => price === 'none').reduce((sum, { points }) => sum - points, 0);
+  expect(free).toBe(given);
+  const account = entries
+    .filter((entry) => entry.account === 'partner')
+    .reduce((sum, { points }) => sum + points, 0);
+  expect(account).toBe((await accountOf(pool, air.number))[1] ?? 0);
+  const others = await allEntries(pool, rail.number);
+  expect(others.filter(({ kind, price }) => kind.startsWith('spent') || price === 'none')).toEqual([]);
+  expect((await checkSettlement(engine.stores.databaseUrl)).faults).toEqual([]);
+}
+
+test(
+  'what a partner is billed for when it is spent is gone and has not ended, whatever was held, refunded, passed on, returned or taken back',
+  async () => {
+    await fc.assert(fc.asyncProperty(fc.array(deedArbitrary, { minLength: 30, maxLength: 60 }), live), {
+      seed,
+      numRuns: runs,
+      endOnFailure: true,
+      interruptAfterTimeLimit: 60_000 * runs,
+    });
+  },
+  120_000 * runs,
+);
+
+test('where lots are joined because there are too many, points stay those of their partner', async () => {
+  const yearly = await engine.shop({
+    definition: { currencies: [{ code: 'points', expiry: inDays(1_000) }] },
+  });
+  const name = reference('sky').replaceAll('/', '-').toLowerCase();
+  const air = await openPartner(engine, yearly, { name, contract: { settleOn: 'redemption' } });
+  const account = await linked(yearly, air, await yearly.enrol('guest'), reference('FF'));
+  for (let day = 1; day <= 125; day += 1) {
+    const occurredAt = yearly.time(-day * 86_400_000);
+    const made =
+      day % 2 === 0
+        ? await air.accrue({ reference: reference('flight'), account, points: 10, occurredAt })
+        : await yearly.accrue(account, 10, { occurredAt });
+    expect(made.status).toBe(201);
+  }
+  await engine.drained();
+  const { rows } = await pool.query<{ lots: number; theirs: number; ours: number }>(
+    `select count(*)::int as lots, sum(points) filter (where party = $1)::int as theirs,
+       sum(points) filter (where party = 0)::int as ours
+     from lot where points > 0 and member = (select member from lot where party = $1 limit 1)`,
+    [settledPartyOf(air.number)],
+  );
+  expect(rows).toEqual([{ lots: 120, theirs: 620, ours: 630 }]);
+});

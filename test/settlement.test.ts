@@ -11,6 +11,7 @@ import { reference, type Shop, startEngine } from './harness.ts';
 import { clearAll, clearingOf } from './house/clearing.ts';
 import { commandOf } from './house/command.ts';
 import { linked, openPartner, type Partner } from './house/partner.ts';
+import { inDays } from './house/shop.ts';
 
 const engine = await startEngine();
 afterAll(() => engine.end());
@@ -105,6 +106,54 @@ async function issuedStatement(terms: Partial<ContractTerms> = {}, of?: Shop) {
     made.shop.finance('POST', `/v1/settlements/${stated!.id}/${what}`, body);
   return { ...made, period, answer, stated: stated!, call };
 }
+
+describe('a contract that bills points when they are spent', () => {
+  const onSpending: Partial<ContractTerms> = { ...contract, settleOn: 'redemption' };
+  const shopOf30Days = () =>
+    engine.shop({
+      mode: 'test',
+      timeZone: 'Europe/Berlin',
+      definition: { currencies: [{ code: 'points', expiry: inDays(30) }] },
+    });
+
+  test('bills what was redeemed and not refunded: not what is left, has ended or was taken back unspent', async () => {
+    const made = await counterpart(onSpending, await shopOf30Days());
+    const { shop, sky, account } = made;
+    const first = await sky.accrue({ reference: 'first', account, points: 500 });
+    const shown = await shop.care('GET', `/v1/operations/${first.id}`);
+    expect(shown.at('entries')).toMatchObject([
+      { account: 'wallet', points: 500, party: String(sky.number) },
+      { account: 'partner', points: -500, party: String(sky.number) },
+    ]);
+    const spend = { member: account, points: 300, reference: reference() };
+    const spent = await shop.checkout('POST', '/v1/redemptions', spend);
+    expect(spent.status).toBe(201);
+    const refund = { points: 100, reference: reference() };
+    expect((await shop.checkout('POST', `/v1/redemptions/${spent.id}/refunds`, refund)).status).toBe(201);
+    const back = { originalKind: 'accrual', originalReference: 'first' };
+    expect((await sky.reverse({ ...back, reference: 'back-1', points: 100 })).status).toBe(201);
+    await cleared();
+    const [draft] = await drafts(made);
+    expect(draft!.lines.map(({ kind, price, points, amount }) => [kind, price, points, amount])).toEqual([
+      ['accrual', 'none', -500, 0],
+      ['reversal', 'none', 100, 0],
+      ['spent', 'issue', -300, 270],
+      ['spent_reversal', 'issue', 100, -90],
+    ]);
+    await nextMonth(made);
+    await nextMonth(made);
+    await sky.accrue({ reference: 'second', account, points: 500 });
+    await cleared();
+    expect((await shop.balances(account)).available).toBe(500);
+    const lines = (await drafts(made)).flatMap((each) => each.lines);
+    expect(lines.reduce((sum, { amount }) => sum + Number(amount), 0)).toBe((200 * 9) / 10);
+    const [ended] = await drafts(made);
+    expect((await issue(made, ended!.period)).status).toBe(201);
+    const checked = await checkSettlement(databaseUrl);
+    expect(checked.faults).toEqual([]);
+    expect(checked.accounts.find(({ partner }) => partner === sky.number)).toMatchObject({ ledger: -900n });
+  });
+});
 
 describe('a month', () => {
   test('is a draft of what happened in it, priced line by line, until it is over', async () => {

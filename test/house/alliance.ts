@@ -34,6 +34,7 @@ export interface AllyOptions {
   readonly caps?: readonly object[];
   /** What rates say otherwise, both ways. */
   readonly rate?: object;
+  readonly settleOn?: 'issue' | 'redemption';
 }
 
 export const noLimits = Object.fromEntries(
@@ -76,7 +77,7 @@ export async function allied(
       {
         from: '2020-01-01',
         billing: options.billing ?? { kind: 'postpaid' },
-        settleOn: 'issue',
+        settleOn: options.settleOn ?? 'issue',
         currency: 'EUR',
         prices: { issue: { amount: 1, perPoints: 1 }, redemption: { amount: 1, perPoints: 1 } },
         limits: { ...noLimits, ...options.limits },

@@ -45,7 +45,7 @@ interface AccountRow {
   readonly open: string;
 }
 
-/** Sums of all sides by partner and currency; shares of what others fund stand in no account of the partner. */
+/** Sums of all sides by partner and currency; shares of what others fund, and what members spend, stand in no account of the partner. */
 const accountsQuery = `
   with parts as (
     select party as partner, currency, sum(points) as ledger, 0::numeric as unread, 0::numeric as entries, 0::numeric as stated, 0::numeric as open
@@ -62,7 +62,7 @@ const accountsQuery = `
     union all
     select s.partner, l.points_currency, 0, 0, 0, sum(l.points), 0
       from settlement_line l join settlement s using (settlement)
-      where l.kind not in ('cost_share', 'cost_share_reversal') and l.points_currency is not null group by s.partner, l.points_currency)
+      where l.kind not in ('cost_share', 'cost_share_reversal', 'spent', 'spent_reversal') and l.points_currency is not null group by s.partner, l.points_currency)
   select p.program, t.partner, t.currency, sum(t.ledger)::text as ledger, sum(t.unread)::text as unread, sum(t.entries)::text as entries,
     sum(t.stated)::text as stated, sum(t.open)::text as open
   from parts t join partner p using (partner) group by p.program, t.partner, t.currency order by 1, 2, 3`;

@@ -4,13 +4,15 @@
  *
  * An entry has the points of the ledger, with their sign: in the account `partner` positive went to the partner and negative came
  * from it, so what the partner owes is minus the points times the price, whatever the kind. Legs decide, never requests: the sum
- * of a partner's entries is its account, to the point. The request only says by which contract, and under which names.
+ * of a partner's entries in that account is the account, to the point. The request only says by which contract, and under which names.
  */
 import { momentOf } from '#src/earning/rules/calendar.ts';
 import type { Effect } from '#src/journal.ts';
 import { contractAt } from '#src/partners/contracts/arithmetic.ts';
 import type { Contract, Partner } from '#src/partners/contracts/types.ts';
 import type { EpochMs, MemberNumber } from '#src/values.ts';
+import { settledPartyOf } from '#src/wallet/lot-party.ts';
+import { givesPoints, isBilledLater, spendingOf } from './spending.ts';
 
 export const entryKinds = [
   'accrual',
@@ -21,11 +23,16 @@ export const entryKinds = [
   'correction',
   'cost_share',
   'cost_share_reversal',
+  'spent',
+  'spent_reversal',
 ] as const;
 export type EntryKind = (typeof entryKinds)[number];
 
-/** Which price of the contract counts: of points given in the partner's name, or of points that went there. */
-export type PriceSide = 'issue' | 'redemption';
+/**
+ * Which price of the contract counts: of points given in the partner's name, or of points that went there; none of points that
+ * are billed when they are spent.
+ */
+export type PriceSide = 'issue' | 'redemption' | 'none';
 
 /** All of it. */
 export const wholeShare = 10_000;
@@ -61,7 +68,7 @@ export interface Booked {
   readonly request: KeptRequest;
   readonly effect: Pick<Effect, 'legs' | 'given'>;
   /** What it follows from, where that is known. */
-  readonly original?: Pick<Booked, 'kind' | 'at' | 'request'> | undefined;
+  readonly original?: Pick<Booked, 'kind' | 'at' | 'request' | 'effect'> | undefined;
 }
 
 export interface Entry {
@@ -94,7 +101,9 @@ export interface Entry {
   readonly ofPeriod: string;
 }
 
-const givesPoints: ReadonlySet<string> = new Set(['accrual', 'exchange_in']);
+/** Lines of partners' accounts come first, then shares of promotions (`shares.ts`). */
+const firstSpentLine = 16_384;
+
 const takesPoints: ReadonlySet<string> = new Set(['redemption', 'exchange_out']);
 
 /** The first day of the month of an instant, such as `2026-11-01`. */
@@ -159,46 +168,98 @@ function movedOf({ effect }: Booked): { party: number; currency: number; points:
   return [...sums.values()].filter(({ points }) => points !== 0);
 }
 
+/** What all entries of an operation have. */
+type Head = Pick<
+  Entry,
+  | 'operation'
+  | 'shard'
+  | 'epoch'
+  | 'seq'
+  | 'program'
+  | 'member'
+  | 'at'
+  | 'occurredAt'
+  | 'bookedAt'
+  | 'reference'
+  | 'originalReference'
+  | 'share'
+  | 'rule'
+  | 'ofPeriod'
+>;
+
+function headOf(booked: Booked, timeZone: string): Head {
+  const { operation, shard, epoch, seq, program, member, at, occurredAt, bookedAt } = booked;
+  return {
+    ...{ operation, shard, epoch, seq, program, member, at, occurredAt, bookedAt },
+    ...namesOf(booked),
+    share: wholeShare,
+    rule: null,
+    ofPeriod: monthOf(at, timeZone),
+  };
+}
+
+/** What stands in partners' accounts. */
+function accountEntries(
+  booked: Booked,
+  moved: ReturnType<typeof movedOf>,
+  partners: ReadonlyMap<number, Partner>,
+  head: Head,
+): Entry[] {
+  const priced = pricedBy(booked);
+  return moved.flatMap(({ party, currency, points }, line): Entry[] => {
+    const partner = partners.get(party);
+    if (!partner) return [];
+    return [
+      {
+        ...head,
+        ...{ line, currency, points, party, partner: party, account: 'partner' },
+        contract: pricingContract(partner, priced.at, priced.version)?.version ?? null,
+        kind: kindOf(booked.kind),
+        price: isBilledLater(booked, party, currency) ? 'none' : priceOf(booked, points),
+      },
+    ];
+  });
+}
+
+/**
+ * What is billed because it is spent, by the contract in force then, and what comes back by that of when it was spent; where a partner takes
+ * spent points back nobody knows when that was, and the contract in force counts.
+ */
+function spentEntries(
+  booked: Booked,
+  spent: ReturnType<typeof spendingOf>,
+  partners: ReadonlyMap<number, Partner>,
+  head: Head,
+): Entry[] {
+  const { at, original } = booked;
+  const spentAt = original && !givesPoints.has(original.kind) ? original.at : at;
+  return spent.flatMap(({ partner: number, currency, points }, i): Entry[] => {
+    const partner = partners.get(number);
+    if (!partner) return [];
+    return [
+      {
+        ...head,
+        ...{ line: firstSpentLine + i, partner: number, currency, price: 'issue', account: null },
+        points: -points,
+        party: settledPartyOf(number),
+        contract: pricingContract(partner, points > 0 ? at : spentAt)?.version ?? null,
+        kind: points > 0 ? 'spent' : 'spent_reversal',
+      },
+    ];
+  });
+}
+
 /** The entries of an operation, without those whose party is no partner: these are counted. */
 export function entriesOf(
   booked: Booked,
   partners: ReadonlyMap<number, Partner>,
   timeZone: string,
 ): { readonly entries: readonly Entry[]; readonly unknown: number } {
-  const { operation, shard, epoch, seq, program, member, at, occurredAt, bookedAt } = booked;
-  const moved = movedOf(booked);
-  const priced = pricedBy(booked);
-  const entries = moved.flatMap(({ party, currency, points }, line): Entry[] => {
-    const partner = partners.get(party);
-    if (!partner) return [];
-    return [
-      {
-        ...{
-          operation,
-          line,
-          shard,
-          epoch,
-          seq,
-          program,
-          member,
-          at,
-          occurredAt,
-          bookedAt,
-          currency,
-          points,
-        },
-        ...namesOf(booked),
-        partner: party,
-        party,
-        account: 'partner',
-        contract: pricingContract(partner, priced.at, priced.version)?.version ?? null,
-        kind: kindOf(booked.kind),
-        price: priceOf(booked, points),
-        share: wholeShare,
-        rule: null,
-        ofPeriod: monthOf(at, timeZone),
-      },
-    ];
-  });
-  return { entries, unknown: moved.length - entries.length };
+  const head = headOf(booked, timeZone);
+  const [moved, spent] = [movedOf(booked), spendingOf(booked)];
+  const entries = [
+    ...accountEntries(booked, moved, partners, head),
+    ...spentEntries(booked, spent, partners, head),
+  ];
+  return { entries, unknown: moved.length + spent.length - entries.length };
 }

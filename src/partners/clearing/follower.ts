@@ -21,7 +21,7 @@ import { coverAll } from './covering.ts';
 import { type Booked, type Entry, entriesOf } from './entries.ts';
 import { openMonth } from './months.ts';
 import { lookFor, type Reading, readingOf, unread } from './reading.ts';
-import { type Original, sharePatterns, sharesBack, sharesOf, undoneBy } from './shares.ts';
+import { type Original, sharesBack, sharesOf, undoneBy } from './shares.ts';
 import { holdClosings, insertEntries, type StoredEntry } from './store.ts';
 
 export interface ClearingOptions {
@@ -114,7 +114,7 @@ export async function clearTurn(
   const marks = await unread.lockBookmarks(tx);
   if (marks.length === 0) return nothing;
   const partners = new Map((await readPartners(tx)).map((partner) => [partner.number, partner]));
-  await lookFor(tx, sharePatterns([...partners.values()]));
+  await lookFor(tx, [...partners.values()]);
   const pages = await unread.readPages(tx, marks, rowsMax);
   const cleared = await clear(tx, programFor, await readingOf(tx, programFor, pages), partners);
   await unread.moveBookmarks(tx, pages);

@@ -48,6 +48,7 @@ export interface Line {
 }
 
 const basisPoints = 10_000n;
+const free = { amount: 0, perPoints: 1 };
 
 /** A fraction of either sign to the nearest whole number, half to even. */
 export function nearest(numerator: bigint, denominator: bigint): bigint {
@@ -59,7 +60,7 @@ export function nearest(numerator: bigint, denominator: bigint): bigint {
 /** What the contract makes of a group. Before the first one began nothing was agreed: it is named and costs nothing. */
 export function lineOf(group: Group, contract: Contract | undefined): Line {
   const { kind, price, currency, rule, share, ofPeriod, entries, points, prepaid } = group;
-  const { amount: units, perPoints } = contract?.prices[price] ?? { amount: 0, perPoints: 1 };
+  const { amount: units, perPoints } = (price === 'none' ? undefined : contract?.prices[price]) ?? free;
   const billed = BigInt(contract?.billedBasisPoints ?? 0) * BigInt(share);
   const numerator = -(points - prepaid) * BigInt(units) * billed;
   const denominator = BigInt(perPoints) * basisPoints * basisPoints;

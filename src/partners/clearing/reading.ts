@@ -2,9 +2,12 @@
 import type pg from 'pg';
 import type { ProgramFor } from '#src/diary/programs.ts';
 import { createUnread, type NumberedRow, type Page } from '#src/diary/unread.ts';
+import { lotPartyFor } from '#src/partners/contracts/arithmetic.ts';
+import type { Partner } from '#src/partners/contracts/types.ts';
 import { epochMsOf, hexOf } from '#src/platform/postgres.ts';
+import { settledPartyOf } from '#src/wallet/lot-party.ts';
 import type { Booked } from './entries.ts';
-import { awardName, type Original, undoneBy } from './shares.ts';
+import { awardName, type Original, sharePatterns, undoneBy } from './shares.ts';
 
 /** `content` is null where no partner is concerned: of most operations nothing but their number is read. */
 interface ClearedRow extends NumberedRow {
@@ -15,9 +18,11 @@ interface ClearedRow extends NumberedRow {
     | null;
 }
 
-// Scripts and the writer write legs without blanks. `clearing.words` is set for the turn: what requests have that partners bear.
+// Scripts and the writer write legs without blanks. Both settings are made for the turn: `clearing.lots` is what legs of lots have whose
+// partners are billed when points are spent, `clearing.words` what requests have that partners bear.
 const ofClearing = `
   case when o.effect::text like '%["partner",%'
+    or (current_setting('clearing.lots') <> '{}' and o.effect::text like any (current_setting('clearing.lots')::text[]))
     or (current_setting('clearing.words') <> '{}' and (o.kind in ('reversal', 'return')
       or (o.kind = 'accrual' and o.request::text like any (current_setting('clearing.words')::text[]))))
     then json_build_object('kind', o.kind, 'program', o.program,
@@ -28,9 +33,19 @@ export const unread = createUnread<ClearedRow>('clearing', ofClearing);
 
 type OriginalRow = Omit<Booked, 'original'>;
 
-/** Looks in the rest of the database transaction for what partners bear of promotions. */
-export async function lookFor(tx: pg.ClientBase, patterns: readonly string[]): Promise<void> {
-  await tx.query("select set_config('clearing.words', ($1::text[])::text, true)", [patterns]);
+/** Patterns of SQL's `like` that the legs have of lots whose partners are billed when points are spent. */
+function lotPatterns(partners: readonly Partner[]): string[] {
+  return partners
+    .filter(({ number, contracts }) => contracts.some((contract) => lotPartyFor(number, contract) > 0))
+    .map(({ number }) => `%,${settledPartyOf(number)},%`);
+}
+
+/** Looks in the rest of the database transaction for what partners bear of promotions, and what members spend of their points. */
+export async function lookFor(tx: pg.ClientBase, partners: readonly Partner[]): Promise<void> {
+  await tx.query(
+    "select set_config('clearing.words', ($1::text[])::text, true), set_config('clearing.lots', ($2::text[])::text, true)",
+    [sharePatterns(partners), lotPatterns(partners)],
+  );
 }
 
 async function originalsOf(tx: pg.ClientBase, origins: readonly string[]): Promise<Map<string, OriginalRow>> {

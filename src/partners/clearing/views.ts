@@ -21,7 +21,9 @@ const lineReply = z
   .object({
     line: z.int(),
     kind: z.string(),
-    price: z.enum(['issue', 'redemption']).nullable(),
+    price: z.enum(['issue', 'redemption', 'none']).nullable().meta({
+      description: 'Of the contract; `none` of points that are billed when they are spent.',
+    }),
     contract: z.int().nullable(),
     currency: z.string().nullable().meta({ description: 'Of the points.' }),
     rule: z.string().nullable(),

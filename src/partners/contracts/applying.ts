@@ -128,15 +128,15 @@ function nameFindings(wanted: WantedPartner, program: Program): Finding[] {
 }
 
 /**
- * What is billed when points are redeemed would need lots that name the partner they came from, and they do not: such a contract would
- * be billed when points are given. One that was stored before stays, so that its partner can still be changed.
+ * Blocks are drawn when points are given, so that nothing is given beyond them: they pay for what is never spent as well. One that was
+ * stored before stays, and is settled when points are given.
  */
 function settleFindings(added: readonly WantedVersion<ContractTerms>[]): Finding[] {
   return added
-    .filter(({ terms }) => terms.settleOn === 'redemption')
+    .filter(({ terms }) => terms.settleOn === 'redemption' && terms.billing.kind === 'prepaid')
     .map(({ pointer }) => ({
       pointer: `${pointer}/settleOn`,
-      detail: 'is redemption, and nothing is settled so: points are billed when they are given (issue)',
+      detail: 'is redemption, and blocks are drawn when points are given: settle on issue, or bill postpaid',
     }));
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Rounding } from '#src/earning/file/basics-schema.ts';
 import { type EpochMs, pointsMax } from '#src/values.ts';
+import { settledPartyOf } from '#src/wallet/lot-party.ts';
 import type {
   CapPeriod,
   Contract,
@@ -62,6 +63,18 @@ export function rateFor(
 /** The contract in force at the time of the request. */
 export function contractAt({ contracts }: Pick<Partner, 'contracts'>, at: EpochMs): Contract | undefined {
   return contracts.find((contract) => holdsAt(contract, at));
+}
+
+/**
+ * The party of lots whose points are given under a contract: by it clearing knows what to bill when they are spent. What blocks
+ * pay for is paid when it is given.
+ */
+export function lotPartyFor(
+  partner: number,
+  contract: Pick<Contract, 'settleOn' | 'billing'> | undefined,
+): number {
+  const isBilledLater = contract?.settleOn === 'redemption' && contract.billing.kind === 'postpaid';
+  return isBilledLater ? settledPartyOf(partner) : 0;
 }
 
 /** What an exchange comes to. `give` and `receive` are points of the giving and of the receiving program. */

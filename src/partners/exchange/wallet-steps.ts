@@ -13,6 +13,7 @@ import { type Program, programNow } from '#src/earning/program.ts';
 import { Problem } from '#src/errors.ts';
 import { heldLegs } from '#src/ledger/postings.ts';
 import { type Step, tryStep, waitUntil } from '#src/members/engine.ts';
+import { lotPartyFor } from '#src/partners/contracts/arithmetic.ts';
 import { expiryOf } from '#src/partners/inbound/expiry.ts';
 import type { EpochMs, MemberNumber, OperationHex, Soon } from '#src/values.ts';
 import type { Attempt, Recorded } from '#src/wallet/operations.ts';
@@ -39,7 +40,7 @@ export class StepRefused extends Error {
   }
 }
 
-export type WalletContext = Pick<ExchangeContext, 'operations' | 'judgedMember'>;
+export type WalletContext = Pick<ExchangeContext, 'operations' | 'judgedMember' | 'partners'>;
 
 export interface WalletSteps {
   /** Holds what goes out. */
@@ -87,7 +88,18 @@ function voidOf(step: Step, why: string, input: object): Step {
   return { ...step, request: { ...step.request, body }, script: 'receive', input };
 }
 
-function creditStep(program: Program, exchange: Exchange, member: MemberNumber, ends: EpochMs): Step {
+/** When lots end, and who stands behind them. */
+interface LotTerms {
+  readonly ends: EpochMs;
+  readonly party: number;
+}
+
+function creditStep(
+  program: Program,
+  exchange: Exchange,
+  member: MemberNumber,
+  { ends, party }: LotTerms,
+): Step {
   return {
     ...stepOf(program, exchange, 'credit'),
     member,
@@ -95,7 +107,7 @@ function creditStep(program: Program, exchange: Exchange, member: MemberNumber, 
     kind: 'exchange_in',
     // The script reads it as text: in this order.
     input: {
-      awards: [[exchange.currency, exchange.ownPoints, ends, 0, 0]],
+      awards: [[exchange.currency, exchange.ownPoints, ends, 0, party]],
       account: 'partner',
       party: exchange.partner,
     },
@@ -113,12 +125,21 @@ function heldOr(recorded: Recorded): Held {
   return refused === undefined ? { held: recorded } : { refused, by: recorded };
 }
 
-export function createWalletSteps({ operations, judgedMember }: WalletContext): WalletSteps {
+export function createWalletSteps({ operations, judgedMember, partners }: WalletContext): WalletSteps {
   /** When points that come in now end for the member. A number that nobody has is refused by the script. */
   async function endOf(program: Program, { currency }: Exchange, member: MemberNumber): Promise<EpochMs> {
     const facts = await operations.lookup.member(program.number, member);
     const own = program.currencyByNumber.get(currency);
     return facts && own ? expiryOf(judgedMember, program, own, programNow(program), facts) : 0;
+  }
+
+  /** The party of the lots that points come in, by the contract that the exchange was quoted by. */
+  async function partyOf({ partner, terms }: Exchange): Promise<number> {
+    const contracts = (await partners.numbered(partner))?.contracts;
+    return lotPartyFor(
+      partner,
+      contracts?.find(({ version }) => version === terms.contract),
+    );
   }
 
   /** Tries a step; answers what it did, or the word that it was refused with. Throws where nobody knows. */
@@ -166,7 +187,7 @@ export function createWalletSteps({ operations, judgedMember }: WalletContext): 
   async function voidCredit(program: Program, exchange: Exchange, why: string): Promise<Credited> {
     const input = { lots: [], debts: [], void: true };
     const outcome = await ofSurvivor(exchange, (member) =>
-      voidOf(creditStep(program, exchange, member, 0), why, input),
+      voidOf(creditStep(program, exchange, member, { ends: 0, party: 0 }), why, input),
     );
     return 'status' in outcome ? 'undecided' : creditedOr(outcome);
   }
@@ -176,7 +197,10 @@ export function createWalletSteps({ operations, judgedMember }: WalletContext): 
     voidCredit,
     async credit(program, exchange) {
       const outcome = await ofSurvivor(exchange, async (member) =>
-        creditStep(program, exchange, member, await endOf(program, exchange, member)),
+        creditStep(program, exchange, member, {
+          ends: await endOf(program, exchange, member),
+          party: await partyOf(exchange),
+        }),
       );
       if (!('status' in outcome)) return creditedOr(outcome);
       // A merge is through in seconds, and then the survivor can have them.

@@ -12,6 +12,7 @@ import type { Call, Reply } from '#src/http/route.ts';
 import { movedToPartner } from '#src/ledger/postings.ts';
 import type { JudgedMembers } from '#src/members/judged-member.ts';
 import { membersByNumber, profileOfRow } from '#src/members/records.ts';
+import { lotPartyFor } from '#src/partners/contracts/arithmetic.ts';
 import { drawBefore } from '#src/partners/contracts/drawing.ts';
 import type { Contract, Partner } from '#src/partners/contracts/types.ts';
 import type {
@@ -183,9 +184,9 @@ export async function accrue(
       const award = { currency: currency.code, points: body.points, availableAt: 0, expiresAt };
       return {
         points: body.points,
-        // The lots name no funder: who stands behind them is said by the account's party.
+        // The lots name no funder: who gave them is said by the account's party.
         input: {
-          awards: [[currency.number, body.points, expiresAt, 0, 0]],
+          awards: [[currency.number, body.points, expiresAt, 0, lotPartyFor(partner.number, contract)]],
           account: 'partner',
           party: partner.number,
         },
