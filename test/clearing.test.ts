@@ -2,7 +2,8 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
-import { reference, startEngine, waitFor } from './harness.ts';
+import { parseOperationId } from '#src/values.ts';
+import { amountRule, reference, startEngine, waitFor } from './harness.ts';
 import { ally } from './house/alliance.ts';
 import { accountOf, allEntries, clearAll, clearingOf, sumByCurrency } from './house/clearing.ts';
 import { linked, openPartner } from './house/partner.ts';
@@ -171,5 +172,54 @@ describe('shares of promotions', () => {
     expect(all.reduce((sum, { points }) => sum + points, 0)).toBe(rows[0]!.points);
     const drafts = await joint.finance('GET', `/v1/settlements/drafts?partner=${bank}`);
     expect(drafts.body.data).toMatchObject([{ total: 0, lines: [{ amount: 80 }, { amount: -80 }] }]);
+  });
+
+  test('go back with the shipment that something is taken from, whichever others of its order are judged with it', async () => {
+    const sky = 'sky';
+    const joint = await engine.shop({
+      definition: {
+        funders: ['program', sky],
+        rules: [{ ...amountRule('spend', 'points', [1, 100]), funder: sky }],
+        promotions: [
+          { name: 'welcome', currency: 'points', earn: { by: 'fixed', points: 100 }, funder: sky },
+        ],
+      },
+    });
+    const funder = await openPartner(engine, joint, { name: sky });
+    const member = await joint.enrol('buyer');
+    const order = reference('order');
+    const shipped: string[] = [];
+    for (const amounts of [[5_000, 5_000], [2_000], [3_000]]) {
+      const lines = amounts.map((amount, i) => ({ line: `${shipped.length}/${i}`, amount }));
+      const { id } = await joint.accrue(member, 0, { purchase: { currency: 'EUR', order, lines } });
+      shipped.push(id);
+    }
+    const backOf = async () => {
+      const entries = await cleared(funder.number);
+      return entries
+        .filter(({ kind }) => kind === 'cost_share_reversal')
+        .map(({ originalReference, rule, points }) => [
+          shipped.findIndex((id) => parseOperationId(id)!.operation === originalReference),
+          rule,
+          points,
+        ]);
+    };
+    const said = { reference: reference(), occurredAt: joint.time() };
+    // Nothing is taken of the first and the third, and the record names them.
+    expect((await joint.pos('POST', `/v1/accruals/${shipped[1]}/reversals`, said)).status).toBe(201);
+    expect(await backOf()).toEqual([[1, 'spend', 20]]);
+    const returned = { ...said, reference: reference(), order, lines: [{ line: '0/1' }, { line: '2/0' }] };
+    expect((await joint.pos('POST', '/v1/returns', returned)).status).toBe(201);
+    expect((await backOf()).slice(1).toSorted()).toEqual([
+      [0, 'spend', 50],
+      [2, 'spend', 30],
+    ]);
+    expect((await joint.pos('POST', '/v1/returns', { ...said, reference: reference(), order })).status).toBe(
+      201,
+    );
+    expect((await backOf()).slice(3).toSorted()).toEqual([
+      [0, 'spend', 50],
+      [0, 'welcome', 100],
+    ]);
   });
 });

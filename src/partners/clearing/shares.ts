@@ -98,15 +98,36 @@ export function sharesOf(booked: Booked, partners: readonly Partner[], program: 
   return entriesFor(booked, shares, partners, program);
 }
 
-/** [accrual, note]: what an operation has taken back from. */
-export function undoneBy({
-  request,
-}: Pick<Booked, 'request'>): readonly (readonly [accrual: OperationHex, note: string])[] {
-  return (request as { undone?: readonly (readonly [OperationHex, string])[] }).undone ?? [];
+type UndoneRow = readonly [original: OperationHex, note: string, parts: readonly unknown[]];
+
+/** The originals that an operation names; from one without parts nothing was taken. */
+export function undoneBy({ request }: Pick<Booked, 'request'>): readonly UndoneRow[] {
+  return (request as { undone?: readonly UndoneRow[] }).undone ?? [];
 }
 
-function takenOf(note: string): readonly number[] | undefined {
+/** Points taken of each award until then, as the note of the operation says; undefined: it says none. */
+function takenOf(booked: Booked, original: string): readonly number[] | undefined {
+  const note = undoneBy(booked).find(([operation]) => operation === original)![1];
   return (JSON.parse(note) as { taken?: readonly number[] }).taken;
+}
+
+/** An award of an original, of which `wantedMax` points came back by the note, `leftMax` by what had come back before. */
+interface AwardBack {
+  readonly original: Original;
+  readonly award: KeptAward;
+  readonly wantedMax: number;
+  readonly leftMax: number;
+  given: number;
+}
+
+function awardsBack(booked: Booked, original: Original): AwardBack[] {
+  const taken = takenOf(booked, original.operation);
+  return awardsOf(original.booked).map((award, i) => {
+    const before = original.before.get(awardName(award)) ?? 0;
+    const leftMax = award.points - before;
+    const wantedMax = Math.min(leftMax, Math.max(0, (taken?.[i] ?? award.points) - before));
+    return { original, award, wantedMax, leftMax, given: 0 };
+  });
 }
 
 /** What came back of each award of the originals: as much as the funders' accounts say. */
@@ -120,32 +141,30 @@ export function sharesBack(
   for (const leg of booked.effect.legs)
     if (leg[0] === 'issuance')
       back.set(`${leg[3]} ${leg[1]}`, (back.get(`${leg[3]} ${leg[1]}`) ?? 0) + leg[2]);
+  // Of an original that nothing was taken from the note is that of before, or none.
+  const touched = new Set(
+    undoneBy(booked).flatMap(([original, , parts]) => (parts.length > 0 ? original : [])),
+  );
+  const places = originals
+    .filter(({ operation }) => touched.has(operation as OperationHex))
+    .flatMap((original) => awardsBack(booked, original));
+  // First what the notes say of all originals, then what the account says beyond them.
+  for (const bound of ['wantedMax', 'leftMax'] as const) {
+    for (const place of places) {
+      const { award } = place;
+      const currency = program.currencyByCode.get(award.currency)?.number;
+      const key = `${program.definition.numbers.funders[award.funder] ?? 0} ${currency}`;
+      const points = Math.max(0, Math.min(place[bound] - place.given, back.get(key) ?? 0));
+      place.given += points;
+      back.set(key, (back.get(key) ?? 0) - points);
+    }
+  }
   const shares: Share[] = [];
-  for (const { operation, booked: of, before } of originals) {
-    const note = undoneBy(booked).find(([accrual]) => accrual === operation)?.[1] ?? '{}';
-    const awards = awardsOf(of);
-    const left = awards.map((award) => award.points - (before.get(awardName(award)) ?? 0));
-    const taken = takenOf(note);
-    const wanted = awards.map((award, i) =>
-      Math.min(left[i]!, Math.max(0, (taken?.[i] ?? award.points) - (before.get(awardName(award)) ?? 0))),
-    );
-    // First what the note says, then what the account says beyond it.
-    const given = awards.map(() => 0);
-    for (const bounds of [wanted, left]) {
-      for (const [i, award] of awards.entries()) {
-        const currency = program.currencyByCode.get(award.currency)?.number;
-        const key = `${program.definition.numbers.funders[award.funder] ?? 0} ${currency}`;
-        const points = Math.max(0, Math.min(bounds[i]! - given[i]!, back.get(key) ?? 0));
-        given[i]! += points;
-        back.set(key, (back.get(key) ?? 0) - points);
-      }
-    }
-    for (const [i, award] of awards.entries()) {
-      if (given[i] === 0) continue;
-      const name = awardName(award);
-      before.set(name, (before.get(name) ?? 0) + given[i]!);
-      shares.push({ award, points: given[i]!, at: of.at, original: operation });
-    }
+  for (const { original, award, given } of places) {
+    if (given === 0) continue;
+    const name = awardName(award);
+    original.before.set(name, (original.before.get(name) ?? 0) + given);
+    shares.push({ award, points: given, at: original.booked.at, original: original.operation });
   }
   return entriesFor(booked, shares, partners, program);
 }
