@@ -47,6 +47,7 @@ const table = {
   redemption_limit: { status: 409, title: 'The redemption rules do not allow so many points' },
   value_mismatch: { status: 409, title: 'The value does not match the points' },
   quote_expired: { status: 409, title: 'The quote has expired' },
+  order_too_large: { status: 409, title: 'The order has more movements than are judged together' },
   cap_reached: { status: 409, title: 'A cap is reached' },
   budget_exhausted: { status: 409, title: 'The budget is used up' },
   balance_limit: { status: 409, title: 'A limit of the wallet is reached' },

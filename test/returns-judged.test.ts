@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createEviction } from '#src/jobs/eviction.ts';
+import { operationsOfOrderMax } from '#src/wallet/orders.ts';
 import { amountRule, reference, startEngine } from './harness.ts';
 import type { Answer } from './house/client.ts';
 
@@ -219,34 +220,105 @@ describe('of an order in several shipments', () => {
     },
   );
 
-  test('everything comes back exactly, in any pieces and order', async () => {
-    const amounts = fc.array(fc.integer({ min: 1_000, max: 3_000 }), { minLength: 2, maxLength: 3 });
-    const pieces = fc.array(fc.record({ pick: fc.nat(5), half: fc.boolean() }), { maxLength: 4 });
+  test('a bonus that came back with its shipment and was given again stays for a third shipment', async () => {
+    const shop = await shopWith(promotions);
+    const member = await shop.enrol();
+    const order = reference('order');
+    const first = await buy(shop, member, [[1_000]], order);
+    expect(awardsOf(await comesBack(shop, { accrual: first.id }))).toEqual({
+      base: 10,
+      welcome: 100,
+      each: 3,
+    });
+    const second = await buy(shop, member, [[1_000]], order);
+    expect(awardsOf(second)).toEqual({ base: 10, welcome: 100, each: 3 });
+    const third = await buy(shop, member, [[1_000]], order);
+    expect(awardsOf(third)).toEqual({ base: 10, each: 3 });
+    expect(awardsOf(await comesBack(shop, { accrual: second.id }))).toEqual({ base: 10, each: 3 });
+    expect(awardsOf(await giveBack(shop, third))).toEqual({ base: 10, welcome: 100, each: 3 });
+    expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
+  });
+
+  test('everything comes back exactly, in any pieces and order, whatever is bought in between', async () => {
+    const buying = fc.record({ amount: fc.integer({ min: 1_000, max: 3_000 }) });
+    const returning = fc.record({ pick: fc.nat(5), half: fc.boolean() });
+    const steps = fc.array(fc.oneof(buying, { arbitrary: returning, weight: 2 }), {
+      minLength: 4,
+      maxLength: 9,
+    });
     await fc.assert(
-      fc.asyncProperty(amounts, pieces, async (shipped, returned) => {
+      fc.asyncProperty(steps, async (taken) => {
         const shop = await shopWith(promotions);
         const member = await shop.enrol();
         const order = reference('order');
-        const shipments: Answer[] = [];
-        for (const amount of shipped) shipments.push(await buy(shop, member, [[amount]], order));
-        const left = shipped.map((amount) => amount);
-        for (const { pick, half } of returned) {
-          const i = pick % shipped.length;
-          const amount = half ? Math.ceil(left[i]! / 2) : left[i]!;
-          if (amount === 0) continue;
-          await comesBack(shop, { accrual: shipments[i]!.id, lines: [{ line: 1, amount }] });
-          left[i]! -= amount;
-          const rest = left.filter((each) => each > 0);
-          const big = shipped.some((each) => each >= 2_500) && left.some((each) => each >= 2_500);
+        const shipments: { readonly id: string; left: number }[] = [];
+        const ship = async (amount: number) => {
+          const { id } = await buy(shop, member, [[amount]], order);
+          shipments.push({ id, left: amount });
+        };
+        await ship(3_000);
+        for (const step of taken) {
+          if ('amount' in step) await ship(step.amount);
+          else {
+            const shipment = shipments[step.pick % shipments.length]!;
+            const amount = step.half ? Math.ceil(shipment.left / 2) : shipment.left;
+            if (amount === 0) continue;
+            await comesBack(shop, { accrual: shipment.id, lines: [{ line: 1, amount }] });
+            shipment.left -= amount;
+          }
+          const rest = shipments.map(({ left }) => left).filter((left) => left > 0);
           const expected = rest.reduce((sum, each) => sum + Math.floor(each / 100) + 3, 0);
+          const big = rest.some((each) => each >= 2_500) ? 9 : 0;
           expect(await shop.balances(member)).toMatchObject({
-            available: expected + (rest.length > 0 ? 100 : 0) + (big ? 9 : 0),
+            available: expected + (rest.length > 0 ? 100 : 0) + big,
           });
         }
         await comesBack(shop, { order });
         expect(await shop.balances(member)).toEqual({ available: 0, pending: 0, held: 0, debt: 0 });
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 10, endOnFailure: true },
     );
   }, 60_000);
+
+  test('numbers of orders that start again each day: a receipt is found among those of its member, and one of too many is refused', async () => {
+    const shop = await shopWith(promotions);
+    const order = reference('order');
+    const [many, one] = [await shop.enrol('many'), await shop.enrol('one')];
+    const first = await buy(shop, many, [[1_000]], order);
+    for (let bought = 1; bought <= operationsOfOrderMax; bought += 20)
+      await Promise.all(Array.from({ length: 20 }, () => buy(shop, many, [[1_000]], order)));
+    const [mine, later] = [await buy(shop, one, [[1_000]], order), await buy(shop, one, [[1_000]], order)];
+    expect(awardsOf(await giveBack(shop, mine))).toEqual({ base: 10, each: 3 });
+    expect(awardsOf(await comesBack(shop, { accrual: later.id }))).toEqual({
+      welcome: 100,
+      base: 10,
+      each: 3,
+    });
+    expect(await shop.balances(one)).toMatchObject({ available: 0, debt: 0 });
+    for (const refused of [
+      await giveBack(shop, first),
+      await comesBack(shop, { accrual: first.id }),
+      await comesBack(shop, { order }),
+    ])
+      expect([refused.status, refused.code]).toEqual([409, 'order_too_large']);
+  }, 60_000);
+
+  test('a till of one store takes no bonus from a receipt of another', async () => {
+    const shop = await shopWith(promotions);
+    const member = await shop.enrol();
+    const order = reference('order');
+    const key = await shop.key({ client: 'tills', role: 'pos', stores: ['north'] });
+    const buyAt = (store: string) =>
+      shop.accrue(member, 0, {
+        purchase: { currency: 'EUR', order, store, lines: [{ line: 1, amount: 1_000 }] },
+      });
+    const [first, last] = [await buyAt('south'), await buyAt('north')];
+    expect(awardsOf(await giveBack(shop, first))).toEqual({ base: 10, each: 3 });
+    const body = { reference: reference(), occurredAt: shop.time() };
+    const atTill = (more: object) =>
+      engine.http('POST', `/v1/accruals/${last.id}/reversals`, { ...body, ...more }, { key });
+    expect(await atTill({})).toMatchObject({ status: 403, code: 'store_not_allowed' });
+    expect((await atTill({ lines: [{ line: 1, amount: 500 }] })).status).toBe(201);
+    expect(awardsOf(await giveBack(shop, last))).toEqual({ base: 5, welcome: 100, each: 3 });
+  });
 });

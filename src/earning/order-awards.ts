@@ -19,11 +19,17 @@ import {
   takeBackTo,
 } from './undoing.ts';
 
-/** A receipt of the order, and how much of it will have come back. */
+/** A receipt of the order, how it stands, and how much of it will have come back. */
 export interface ReceiptLeft {
   readonly accrual: Recorded;
+  readonly state: OriginalState;
   readonly after: ReturnedSoFar;
   readonly member: JudgedMember;
+}
+
+/** In the order in which they were booked. */
+function byTime(a: Recorded, b: Recorded): number {
+  return a.at - b.at || (a.operation < b.operation ? -1 : 1);
 }
 
 interface Place {
@@ -45,8 +51,10 @@ function justified(places: readonly Place[]): number {
 
 /** What awards keep beyond what their own receipt justifies, by the place of the award; of receipts that share a cap alone. */
 export function keptForOrder(program: Program, receipts: readonly ReceiptLeft[]): Map<Recorded, number[]> {
-  const places = receipts.flatMap(({ accrual, after, member }) =>
-    awardsLeft(program, accrual, after, member).map((left, index): Place => ({ accrual, index, left })),
+  const places = receipts.flatMap(({ accrual, state, after, member }) =>
+    awardsLeft(program, accrual, state, after, member).map(
+      (left, index): Place => ({ accrual, index, left }),
+    ),
   );
   const shared = Map.groupBy(
     places.filter(({ left }) => left.limit !== undefined),
@@ -57,7 +65,7 @@ export function keptForOrder(program: Program, receipts: readonly ReceiptLeft[])
     if (group.every(({ accrual }) => accrual === group[0]!.accrual)) continue;
     let rest = justified(group) - group.reduce((sum, { left }) => sum + left.keeps, 0);
     for (const { accrual, index, left } of group) {
-      const kept = Math.max(0, Math.min(rest, left.given.points - left.keeps));
+      const kept = Math.max(0, Math.min(rest, left.holds - left.keeps));
       rest -= kept;
       const of = more.get(accrual) ?? [];
       of[index] = kept;
@@ -78,17 +86,18 @@ export function takeBackOfOrder(
   stateOf: (accrual: Recorded) => OriginalState,
   memberOf: (accrual: Recorded) => JudgedMember,
 ): Map<Recorded, TakenBack> {
-  const receipts = accruals.map((accrual): ReceiptLeft => {
-    const after = afters.get(accrual) ?? parseReturned(stateOf(accrual).note);
-    return { accrual, after, member: memberOf(accrual) };
+  const receipts = accruals.toSorted(byTime).map((accrual): ReceiptLeft => {
+    const state = stateOf(accrual);
+    const after = afters.get(accrual) ?? parseReturned(state.note);
+    return { accrual, state, after, member: memberOf(accrual) };
   });
   const together = receipts.filter(({ accrual }) => isOfOrder(program, accrual));
   const more = together.length > 1 ? keptForOrder(program, together) : new Map<Recorded, number[]>();
   const taken = new Map<Recorded, TakenBack>();
-  for (const { accrual, after, member } of afters.size > 0 ? receipts : []) {
-    const isTouched = afters.has(accrual) || (more.has(accrual) && stateOf(accrual).note !== '');
+  for (const { accrual, state, after, member } of afters.size > 0 ? receipts : []) {
+    const isTouched = afters.has(accrual) || (more.has(accrual) && state.note !== '');
     if (!isTouched) continue;
-    const back = takeBackTo(program, accrual, stateOf(accrual), after, member, more.get(accrual));
+    const back = takeBackTo(program, accrual, state, after, member, more.get(accrual));
     if (afters.has(accrual) || back.awards.length > 0) taken.set(accrual, back);
   }
   return taken;

@@ -3,7 +3,7 @@
  * by reference with `voidIfMissing`: where there is none, the reference is used up, so a late copy earns nothing.
  */
 import { Problem } from '#src/errors.ts';
-import type { Call, Reply } from '#src/http/route.ts';
+import type { Call, Caller, Reply } from '#src/http/route.ts';
 import type { Decided } from '#src/members/judged-member.ts';
 import type { OperationHex, Soon } from '#src/values.ts';
 import { memberId, operationId } from '#src/values.ts';
@@ -18,7 +18,7 @@ import {
 } from '#src/wallet/fields.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { type OrdersContext, operationsOfOrder } from '#src/wallet/orders.ts';
+import { type OrdersContext, sameOrder } from '#src/wallet/orders.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { type Decision, movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
@@ -148,26 +148,23 @@ async function receiptsOf(
   program: Program,
   accrual: Recorded,
 ): Promise<readonly Recorded[]> {
-  const { order, member, operation } = accrual;
-  if (order === '' || !isOfOrder(program, accrual)) return [accrual];
-  const found = await operationsOfOrder(context, program.number, order, ['accrual']);
-  return found
-    .filter((each) => each.member === member)
-    .map((each) => (each.operation === operation ? accrual : each));
+  return isOfOrder(program, accrual) ? sameOrder(context, accrual, ['accrual']) : [accrual];
 }
 
 /** The decision to take `lines` back from one of the receipts. */
 function decisionOf(
-  program: Program,
+  caller: Caller,
   accrual: Recorded,
   receipts: readonly Recorded[],
   lines: ReversalBody['lines'],
   stateOf: (receipt: Recorded) => OriginalState,
   memberOf: (receipt: Recorded) => JudgedMember,
 ): Pick<Decision, 'origins' | 'keep'> & { readonly points: number; readonly accruals: readonly Undone[] } {
+  const { program } = caller;
   const after = afterReturn(accrual, stateOf(accrual), lines);
   if (!after) throw new Problem('reversal_exceeds_accrual');
   const taken = takeBackOfOrder(program, receipts, new Map([[accrual, after]]), stateOf, memberOf);
+  for (const receipt of taken.keys()) checkOriginalStore(caller, receipt);
   const others = receipts.filter((each) => each !== accrual);
   const accruals = [accrual, ...others].map((receipt): Undone => {
     const { version, note } = stateOf(receipt);
@@ -220,7 +217,7 @@ export async function reverse(context: ReversalContext, call: Call<ReversalBody>
         judged.set(receipt, await memberOfAccrual(context, program, receipt, member));
       const stateOf = ({ operation }: Recorded) => states.get(operation) ?? untouched;
       const { accruals, points, ...decided } = decisionOf(
-        program,
+        caller,
         accrual,
         receipts,
         body.lines,

@@ -50,7 +50,7 @@ function followUpRoutes(context: ReversalContext): Route[] {
       roles: [...tills, 'care'],
       body: reversalSchema,
       replies: { 201: reversalReply, 202: reversalReply },
-      errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_accrual'],
+      errors: [...movementErrors, 'original_not_found', 'reversal_exceeds_accrual', 'order_too_large'],
       handle: (call) => reverse(context, call),
     }),
     route({

@@ -177,6 +177,20 @@ function takenOf(
   });
 }
 
+/** Points taken of each award until now; notes of versions before do not say it. */
+function takenUntil(
+  version: ProgramVersion,
+  accrual: Recorded,
+  { note }: OriginalState,
+  rejudge: Rejudge,
+): readonly number[] {
+  if (note === '') return [];
+  const before = parseReturned(note);
+  if (before.taken) return before.taken;
+  const keeps = keeperOf(version, purchaseOf(accrual)?.lines ?? [], rejudge, before);
+  return takenOf(keptAwards(accrual), askedAwards(accrual), [], keeps);
+}
+
 /** The caps that an award counted in, whoever its member is by now. */
 function capsOfAward({ definition }: ProgramVersion, accrual: Recorded, { rule }: KeptAward): Limit[] {
   const { purchase, flight, grant } = (accrual.request.body as AccrualSubject | undefined) ?? {};
@@ -243,11 +257,13 @@ export function afterReturn(
 /** An award of a receipt of which something has come back. */
 export interface AwardLeft {
   readonly given: KeptAward;
-  /** Points that it keeps by what is left of its own receipt. */
+  /** Points of it that nothing has taken back until now. */
+  readonly holds: number;
+  /** Points that it keeps of these by what is left of its own receipt. */
   readonly keeps: number;
   /** Points that its rule would ask for, before caps. */
   readonly asks: number;
-  /** The cap on what its rule gives for one order or ticket. */
+  /** The cap on what its rule gives for one order. */
   readonly limit: Limit | undefined;
 }
 
@@ -269,19 +285,25 @@ function isNamed({ period }: Limit): boolean {
 export function awardsLeft(
   program: Program,
   accrual: Recorded,
+  state: OriginalState,
   after: ReturnedSoFar,
   member: JudgedMember,
 ): AwardLeft[] {
   const version = versionOfAccrual(program, accrual);
   const rejudge = rejudgeOf(program, version, accrual, member);
+  const takenBefore = takenUntil(version, accrual, state, rejudge);
   const keeps = keeperOf(version, purchaseOf(accrual)?.lines ?? [], rejudge, after);
   const asked = askedAwards(accrual);
-  return keptAwards(accrual).map((given, i) => ({
-    given,
-    keeps: keeps(given, asked[i]!.points),
-    asks: keeps(asked[i]!, asked[i]!.points),
-    limit: tightest(capsOfAward(version, accrual, given).filter(isNamed)),
-  }));
+  return keptAwards(accrual).map((given, i) => {
+    const holds = given.points - (takenBefore[i] ?? 0);
+    return {
+      given,
+      holds,
+      keeps: Math.min(holds, keeps(given, asked[i]!.points)),
+      asks: keeps(asked[i]!, asked[i]!.points),
+      limit: tightest(capsOfAward(version, accrual, given).filter(isNamed)),
+    };
+  });
 }
 
 /** What is taken from an accrual so that `after` of its receipt has come back; `more`: what its awards keep for others of the order. */
@@ -293,14 +315,13 @@ export function takeBackTo(
   member: JudgedMember,
   more: readonly number[] = [],
 ): TakenBack {
-  const bought = purchaseOf(accrual)?.lines ?? [];
   const before = parseReturned(state.note);
   const version = versionOfAccrual(program, accrual);
   const rejudge = rejudgeOf(program, version, accrual, member);
   const [given, asked] = [keptAwards(accrual), askedAwards(accrual)];
-  const keeps = (soFar: ReturnedSoFar) => keeperOf(version, bought, rejudge, soFar);
-  const takenBefore = before.taken ?? (state.note === '' ? [] : takenOf(given, asked, [], keeps(before)));
-  const taken = takenOf(given, asked, takenBefore, keeps(after), more);
+  const keeps = keeperOf(version, purchaseOf(accrual)?.lines ?? [], rejudge, after);
+  const takenBefore = takenUntil(version, accrual, state, rejudge);
+  const taken = takenOf(given, asked, takenBefore, keeps, more);
   const takenNow = taken.map((points, i) => points - (takenBefore[i] ?? 0));
   const awards = given
     .map((award, i) => ({ ...award, points: takenNow[i]! }))

@@ -46,6 +46,8 @@ export const problemAdvice: Readonly<Record<ErrorCode, string>> = {
   reversal_exceeds_accrual: 'Less than that is left of the accrual to be taken back.',
   reversal_exceeds_original: '`left` is what can still be taken back of it.',
   reference_in_progress: sameAgain,
+  order_too_large:
+    'What comes back is judged with all that the member did in the order, up to 200 movements. A receipt number that starts again is no order: leave `purchase.order` out.',
   redemption_limit:
     '`limitedBy` names the limit: `minimum`, `step`, `maximum`, `share`, `payment`, `receipt` or `rule`. `minimum`, `step` and `maximum` are those of this receipt. Ask for a new quote.',
   value_mismatch:

@@ -25,7 +25,7 @@ import {
   referenceOf,
 } from '#src/wallet/fields.ts';
 import type { Durability, Recorded } from '#src/wallet/operations.ts';
-import { operationsOfOrder } from '#src/wallet/orders.ts';
+import { checkWhole, operationsOfOrder, sameOrder } from '#src/wallet/orders.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
 import type { KeptPooled, PooledRedemption, PooledReturns, Reserved } from './pooled.ts';
@@ -81,15 +81,12 @@ async function findOrder(
     const accrual = await findOriginal(context.operations, caller, body.accrual, undefined, ['accrual']);
     if (!accrual) throw new Problem('original_not_found');
     const { order } = accrual;
-    const of = order === '' ? [] : await operationsOfOrder(context, program.number, order, movedKinds);
-    const mine = of.filter((o) => o.member === accrual.member && !isPartOfPool(o));
-    const accruals = mine.filter((o) => o.kind === 'accrual');
-    const own = accruals.find((o) => o.operation === accrual.operation) ?? accrual;
+    const mine = (await sameOrder(context, accrual, movedKinds)).filter((o) => !isPartOfPool(o));
     return withPooled(
       context,
       {
-        accruals: accruals.length > 0 ? accruals : [own],
-        chosen: [own],
+        accruals: mine.filter((o) => o.kind === 'accrual'),
+        chosen: [accrual],
         redemptions: mine.filter((o) => o.kind !== 'accrual'),
       },
       order === '' ? [] : await context.pooled.ofOrder(program, order, deadlineMs),
@@ -104,6 +101,7 @@ async function findOrder(
   if (new Set(found.map((operation) => operation.member)).size > 1) {
     throw fault('/order', 'belongs to several members; name the accrual instead');
   }
+  checkWhole(all);
   const accruals = found.filter((o) => o.kind === 'accrual');
   const redemptions = found.filter((o) => o.kind !== 'accrual');
   return withPooled(context, { accruals, chosen: accruals, redemptions }, pooled, false);

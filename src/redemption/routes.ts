@@ -166,6 +166,7 @@ function givingBackRoutes(context: RedemptionRoutesContext): Route[] {
         ...movementErrors,
         'original_not_found',
         'reversal_exceeds_accrual',
+        'order_too_large',
         'refund_exceeds_redemption',
         'occurred_at_in_future',
         'occurred_at_too_old',

@@ -1,11 +1,12 @@
 /** The operations of an order, for whatever judges its receipts together. */
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
-import type { OperationHex, OperationKind } from '#src/values.ts';
+import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import type { Operations, Recorded } from './operations.ts';
 import { allBarriers } from './originals.ts';
 
-const operationsOfOrderMax = 200;
+/** Of an order with more a part would be judged as if it were the whole. */
+export const operationsOfOrderMax = 200;
 const barrierMs = 1_000;
 
 /** Where orders are looked up, and their operations. */
@@ -14,21 +15,57 @@ export interface OrdersContext {
   readonly operations: Operations;
 }
 
+/** Whose operations are asked for; without a member everybody's. */
+interface Asked {
+  readonly program: number;
+  readonly order: string;
+  readonly member?: MemberNumber;
+}
+
+/** The oldest of them, one more than are judged together. */
 async function inBooks(
   { pool, operations }: OrdersContext,
-  program: number,
-  order: string,
+  { program, order, member }: Asked,
   kinds: readonly OperationKind[],
 ): Promise<Recorded[]> {
   const result = await pool.query<{ operation: OperationHex }>(
     `select replace(operation::text, '-', '') as operation from operation
-     where program = $1 and order_reference = $2 and kind = any($3) order by at, operation limit $4`,
-    [program, order, kinds, operationsOfOrderMax],
+     where program = $1 and order_reference = $2 and kind = any($3) ${member === undefined ? '' : 'and member = $5'}
+     order by at, operation limit $4`,
+    [program, order, kinds, operationsOfOrderMax + 1, ...(member === undefined ? [] : [member])],
   );
   return operations.inBooks(result.rows.map((row) => row.operation));
 }
 
-/** Everything of an order, complete for the members that it names; an unknown order is looked for in all journals. */
+async function barrier({ wallet }: Operations, member: MemberNumber): Promise<void> {
+  if ((await wallet.readBarrier(wallet.shardOf(member), barrierMs)) === 'timeout')
+    throw new Problem('not_ready', 'the books are behind; ask again');
+}
+
+/** Refuses an order of which not everything was read. */
+export function checkWhole(found: readonly Recorded[]): void {
+  if (found.length <= operationsOfOrderMax) return;
+  const detail = `the order has more than ${operationsOfOrderMax} movements of its member`;
+  throw new Problem('order_too_large', detail);
+}
+
+/** The original, then everything else of its order that is its member's, oldest first. */
+export async function sameOrder(
+  context: OrdersContext,
+  original: Recorded,
+  kinds: readonly OperationKind[],
+): Promise<Recorded[]> {
+  if (original.order === '') return [original];
+  await barrier(context.operations, original.member);
+  const found = await inBooks(context, original, kinds);
+  checkWhole(found);
+  return [original, ...found.filter(({ operation }) => operation !== original.operation)];
+}
+
+/**
+ * Everything of an order, complete for the members that it names, as far as `checkWhole` lets it pass; an unknown order is
+ * looked for in all journals.
+ */
 export async function operationsOfOrder(
   context: OrdersContext,
   program: number,
@@ -36,12 +73,9 @@ export async function operationsOfOrder(
   kinds: readonly OperationKind[],
 ): Promise<Recorded[]> {
   const { operations } = context;
-  const found = await inBooks(context, program, order, kinds);
+  const found = await inBooks(context, { program, order }, kinds);
   if (found.length === 0) await allBarriers(operations, barrierMs);
-  for (const shard of new Set(found.map(({ member }) => operations.wallet.shardOf(member)))) {
-    if ((await operations.wallet.readBarrier(shard, barrierMs)) === 'timeout') {
-      throw new Problem('not_ready', 'the books are behind; ask again');
-    }
-  }
-  return inBooks(context, program, order, kinds);
+  const ofShards = new Map(found.map(({ member }) => [operations.wallet.shardOf(member), member]));
+  for (const member of ofShards.values()) await barrier(operations, member);
+  return inBooks(context, { program, order }, kinds);
 }
