@@ -69,7 +69,7 @@ export interface TakenBack {
   readonly after: ReturnedSoFar;
 }
 
-/** What is asked of each part of an accrual, so that points go back to who gave them, and pending ones before they count. */
+/** What is asked of each part of an accrual, so that points go back to who gave them, each from its own lot. */
 function wishesOf(program: Program, accrual: Recorded, points: readonly number[]): Wish[] {
   const wishes = new Map<string, [currency: number, points: number, part?: number]>();
   for (const [i, { award, part }] of partsOf(accrual).entries()) {

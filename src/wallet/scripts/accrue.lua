@@ -12,7 +12,7 @@ local POINTS_MAX = 9007199254740991
 
 -- Awards with the same terms become one, at the place of the first: they would join one lot, and five rules of a receipt cost
 -- four entries where they cost ten. Points that wait for an event stay apart: a release names the rule that gave them
--- (`partsOf` in releases.ts). Awards without points are left out. The list is made shorter where it stands; answers its length.
+-- (`partsOf` in award-parts.ts). Awards without points are left out. The list is made shorter where it stands; answers its length.
 local function joined(awards)
   local size = 0
   for i = 1, #awards, 5 do
