@@ -303,6 +303,24 @@ describe('of an order in several shipments', () => {
       expect([refused.status, refused.code]).toEqual([409, 'order_too_large']);
   }, 60_000);
 
+  test.each(['returned', 'reversed'])(
+    'stays for a shipment that is accrued at that moment: %s',
+    async (how) => {
+      const shop = await shopWith(promotions);
+      await Promise.all(
+        Array.from({ length: 12 }, async () => {
+          const [member, order] = [await shop.enrol(), reference('order')];
+          const first = await buy(shop, member, [[1_000]], order);
+          const back = () =>
+            how === 'reversed' ? giveBack(shop, first) : comesBack(shop, { accrual: first.id });
+          const [came, second] = await Promise.all([back(), buy(shop, member, [[1_000]], order)]);
+          expect([came.status, second.status]).toEqual([201, 201]);
+          expect(await shop.balances(member)).toMatchObject({ available: 113 });
+        }),
+      );
+    },
+  );
+
   test('a till of one store takes no bonus from a receipt of another', async () => {
     const shop = await shopWith(promotions);
     const member = await shop.enrol();

@@ -18,7 +18,13 @@ import {
 } from '#src/wallet/fields.ts';
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
-import { type OrdersContext, sameOrder } from '#src/wallet/orders.ts';
+import {
+  grownOrder,
+  type OrderRead,
+  type OrdersContext,
+  onWholeOrder,
+  sameOrder,
+} from '#src/wallet/orders.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { type Decision, movementReply, perform } from '#src/wallet/perform.ts';
 import type { EarningContext } from './accruals.ts';
@@ -142,13 +148,15 @@ async function originalOf(context: EarningContext, call: Call<ReversalBody>): Pr
   }
 }
 
+/** What the script is told was read. Of a member that was merged since no receipt comes any more. */
+export function readOf(read: OrderRead['read'], isMoved: boolean): { readonly read?: OrderRead['read'] } {
+  return read && !isMoved ? { read } : {};
+}
+
 /** The receipts that are judged together: those of its order, where an award of it counts once for all of them. */
-async function receiptsOf(
-  context: ReversalContext,
-  program: Program,
-  accrual: Recorded,
-): Promise<readonly Recorded[]> {
-  return isOfOrder(program, accrual) ? sameOrder(context, accrual, ['accrual']) : [accrual];
+async function receiptsOf(context: ReversalContext, program: Program, accrual: Recorded): Promise<OrderRead> {
+  if (!isOfOrder(program, accrual)) return { found: [accrual], read: undefined };
+  return sameOrder(context, accrual, ['accrual']);
 }
 
 /** The decision to take `lines` back from one of the receipts. */
@@ -180,7 +188,11 @@ function decisionOf(
 }
 
 /** `POST /v1/accruals/:id/reversals` */
-export async function reverse(context: ReversalContext, call: Call<ReversalBody>): Promise<Reply> {
+export function reverse(context: ReversalContext, call: Call<ReversalBody>): Promise<Reply> {
+  return onWholeOrder(() => reverseOnce(context, call));
+}
+
+async function reverseOnce(context: ReversalContext, call: Call<ReversalBody>): Promise<Reply> {
   const { caller, body } = call;
   const { program } = caller;
   const reference = referenceOf(call, body);
@@ -188,7 +200,7 @@ export async function reverse(context: ReversalContext, call: Call<ReversalBody>
   checkOriginalStore(caller, accrual);
   const durability = durabilityOf(body, 'journal');
   const canonical = { accrual: accrual.operation, reference, occurredAt: body.occurredAt, lines: body.lines };
-  const receipts = await receiptsOf(context, program, accrual);
+  const { found: receipts, read } = await receiptsOf(context, program, accrual);
   const states = new Map<string, OriginalState>();
   const moved = await perform(context.operations, {
     caller,
@@ -210,6 +222,7 @@ export async function reverse(context: ReversalContext, call: Call<ReversalBody>
         note: String(details.note),
       });
     },
+    refused: grownOrder,
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
       const judged = new Map<Recorded, JudgedMember>();
@@ -225,6 +238,7 @@ export async function reverse(context: ReversalContext, call: Call<ReversalBody>
         (receipt) => judged.get(receipt)!,
       );
       checkPointsLimit(caller, points);
+      const isMoved = member.member !== accrual.member;
       return {
         ...decided,
         points,
@@ -233,7 +247,8 @@ export async function reverse(context: ReversalContext, call: Call<ReversalBody>
           accruals,
           redemptions: [],
           debt: presentVersion(program).definition.debtAllowed,
-          moved: member.member !== accrual.member,
+          moved: isMoved,
+          ...readOf(read, isMoved),
         },
       };
     },

@@ -8,10 +8,10 @@ import { awardView } from '#src/earning/accruals.ts';
 import { leastEnds } from '#src/earning/activity.ts';
 import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
-import { memberOfAccrual, takenBackView, undoneOf } from '#src/earning/reversals.ts';
+import { memberOfAccrual, readOf, takenBackView, undoneOf } from '#src/earning/reversals.ts';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
 import type { JudgedMember } from '#src/earning/rules/types.ts';
-import { type OriginalState, untouched } from '#src/earning/undoing.ts';
+import { isOfOrder, type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { errorTable, Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
 import { memberId, type OperationKind, operationId } from '#src/values.ts';
@@ -25,7 +25,14 @@ import {
   referenceOf,
 } from '#src/wallet/fields.ts';
 import type { Durability, Recorded } from '#src/wallet/operations.ts';
-import { checkWhole, operationsOfOrder, sameOrder } from '#src/wallet/orders.ts';
+import {
+  checkWhole,
+  grownOrder,
+  type OrderRead,
+  onWholeOrder,
+  operationsOfOrder,
+  sameOrder,
+} from '#src/wallet/orders.ts';
 import { findOriginal } from '#src/wallet/originals.ts';
 import { type Decision, type Moved, movementReply, perform } from '#src/wallet/perform.ts';
 import type { KeptPooled, PooledRedemption, PooledReturns, Reserved } from './pooled.ts';
@@ -49,12 +56,14 @@ function isPartOfPool({ request }: Recorded): boolean {
 interface FoundOrder extends Order {
   /** Those of the redemptions that pools have made. */
   readonly pooled: readonly PooledRedemption[];
+  /** Where its receipts are judged together. */
+  readonly read: OrderRead['read'];
 }
 
 /** An order with what pools have paid for it, where its member is of their households. */
 async function withPooled(
   { pooled: pools }: ReturnContext,
-  order: Order,
+  order: Omit<FoundOrder, 'pooled'>,
   found: readonly PooledRedemption[],
   isNamed: boolean,
 ): Promise<FoundOrder> {
@@ -70,6 +79,23 @@ async function withPooled(
   return { ...order, redemptions: redemptions.sort((a, b) => a.at - b.at), pooled };
 }
 
+function partsOf(found: readonly Recorded[]): Pick<Order, 'accruals' | 'redemptions'> {
+  const own = found.filter((each) => !isPartOfPool(each));
+  return {
+    accruals: own.filter(({ kind }) => kind === 'accrual'),
+    redemptions: own.filter(({ kind }) => kind !== 'accrual'),
+  };
+}
+
+/** Only where receipts are judged together it matters that none was added. */
+function readFor(
+  program: Program,
+  accruals: readonly Recorded[],
+  read: OrderRead['read'],
+): OrderRead['read'] {
+  return accruals.some((accrual) => isOfOrder(program, accrual)) ? read : undefined;
+}
+
 async function findOrder(
   context: ReturnContext,
   caller: Caller,
@@ -81,19 +107,16 @@ async function findOrder(
     const accrual = await findOriginal(context.operations, caller, body.accrual, undefined, ['accrual']);
     if (!accrual) throw new Problem('original_not_found');
     const { order } = accrual;
-    const mine = (await sameOrder(context, accrual, movedKinds)).filter((o) => !isPartOfPool(o));
+    const { found, read } = await sameOrder(context, accrual, movedKinds);
+    const { accruals, redemptions } = partsOf(found);
     return withPooled(
       context,
-      {
-        accruals: mine.filter((o) => o.kind === 'accrual'),
-        chosen: [accrual],
-        redemptions: mine.filter((o) => o.kind !== 'accrual'),
-      },
+      { accruals, chosen: [accrual], redemptions, read: readFor(program, accruals, read) },
       order === '' ? [] : await context.pooled.ofOrder(program, order, deadlineMs),
       true,
     );
   }
-  const all = await operationsOfOrder(context, program.number, body.order!, movedKinds);
+  const { found: all, read } = await operationsOfOrder(context, program.number, body.order!, movedKinds);
   const found = all.filter((o) => !isPartOfPool(o));
   const pooled = await context.pooled.ofOrder(program, body.order!, deadlineMs);
   if (found.length + pooled.length === 0) throw new Problem('original_not_found');
@@ -102,9 +125,9 @@ async function findOrder(
     throw fault('/order', 'belongs to several members; name the accrual instead');
   }
   checkWhole(all);
-  const accruals = found.filter((o) => o.kind === 'accrual');
-  const redemptions = found.filter((o) => o.kind !== 'accrual');
-  return withPooled(context, { accruals, chosen: accruals, redemptions }, pooled, false);
+  const { accruals, redemptions } = partsOf(found);
+  const order = { accruals, chosen: accruals, redemptions, read: readFor(program, accruals, read) };
+  return withPooled(context, order, pooled, false);
 }
 
 interface KeptReturn {
@@ -163,6 +186,7 @@ function decisionOf(
       least: leastEnds(program),
       debt: presentVersion(program).definition.debtAllowed,
       moved: isMoved,
+      ...readOf(order.read, isMoved),
     },
     keep: {
       takenBack: plan.awards,
@@ -218,6 +242,7 @@ function returnOf(
         note: String(details.note),
       });
     },
+    refused: grownOrder,
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
       const judged = new Map<Recorded, JudgedMember>();
@@ -244,7 +269,11 @@ function isRefusal(error: unknown): boolean {
 const waitMsMin = 1_000;
 
 /** `POST /v1/returns` */
-export async function returnGoods(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
+export function returnGoods(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
+  return onWholeOrder(() => returnOnce(context, call));
+}
+
+async function returnOnce(context: ReturnContext, call: Call<ReturnBody>): Promise<Reply> {
   const { caller, body } = call;
   const deadlineMs = Date.now() + Math.max(call.waitMs, waitMsMin);
   const order = await findOrder(context, caller, body, deadlineMs);

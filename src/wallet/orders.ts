@@ -22,6 +22,49 @@ interface Asked {
   readonly member?: MemberNumber;
 }
 
+/** Epoch and sequence of the last record of a shard that the books had. */
+export type ReadThrough = readonly [epoch: number, seq: number];
+
+/** Operations of an order, and what of their member's shard was read for it. */
+export interface OrderRead {
+  readonly found: Recorded[];
+  readonly read: ReadThrough | undefined;
+}
+
+/** The refusal of what was decided on an order to which its member has added since. */
+class OrderGrew extends Problem {
+  constructor() {
+    super('reference_in_progress', 'the member changes faster than its order can be judged; repeat it');
+  }
+}
+
+/** For `Movement.refused`. */
+export function grownOrder(code: string): Problem | undefined {
+  return code === 'stale_order' ? new OrderGrew() : undefined;
+}
+
+const attemptsMax = 5;
+
+/** Reads and judges an order again where it grew meanwhile. */
+export async function onWholeOrder<T>(judged: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await judged();
+    } catch (error) {
+      if (!(error instanceof OrderGrew) || attempt === attemptsMax) throw error;
+    }
+  }
+}
+
+/** What a shard's books have now; asked for before what is read of them. */
+async function readThrough({ pool, operations }: OrdersContext, member: MemberNumber): Promise<ReadThrough> {
+  const { rows } = await pool.query<{ epoch: number; seq: number }>(
+    'select epoch, seq from position where shard = $1',
+    [operations.wallet.shardOf(member)],
+  );
+  return [rows[0]!.epoch, rows[0]!.seq];
+}
+
 /** The oldest of them, one more than are judged together. */
 async function inBooks(
   { pool, operations }: OrdersContext,
@@ -54,12 +97,14 @@ export async function sameOrder(
   context: OrdersContext,
   original: Recorded,
   kinds: readonly OperationKind[],
-): Promise<Recorded[]> {
-  if (original.order === '') return [original];
+): Promise<OrderRead> {
+  if (original.order === '') return { found: [original], read: undefined };
   await barrier(context.operations, original.member);
+  const read = await readThrough(context, original.member);
   const found = await inBooks(context, original, kinds);
   checkWhole(found);
-  return [original, ...found.filter(({ operation }) => operation !== original.operation)];
+  const others = found.filter(({ operation }) => operation !== original.operation);
+  return { found: [original, ...others], read };
 }
 
 /**
@@ -71,11 +116,16 @@ export async function operationsOfOrder(
   program: number,
   order: string,
   kinds: readonly OperationKind[],
-): Promise<Recorded[]> {
+): Promise<OrderRead> {
   const { operations } = context;
-  const found = await inBooks(context, { program, order }, kinds);
-  if (found.length === 0) await allBarriers(operations, barrierMs);
-  const ofShards = new Map(found.map(({ member }) => [operations.wallet.shardOf(member), member]));
+  let before = await inBooks(context, { program, order }, kinds);
+  if (before.length === 0) {
+    await allBarriers(operations, barrierMs);
+    before = await inBooks(context, { program, order }, kinds);
+  }
+  const ofShards = new Map(before.map(({ member }) => [operations.wallet.shardOf(member), member]));
   for (const member of ofShards.values()) await barrier(operations, member);
-  return inBooks(context, { program, order }, kinds);
+  const owner = before.find(({ kind }) => kind === 'accrual')?.member;
+  const read = owner === undefined ? undefined : await readThrough(context, owner);
+  return { found: await inBooks(context, { program, order }, kinds), read };
 }

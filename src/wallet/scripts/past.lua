@@ -6,14 +6,19 @@
 -- places in the second list from 0, and how many of theirs may be its. The second has the points that ended in each and that no
 -- record has taken back.
 
+-- Whether the caller has read all records of the member; read = [epoch, sequence, …] or nothing.
+local function is_read(m, read)
+  if not read or read[1] ~= EPOCH or (m[EPOCH_AT] == EPOCH and m[SEQ] > read[2]) then return false end
+  -- Of a member that was loaded anew nothing says which its last record was, but that no later one was evicted.
+  local epoch, seq = string.match(redis.call('GET', PREFIX .. 'evictedThrough') or '0-0', '^(%d+)-(%d+)$')
+  return not (tonumber(epoch) == EPOCH and tonumber(seq) > read[2])
+end
+
 -- What the caller has read, where it read all records of the member, and what expired in this very moment. `asked` becomes what
 -- must be read, `taken` what the record says: [currency, points, member, lot, member of the original, its lot].
 local function past_of(m, read, expired)
   local past = { asked = {}, taken = {} }
-  if not read or read[1] ~= EPOCH or (m[EPOCH_AT] == EPOCH and m[SEQ] > read[2]) then return past end
-  -- Of a member that was loaded anew nothing says which its last record was, but that no later one was evicted.
-  local epoch, seq = string.match(redis.call('GET', PREFIX .. 'evictedThrough') or '0-0', '^(%d+)-(%d+)$')
-  if tonumber(epoch) == EPOCH and tonumber(seq) > read[2] then return past end
+  if not is_read(m, read) then return past end
   past.of, past.rows, past.lots = read[4], read[5], read[6]
   for _, row in ipairs(expired or {}) do
     for _, lot in ipairs(past.lots) do

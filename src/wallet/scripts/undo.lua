@@ -7,11 +7,12 @@
 --         moved = true: the original was another member's, merged into this one, so its lot numbers mean nothing here
 --         account, party?: the other side of every leg, instead of issuance and redemption
 --         least = [[currency, end], …]?: redeemed points that come back count until then at least
+--         read = [epoch, sequence]?: the input was decided on all that the member's records were until then
 --         past?: which points of the accruals' lots have ended (past.lua)
 --         by is negative: how far a counter goes down with it
 --         what a budget gave comes back to it, as far as it could be taken or is owed
 --         note is the caller's own text about what was returned so far; version guards it against another writer
--- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_operation {operation, version, note}
+-- refuses refund_exceeds_redemption, reversal_exceeds_accrual, stale_order, stale_operation {operation, version, note}
 --         answers {'cold_operation', operation} when the original must be loaded first, {'cold_counter', …} as accrue does,
 --         {'cold_lot', [[operation, currency, lot], …]} when it must be read what became of these
 -- record  wallet -, breakage - (points that had ended), issuance + (debt -, when nothing is left to take) and redemption -,
@@ -107,6 +108,7 @@ local function decide(m, json, at, _, _, expired)
   local code, details = open_all(input.accruals, states)
   if not code then code, details = open_all(input.redemptions, states) end
   if code then return nil, code, details end
+  if input.read and not is_read(m, input.read) then return nil, 'stale_order' end
   for _, row in ipairs(input.redemptions) do
     for _, wish in ipairs(row[4]) do
       local w = wallet_of(m, wish[1])
