@@ -192,7 +192,7 @@ class Twin {
     );
     if (!isOpen) return;
     chosen.open = false;
-    if (mode === 'release') model.release(wallet, chosen.hold);
+    if (mode === 'release') model.release(wallet, chosen.hold, at);
     else {
       const original = model.capture(wallet, chosen.hold, points, at);
       this.redemptions.push({ id: String(answer.at('redemption.id')), member: chosen.member, original });
@@ -354,3 +354,43 @@ test('of receipts that come back in pieces after their points ended, what was sp
     { numRuns: 12, endOnFailure: true },
   );
 }, 60_000);
+
+test(
+  'what is owed is paid by what counts or comes back first, whenever anybody looks',
+  async () => {
+    const days = (...ago: number[]) => fc.constantFrom(...ago);
+    const earned = fc.record({ points: fc.integer({ min: 10, max: 90 }), daysAgo: days(0, 1, 16, 17, 18) });
+    const held = fc.record({
+      percent: fc.integer({ min: 1, max: 100 }),
+      hours: fc.constantFrom(30, 60, 110, 160),
+    });
+    const pauses = fc.array(fc.constantFrom(20, 40, 70, 24 * 7), { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(
+        days(16, 17, 18),
+        held,
+        fc.array(earned, { maxLength: 3 }),
+        pauses,
+        async (ago, hold, others, hours) => {
+          const shop = await engine.shop({ mode: 'test', timeZone, definition });
+          const twin = new Twin(shop, [await shop.enrol('anna'), await shop.enrol('ben')]);
+          const earn = (points: number, daysAgo: number) =>
+            twin.run({ do: 'accrue', member: 0, minorUnits: points * perMinorUnits, daysAgo });
+          // Held, spent and owed: a hundred points that end soon.
+          await earn(100, ago);
+          await twin.run({ do: 'hold', member: 0, points: hold.percent, hours: hold.hours });
+          if (hold.percent < 100) await twin.run({ do: 'spend', member: 0, points: 100 - hold.percent });
+          await twin.run({ do: 'reverse', pick: 0, share: 1 });
+          for (const { points, daysAgo } of others) await earn(points, daysAgo);
+          for (const pause of hours) await twin.run({ do: 'advance', hours: pause });
+          await twin.run({ do: 'refund', pick: 0, share: 0.5 });
+          await twin.give({ do: 'grant', member: 0, points: 1 });
+          await assertEqualEverywhere(twin, 0);
+          await assertBreakage(twin);
+        },
+      ),
+      { numRuns: Math.max(12, Math.floor(runs / 2)), endOnFailure: true },
+    );
+  },
+  60_000 + runs * 1_000,
+);

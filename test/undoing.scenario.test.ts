@@ -215,6 +215,92 @@ describe('points that ended unused elsewhere', () => {
   );
 });
 
+describe('points that come back after their last day', () => {
+  for (const [first, steps] of [
+    [
+      'hold',
+      `
+    clock    |      |        | day 35, 12:00    |              |
+    reverse  |      |        | r1               | reversed     | 0`,
+    ],
+    [
+      'return',
+      `
+    clock    |      |        | day 32, 12:00    |              |
+    reverse  |      |        | r1               | reversed     | 0, held 100, debt 100
+    clock    |      |        | day 35, 12:00    |              |
+    look     | anna |        |                  |              | 0`,
+    ],
+  ] as const)
+    scenario(
+      `out of a hold are owed by nobody whose purchase came back too, the ${first} first`,
+      expiring,
+      `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    clock    |      |        | day 29, 12:00    |              |
+    hold     | anna |    100 | h1 for 5 days    | held         | 0, held 100
+    ${steps}
+    accrue   | anna |      5 | r2               | accrued      | 5`,
+    );
+  for (const [first, steps] of [
+    [
+      'refund',
+      `
+    refund   |      |        | s1               | refunded     | 0
+    reverse  |      |        | r1               | reversed     | 0`,
+    ],
+    [
+      'return',
+      `
+    reverse  |      |        | r1               | reversed     | 0, debt 100
+    refund   |      |     30 | s1               | refunded     | 0, debt 70
+    refund   |      |        | s1               | refunded     | 0`,
+    ],
+  ] as const)
+    scenario(
+      `out of a redemption are owed by nobody whose purchase came back too, the ${first} first`,
+      expiring,
+      `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    spend    | anna |    100 | s1               | redeemed     | 0
+    clock    |      |        | day 40, 12:00    |              |
+    ${steps}
+    accrue   | anna |      5 | r2               | accrued      | 5`,
+    );
+  scenario(
+    'by a release pay what is owed, and what is not owed ends',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    clock    |      |        | day 29, 12:00    |              |
+    hold     | anna |    100 | h1 for 7 days    | held         | 0, held 100
+    clock    |      |        | day 35, 12:00    |              |
+    reverse  |      |        | r1 part 60.00 of line 1 | reversed | 0, held 100, debt 60
+    release  |      |        | h1               | released     | 0
+    reverse  |      |        | r1               | reversed     | 0`,
+  );
+  scenario(
+    'pay what is owed before they end, whether the sweep came between or not',
+    expiring,
+    `
+    accrue   | anna |    100 | r1               | accrued      | 100
+    accrue   | ben  |    100 | r2               | accrued      | 100
+    clock    |      |        | day 24, 12:00    |              |
+    hold     | anna |    100 | h1 for 5 days    | held         | 0, held 100
+    hold     | ben  |    100 | h2 for 5 days    | held         | ben 0, held 100
+    clock    |      |        | day 26, 12:00    |              |
+    reverse  |      |        | r1               | reversed     | 0, held 100, debt 100
+    reverse  |      |        | r2               | reversed     | ben 0, held 100, debt 100
+    clock    |      |        | day 29, 13:00    |              |
+    sweep    |      |        |                  |              |
+    look     | anna |        |                  |              | 0
+    clock    |      |        | day 35, 12:00    |              |
+    look     | anna |        |                  |              | 0
+    look     | ben  |        |                  |              | 0
+    accrue   | ben  |      5 | r3               | accrued      | 5`,
+  );
+});
+
 describe('returns', () => {
   scenario(
     'goods of an order that points paid a part of: what it earned goes, what it cost comes back',

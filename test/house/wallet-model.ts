@@ -23,6 +23,7 @@ export interface ModelWallet {
   lots: ModelLot[];
   nextLot: number;
   debt: number;
+  settledAt: number;
   readonly holds: Map<string, ModelHold>;
   /** Points that ended unused, by the number of their lot, less those that a return has counted since. */
   readonly ended: Map<number, number>;
@@ -33,7 +34,7 @@ export interface ModelOriginal {
 }
 
 export function emptyWallet(): ModelWallet {
-  return { lots: [], nextLot: 1, debt: 0, holds: new Map(), ended: new Map() };
+  return { lots: [], nextLot: 1, debt: 0, settledAt: 0, holds: new Map(), ended: new Map() };
 }
 
 const burn = (a: ModelLot, b: ModelLot): number =>
@@ -62,21 +63,39 @@ function takeFrom(wallet: ModelWallet, wanted: number, fits: (lot: ModelLot) => 
 const sum = (parts: readonly { points: number }[]): number =>
   parts.reduce((total, part) => total + part.points, 0);
 
-function putBack(wallet: ModelWallet, part: ModelLot): void {
-  const lot = wallet.lots.find((each) => each.number === part.number);
-  if (lot) lot.points += part.points;
-  else wallet.lots.push({ ...part });
+/** What comes back after its last day pays debt before it ends. */
+function putBack(wallet: ModelWallet, part: ModelLot, at: number): void {
+  let lot = wallet.lots.find((each) => each.number === part.number);
+  if (!lot) {
+    lot = { ...part, points: 0 };
+    wallet.lots.push(lot);
+  }
+  const paid = isOver(part, at) ? Math.min(part.points, wallet.debt) : 0;
+  lot.points += part.points - paid;
+  wallet.debt -= paid;
+  wallet.lots = wallet.lots.filter((each) => each.points > 0);
 }
 
 function repay(wallet: ModelWallet, at: number): void {
   wallet.debt -= sum(takeFrom(wallet, wallet.debt, usable(at)));
 }
 
-/** Ends holds, drops expired lots and pays debt with what has matured. */
+/** Ends holds, drops expired lots and pays debt with what has matured, one moment after the other. */
 export function settle(wallet: ModelWallet, at: number): void {
+  const moments = [
+    ...[...wallet.holds.values()].map(({ expiresAt }) => expiresAt),
+    ...[...wallet.lots, ...[...wallet.holds.values()].flatMap(({ parts }) => parts)].flatMap(
+      ({ availableAt, expiresAt }) => [availableAt, expiresAt],
+    ),
+  ].filter((moment) => moment > wallet.settledAt && moment < at);
+  for (const moment of [...moments.toSorted((a, b) => a - b), at]) settleAt(wallet, moment);
+  wallet.settledAt = at;
+}
+
+function settleAt(wallet: ModelWallet, at: number): void {
   for (const [name, hold] of wallet.holds) {
     if (hold.expiresAt > at) continue;
-    for (const part of hold.parts) putBack(wallet, part);
+    for (const part of hold.parts) putBack(wallet, part, at);
     wallet.holds.delete(name);
   }
   for (const { number, points } of wallet.lots.filter((lot) => isOver(lot, at)))
@@ -145,14 +164,14 @@ export function capture(wallet: ModelWallet, hold: ModelHold, points: number, at
     const share = Math.min(left, part.points);
     left -= share;
     if (share > 0) captured.push({ ...part, points: share });
-    if (share < part.points) putBack(wallet, { ...part, points: part.points - share });
+    if (share < part.points) putBack(wallet, { ...part, points: part.points - share }, at);
   }
   repay(wallet, at);
   return { parts: captured };
 }
 
-export function release(wallet: ModelWallet, hold: ModelHold): void {
-  for (const part of hold.parts) putBack(wallet, part);
+export function release(wallet: ModelWallet, hold: ModelHold, at: number): void {
+  for (const part of hold.parts) putBack(wallet, part, at);
 }
 
 /** Lowers what is left of an original, its last part first, and answers what was lowered. */
@@ -174,7 +193,7 @@ export function leftOf(original: ModelOriginal): number {
 }
 
 export function refund(wallet: ModelWallet, original: ModelOriginal, points: number, at: number): void {
-  for (const part of lower(original, points)) putBack(wallet, part);
+  for (const part of lower(original, points)) putBack(wallet, part, at);
   repay(wallet, at);
 }
 

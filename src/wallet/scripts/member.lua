@@ -1,4 +1,4 @@
--- Second part of every wallet script: the state of one member, its lots in burn order, and what falls due.
+-- Second part of every wallet script: the state of one member and its lots in burn order. What falls due is in `due.lua`.
 --
 -- A member is one string of msgpack values, one after the other: as one array it took a third longer to read and write.
 -- Invariants: a wallet's lots are sorted by burn order (soonest expiry first, never expiring last, then the older lot), none is
@@ -114,20 +114,6 @@ local function credit(w, legs, points, expires, available, party, at)
   return lot
 end
 
--- Puts points back into the lot they came from, which is opened again with its original terms when it was empty.
-local function put_back(w, legs, points, number, expires, available, party, at)
-  for _, lot in ipairs(w[4]) do
-    if lot[1] == number then
-      lot[2] = lot[2] + points
-      return wallet_leg(legs, w, lot, points)
-    end
-  end
-  if #w[4] >= LOTS_MAX then merge_neighbours(w, legs, at) end
-  local lot = { number, points, expires, available, party }
-  insert_lot(w, lot)
-  wallet_leg(legs, w, lot, points)
-end
-
 -- Takes up to `points` from the lots for which `takes(lot)` holds, in burn order; calls `taken(lot, points)` for each.
 -- Returns what could not be taken.
 local function take(w, points, takes, taken)
@@ -167,55 +153,6 @@ local function repay_debt(w, legs, at)
   local rest = take(w, w[2], usable(at), function(lot, part) wallet_leg(legs, w, lot, -part) end)
   plain_leg(legs, 'debt', w[1], w[2] - rest)
   w[2] = rest
-end
-
--- Gives every part of a hold back to the lots it came from.
-local function release_parts(m, hold, legs, at)
-  for _, part in ipairs(hold[3]) do
-    held_leg(legs, part, -part[3], hold[1])
-    put_back(wallet_of(m, part[1]), legs, part[3], part[2], part[4], part[5], part[6], at)
-  end
-end
-
--- Whether there can be anything to settle: a hold that ended, an expired lot, or debt. Lots stand in order of expiry: where
--- the first has not expired, none has.
-local function may_be_due(m, at)
-  local holds, wallets = m[HOLDS], m[WALLETS]
-  for i = 1, #holds do
-    if holds[i][2] <= at then return true end
-  end
-  for i = 1, #wallets do
-    local first = wallets[i][4][1]
-    if wallets[i][2] > 0 or (first and first[3] > 0 and first[3] <= at) then return true end
-  end
-  return false
-end
-
--- Settles in memory what time has decided: holds that ended, lots that expired, debt that matured points pay off.
--- Returns the legs, the holds that ended, and what expired: {currency, lot, points}.
--- Rare.
-local function settle_due(m, at)
-  local legs, ended, expired = {}, {}, {}
-  for i = #m[HOLDS], 1, -1 do
-    local hold = m[HOLDS][i]
-    if hold[2] <= at then
-      release_parts(m, hold, legs, at)
-      ended[#ended + 1] = hold[1]
-      table.remove(m[HOLDS], i)
-    end
-  end
-  for _, w in ipairs(m[WALLETS]) do
-    local first = w[4][1]
-    if first and first[3] > 0 and first[3] <= at then
-      local kept = take(w, NO_EXPIRY, function(lot) return lot[3] > 0 and lot[3] <= at end, function(lot, part)
-        wallet_leg(legs, w, lot, -part)
-        expired[#expired + 1] = { w[1], lot[1], part }
-      end)
-      plain_leg(legs, 'breakage', w[1], NO_EXPIRY - kept)
-    end
-    if w[2] > 0 then repay_debt(w, legs, at) end
-  end
-  return legs, ended, expired
 end
 
 -- [currency, available, pending, held, debt], …: what a reply shows as balances.

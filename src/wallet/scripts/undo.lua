@@ -118,6 +118,7 @@ local function decide(m, json, at, _, _, expired)
         if input.moved or ends > part[4] then
           local lot = credit(w, legs, points, ends, part[5], part[6], at)
           wallet_leg(legs, w, lot, points)
+          repay_with_ended(w, legs, lot, points, at)
         else
           put_back(w, legs, points, part[2], part[4], part[5], part[6], at)
         end
