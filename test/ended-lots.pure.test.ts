@@ -105,6 +105,29 @@ const cases: [string, PastRecord[], Record<string, number>][] = [
     { '7.1': 20, '8.9': 80 },
   ],
   [
+    'ended where they came together again by two ways',
+    [
+      earned(1, 100),
+      record('extension', [lot(1, -60), lot(2, 60), lot(1, -40), lot(3, 40)]),
+      record('extension', [lot(3, -40), lot(2, 40)]),
+      record('extension', [lot(2, -100), lot(4, 100)]),
+      ended([4, 100]),
+    ],
+    { '7.4': 100 },
+  ],
+  [
+    'are not those that had left a lot before they came into it',
+    [
+      earned(1, 30),
+      earned(2, 50),
+      record('extension', [lot(2, -50), lot(3, 50)]),
+      record('extension', [lot(1, -30), lot(2, 30)]),
+      ended([3, 50]),
+      ended([2, 30]),
+    ],
+    { '7.2': 30 },
+  ],
+  [
     'count no more once a return has taken them back',
     [
       earned(1, 100),
@@ -180,5 +203,50 @@ test('points end as often as the books say and no more, however they were moved 
       const known = new Map(after.lots.map(([, , each, points]) => [each, points]));
       expect([...known.values()].reduce((sum, points) => sum + points, 0)).toBe(breakage - back);
     }),
+  );
+});
+
+test('no point of a lot that ends is overlooked, whichever of those beside it are moved with it', () => {
+  const number = fc.integer({ min: 1, max: 4 });
+  const step = fc.record({
+    do: fc.constantFrom('earn', 'move', 'move', 'move', 'move', 'move', 'move', 'end', 'end', 'spend'),
+    number,
+    // As an end is only ever moved on.
+    ahead: fc.constantFrom(1, 1, 2),
+    percent: fc.constantFrom(40, 60, 100, 100),
+    isOwnFirst: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 20, maxLength: 30 }), (steps) => {
+      const records: PastRecord[] = [earned(1, 100)];
+      // Of each lot: points that were earned in the first one, and others.
+      const inLot = [1, 2, 3, 4, 5, 6].map((each) => ({ own: each === 1 ? 100 : 0, others: 0 }));
+      const over: Record<string, number> = {};
+      for (const { do: what, number: at, ahead, percent, isOwnFirst } of steps) {
+        const [from, into] = [inLot[at - 1]!, at + ahead];
+        if (what === 'earn') {
+          records.push(earned(at, percent));
+          from[at === 1 ? 'own' : 'others'] += percent;
+          continue;
+        }
+        const points = Math.ceil(((from.own + from.others) * percent) / 100);
+        if (points === 0) continue;
+        const own = isOwnFirst ? Math.min(points, from.own) : Math.max(0, points - from.others);
+        from.own -= own;
+        from.others -= points - own;
+        if (what === 'move') {
+          inLot[into - 1]!.own += own;
+          inLot[into - 1]!.others += points - own;
+          records.push(record('extension', [lot(at, -points), lot(into, points)]));
+        } else if (what === 'end') {
+          if (own > 0) over[`7.${at}`] = (over[`7.${at}`] ?? 0) + own;
+          records.push(ended([at, points]));
+        } else records.push(record('redemption', [lot(at, -points), other('redemption', points)]));
+      }
+      const found = endedOf(pastOf(records, anna, [[1, 1]]));
+      for (const [each, own] of Object.entries(over))
+        expect(found[each] ?? 0, each).toBeGreaterThanOrEqual(own);
+    }),
+    { numRuns: 2_000 },
   );
 });

@@ -41,8 +41,6 @@ interface Lot {
   readonly member: MemberNumber;
   readonly lot: number;
   ended: number;
-  /** Points that were moved into other lots. */
-  readonly moved: Map<Lot, number>;
   /** Points of other lots that were taken back for points of this one. */
   readonly claimed: Map<Lot, number>;
 }
@@ -72,8 +70,14 @@ function leavingParts(kind: string, record: PastRecord): OperationPart[] | undef
   }
 }
 
+interface Move extends InLot {
+  readonly into: Lot;
+}
+
 class History {
   private readonly lots = new Map<string, Lot>();
+  /** Points that were moved from one lot into another, the first move first. */
+  private readonly moves: Move[] = [];
   /** What left by operations from which it may come back into other lots. */
   private readonly left = new Map<OperationHex, { member: MemberNumber; parts: OperationPart[] }>();
 
@@ -81,7 +85,7 @@ class History {
     const key = `${currency}.${member}.${lot}`;
     const known = this.lots.get(key);
     if (known) return known;
-    const opened = { currency, member, lot, ended: 0, moved: new Map(), claimed: new Map() };
+    const opened = { currency, member, lot, ended: 0, claimed: new Map() };
     this.lots.set(key, opened);
     return opened;
   }
@@ -96,7 +100,7 @@ class History {
       const from = back[i];
       // Where recovery has booked something else than was decided, nobody knows where points were before.
       if (from?.points !== points || from.lot.currency !== into.currency) break;
-      if (from.lot !== into) add(from.lot.moved, into, points);
+      if (from.lot !== into) this.moves.push({ lot: from.lot, into, points });
     }
     for (const [currency, points, owner, lot, of, ofLot] of record.expired ?? []) {
       const ended = this.lotOf(currency, owner as MemberNumber, lot);
@@ -126,7 +130,7 @@ class History {
       const before = out.at(-1);
       if (points < 0) out.push({ lot, points: -points });
       else if (before?.points === points && before.lot.currency === currency) {
-        add(before.lot.moved, lot, points);
+        this.moves.push({ lot: before.lot, into: lot, points });
         out.pop();
       } else if (isBack) {
         arrived.push({ lot, points });
@@ -151,15 +155,25 @@ class History {
     return back;
   }
 
-  /** The lots in which points of a lot may have ended, with how many of each may be its. */
+  /**
+   * The lots in which points of a lot may have ended, with how many of each may be its. Moves are followed in their order: what
+   * left a lot before cannot be what came into it later. Of what was moved from one lot into another no more is its than
+   * the first has had of it, and nowhere more than had left it.
+   */
   reach(from: Lot): Map<Lot, number> {
     const most = new Map([[from, Number.MAX_SAFE_INTEGER]]);
-    // A map is walked in the order in which it grows: each lot once.
-    for (const [lot, here] of most) {
-      for (const [into, points] of lot.moved) {
-        const before = most.get(into) ?? 0;
-        if (into !== from) most.set(into, before + Math.min(here, points));
-      }
+    const passed = new Map<Lot, Map<Lot, number>>();
+    let left = 0;
+    for (const { lot, into, points } of this.moves) {
+      const here = most.get(lot);
+      if (here === undefined || into === from) continue;
+      if (lot === from) left += points;
+      const onward = passed.get(lot) ?? new Map<Lot, number>();
+      passed.set(lot, onward);
+      const before = onward.get(into) ?? 0;
+      const share = Math.min(here, before + points);
+      onward.set(into, share);
+      most.set(into, Math.min(left, (most.get(into) ?? 0) + share - before));
     }
     for (const [lot, points] of from.claimed) most.set(lot, Math.max(0, (most.get(lot) ?? 0) - points));
     return most;
