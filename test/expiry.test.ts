@@ -434,6 +434,40 @@ test('points that ended after their end was moved, or after they came back with 
   expect(await booksOf(shop)).toEqual({});
 });
 
+test.each([
+  ['also have', 0],
+  ['do not have', 1],
+])(
+  'points of a merged member that were released at the survivor and ended are known where its lots %s their numbers',
+  async (_, before) => {
+    const days = (count: number) => ({ kind: 'days' as const, days: count });
+    const stay = amountRule('stay', 'points', [2, 100], {
+      pending: { kind: 'event', daysMax: 30 },
+      expiry: days(20),
+    });
+    const shop = await shopOf({ kind: 'never' }, '2031-01-10', 'UTC', [stay]);
+    const [member, survivor] = [await shop.enrol(), await shop.enrol()];
+    if (before > 0) {
+      const grant = { points: 70, product: 'gift' };
+      const body = { member: survivor, reference: reference(), occurredAt: shop.time(), grant };
+      expect((await shop.pos('POST', '/v1/accruals', body)).status).toBe(201);
+    }
+    const accrual = await shop.accrue(member, 100);
+    const merge = { reference: reference(), reason: 'one person', into: survivor };
+    expect((await shop.admin('POST', `/v1/members/${member}/merge`, merge)).status).toBeLessThan(300);
+    await shop.setClock(millis('2031-01-15'));
+    expect((await unlocking(shop, accrual.id)).body.points).toMatchObject([{ points: 200 }]);
+    await shop.setClock(millis('2031-02-02'));
+    const half = await reversing(shop, accrual.id, { lines: [{ line: 1, amount: 5_000 }] });
+    expect([half.body.expired, half.body.shortfall]).toEqual([[{ currency: 'points', points: 100 }], []]);
+    await engine.drained();
+    await createEviction(engine.app, 0)();
+    const rest = await reversing(shop, accrual.id);
+    expect([rest.body.expired, rest.body.shortfall]).toEqual([[{ currency: 'points', points: 100 }], []]);
+    expect(await shop.balances(survivor)).toMatchObject({ available: 70 * before, debt: 0 });
+  },
+);
+
 test('receipts of one lot that are reversed at the same moment count a point that ended once', async () => {
   const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');
   const member = await shop.enrol();

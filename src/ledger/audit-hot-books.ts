@@ -46,7 +46,7 @@ export async function memberRows(tx: pg.ClientBase, members: readonly MemberNumb
 
 // Operations of two shards are ordered by time: numbers of different shards say nothing about which came first.
 const operationsQuery = `
-  select w.original, json_agg(json_build_object('shard', o.shard, 'operation', replace(o.operation::text, '-', ''), 'kind', o.kind,
+  select w.original, json_agg(json_build_object('shard', o.shard, 'operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'member', o.member,
     'effect', o.effect, 'request', o.request) order by o.at, o.epoch, o.seq) as operations
   from (select u.original, u.original as operation from unnest($1::uuid[]) as u(original)
     union select c.origin, c.operation from consequence c where c.origin = any($1::uuid[])) w

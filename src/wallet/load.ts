@@ -106,7 +106,7 @@ interface PlaceRow {
 }
 
 const operationQuery = `
-  select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'effect', o.effect, 'request', o.request)
+  select p.epoch, p.seq, json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'member', o.member, 'effect', o.effect, 'request', o.request)
     order by o.at, o.epoch, o.seq) as operations
   from position p, (select $1::uuid as operation union all select c.operation from consequence c where c.origin = $1) w
     -- \`offset 0\`: each id is looked up in its own month. An array of them would be looked for in every month.

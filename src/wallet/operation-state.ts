@@ -3,7 +3,7 @@
  * from it. `undo.lua` keeps the same state while the operation is hot; this recomputes it from the books.
  */
 import type { Effect } from '#src/journal.ts';
-import type { OperationHex } from '#src/values.ts';
+import type { MemberNumber, OperationHex } from '#src/values.ts';
 import { partnerOfLot } from './lot-party.ts';
 
 /** [currency, lot, points left, expiresAt, availableAt, party] */
@@ -23,6 +23,7 @@ export type Wish = readonly [currency: number, points: number, part?: number];
 export interface OperationInBooks {
   readonly operation: OperationHex;
   readonly kind: string;
+  readonly member: MemberNumber;
   readonly effect: Effect;
   /** `undone` says how much of which original an undo took: [operation, note, [[currency, points, part?], …]]. */
   readonly request: {
@@ -102,7 +103,10 @@ export function lower(
   }
 }
 
-/** Parts that stopped waiting stand in the lots to which their points moved, as `redate.lua` has it. */
+/**
+ * Parts that stopped waiting stand in the lots to which their points moved, as `redate.lua` has it; those of a member that was
+ * merged since stay as they were, because numbers of its survivor's lots are others.
+ */
 function unlockParts(
   parts: readonly OperationPart[],
   effect: Effect,
@@ -140,7 +144,7 @@ export function operationStateOf(
       version += 1;
       note = noted;
       for (const wish of taken) lower(parts, wish);
-      unlockParts(parts, row.effect, row.request.terms ?? []);
+      if (row.member === own.member) unlockParts(parts, row.effect, row.request.terms ?? []);
     }
   }
   return { version, note, parts };

@@ -35,7 +35,7 @@ local function unlock_part(m, legs, part, expires, moved, at)
   local into = credit(w, legs, points, expires, 0, part[6], at)
   wallet_leg(legs, w, lot, -points)
   wallet_leg(legs, w, into, points)
-  if lot[1] == part[2] then part[2], part[4], part[5] = into[1], into[3], into[4] end
+  if not moved then part[2], part[4], part[5] = into[1], into[3], into[4] end
 end
 
 local function unlock(m, input, at)

@@ -38,8 +38,9 @@ local function take_back(m, input, at, legs, shortfall, past, operation, part, p
   local function taken(lot, share) wallet_leg(legs, w, lot, -share) end
   local rest = points
   if not input.moved then rest = take(w, rest, function(lot) return lot[1] == part[2] end, taken) end
-  -- What is not in its lot after the lot's last day was spent, or it has ended there: that was taken already.
-  if rest > 0 and part[4] > 0 and part[4] <= at then
+  -- What is not in its lot after the lot's last day was spent, or it has ended there: that was taken already. Of another
+  -- member's original the terms say nothing: its points may have got others since.
+  if rest > 0 and (input.moved or (part[4] > 0 and part[4] <= at)) then
     local ended = take_ended(past, operation, part, rest)
     plain_leg(legs, 'breakage', part[1], -ended)
     rest = rest - ended
