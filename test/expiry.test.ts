@@ -4,7 +4,8 @@ import { afterAll, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
 import { bookMember } from '#src/jobs/due.ts';
 import { createEviction } from '#src/jobs/eviction.ts';
-import { parseMemberId } from '#src/values.ts';
+import { type OperationHex, parseMemberId, shardOfMember } from '#src/values.ts';
+import { readPast } from '#src/wallet/past.ts';
 import { amountRule, reference, type Shop, startEngine } from './harness.ts';
 import type { Answer } from './house/client.ts';
 
@@ -467,6 +468,28 @@ test.each([
     expect(await shop.balances(survivor)).toMatchObject({ available: 70 * before, debt: 0 });
   },
 );
+
+test('of a member of too many movements nothing that ended counts: the records of what returns took already are the newest', async () => {
+  const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');
+  const member = await shop.enrol();
+  const accrual = await shop.accrue(member, 100);
+  await shop.setClock(millis('2031-02-10'));
+  const half = await reversing(shop, accrual.id, { lines: [{ line: 1, amount: 5_000 }] });
+  expect(half.body.expired).toEqual([{ currency: 'points', points: 50 }]);
+  await engine.drained();
+  const number = parseMemberId(String(accrual.body.member))!;
+  const { rows } = await engine.pool.query<{ operation: OperationHex; currency: number; of: number }>(
+    `select replace(operation::text, '-', '') as operation, (count(*) over ())::int as of,
+       (select currency from lot where member = $1) as currency
+     from operation where member = $1 order by operation limit 1`,
+    [number],
+  );
+  const { operation, currency, of } = rows[0]!;
+  const read = (recordsMax: number) =>
+    readPast(engine.pool, shardOfMember(number, 2), [[operation, currency, 1]], recordsMax);
+  expect(await read(of)).toMatchObject({ member: number, lots: [[currency, number, 1, 50]] });
+  expect(await read(of - 1)).toMatchObject({ member: number, rows: [[currency, 1, []]], lots: [] });
+});
 
 test('receipts of one lot that are reversed at the same moment count a point that ended once', async () => {
   const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');

@@ -267,6 +267,9 @@ describe('points that come back after their last day', () => {
     ${steps}
     accrue   | anna |      5 | r2               | accrued      | 5`,
     );
+});
+
+describe('points that come back after their last day, beside what is owed', () => {
   scenario(
     'by a release pay what is owed, and what is not owed ends',
     expiring,

@@ -7,15 +7,15 @@
 import type pg from 'pg';
 import type { RedisNodes } from '#src/platform/redis-nodes.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
-import { shardOfMember, timeOfOperation } from '#src/values.ts';
+import { shardOfMember } from '#src/values.ts';
 import { type CounterInBooks, countersQuery, loadedCounters, type PlaceValue } from './counter-state.ts';
-import { type Past, type PastRecord, pastOf } from './ended-lots.ts';
 import type { Epochs } from './epochs.ts';
 import { type GatheringBounds, gathering } from './gathering.ts';
 import { keys } from './keys.ts';
 import { requestQuery } from './limits.ts';
 import { type OperationInBooks, operationStateOf } from './operation-state.ts';
 import type { LotOf } from './outcome.ts';
+import { type LotsRead, pastRecordsMax, readPast } from './past.ts';
 
 export type Loaded = 'loaded' | 'not_found' | 'fenced';
 /** What a counter counts in, as `counters.lua` has it. */
@@ -26,13 +26,6 @@ export interface CountersRead {
   readonly epoch: number;
   readonly seq: number;
   readonly values: readonly PlaceValue[];
-}
-
-/** What became of lots as the books have it through a number of the shard's journal; `member` is the one who got them. */
-export interface LotsRead extends Past {
-  readonly epoch: number;
-  readonly seq: number;
-  readonly member: MemberNumber;
 }
 
 export interface Loader {
@@ -73,13 +66,6 @@ export const newestAtQuery = (member: string) => `
     (select (extract(epoch from o.at) * 1000)::bigint from operation o where o.member = ${member} order by o.operation desc limit 1),
     (select (extract(epoch from a.at) * 1000)::bigint from archived_member a where a.member = ${member}))`;
 
-/** A member that was merged is somebody's who may be merged too. */
-const mergesMax = 20;
-/** What happened to one member after so many movements is not looked at: points that ended later are taken as spent. */
-const pastRecordsMax = 50_000;
-/** An operation's id is made before its script runs: of two, the one that was decided first may have the later id. */
-const idsApartMs = 60_000;
-
 const memberQuery = `
   select m.number, p.epoch, p.seq, m.status, m.frozen, m.facts_version, m.merged_into,
     ${newestAtQuery('m.number')} as at,
@@ -113,24 +99,6 @@ const operationQuery = `
     cross join lateral (select * from operation o where o.operation = w.operation offset 0) o
   where p.shard = $2
   group by p.epoch, p.seq`;
-
-/**
- * Everything that happened to the member of an operation since about then, and to those it was merged into. Months that are
- * archived are older than any operation that can still be undone.
- */
-const pastQuery = `
-  with recursive line (member, step) as (
-    select o.member, 0 from (select member from operation where operation = $1::uuid offset 0) o
-    union all
-    select m.merged_into, l.step + 1 from line l join member m on m.number = l.member
-      where m.merged_into is not null and l.step < ${mergesMax})
-  select p.epoch, p.seq, (select member from line where step = 0) as member, (
-    select json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'member', o.member,
-      'origin', replace(o.origin::text, '-', ''), 'legs', o.effect -> 'legs', 'expired', o.effect -> 'expired', 'undone', o.request -> 'undone')
-      order by o.step, o.at, o.epoch, o.seq)
-    from (select o.*, l.step from line l join operation o on o.member = l.member and o.operation >= $2::uuid
-      order by l.step, o.at, o.epoch, o.seq limit ${pastRecordsMax}) o) as records
-  from position p where p.shard = $3`;
 
 /** A cold page holds up nobody else's load: only the pool's connections bound how many queries are under way. */
 const loadBounds: GatheringBounds = { queriesMax: Infinity, questionsPerQueryMax: 200 };
@@ -290,33 +258,8 @@ export function createLoader(
     return 'fenced';
   }
 
-  async function lots(member: MemberNumber, given: readonly LotOf[]): Promise<LotsRead | 'not_found'> {
-    const [oldest] = given.map(([operation]) => operation).sort();
-    const since = (timeOfOperation(oldest!) - idsApartMs).toString(16).padStart(12, '0').padEnd(32, '0');
-    const { rows } = await pool.query<{
-      epoch: number;
-      seq: number;
-      member: MemberNumber | null;
-      records: PastRecord[] | null;
-    }>({
-      ...requestQuery,
-      name: 'load-lots',
-      text: pastQuery,
-      values: [oldest, since, shardOfMember(member, shardCount)],
-    });
-    const row = rows[0];
-    if (!row || row.member === null) return 'not_found';
-    const asked = given.map(([, currency, lot]) => [currency, lot] as const);
-    return {
-      epoch: row.epoch,
-      seq: row.seq,
-      member: row.member,
-      ...pastOf(row.records ?? [], row.member, asked),
-    };
-  }
-
   return {
-    lots,
+    lots: (member, given) => readPast(pool, shardOfMember(member, shardCount), given, pastRecordsMax),
     member: (member) => singleFlight(memberLoads, member, () => loadMember(member)),
     operation: (operation, shard) =>
       singleFlight(operationLoads, `${shard}.${operation}`, () => loadOperation(operation, shard)),

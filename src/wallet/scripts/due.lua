@@ -1,4 +1,4 @@
--- Part of every script that looks at a member's points: what time decides of them, and what comes back.
+-- A part of every script that looks at a member's points: what time decides of them, and what comes back.
 --
 -- Points that come back, out of a hold or a redemption, pay off what the member owes before anything else, also where their
 -- last day has passed meanwhile: whoever returns goods and gives up what their points were spent on owes nothing, in whichever
