@@ -4,9 +4,10 @@ import { afterAll, expect, test } from 'vitest';
 import type { ProgramFileInput } from '#src/earning/file/schema.ts';
 import { bookMember } from '#src/jobs/due.ts';
 import { createEviction } from '#src/jobs/eviction.ts';
-import { type OperationHex, parseMemberId, shardOfMember } from '#src/values.ts';
+import { type OperationHex, parseMemberId, parseOperationId, shardOfMember } from '#src/values.ts';
 import { readPast } from '#src/wallet/past.ts';
 import { amountRule, reference, type Shop, startEngine } from './harness.ts';
+import { auditOf } from './house/books.ts';
 import type { Answer } from './house/client.ts';
 
 const engine = await startEngine({ shardCount: 2 });
@@ -490,6 +491,39 @@ test('of a member of too many movements nothing that ended counts: the records o
   expect(await read(of)).toMatchObject({ member: number, lots: [[currency, number, 1, 50]] });
   expect(await read(of - 1)).toMatchObject({ member: number, rows: [[currency, 1, []]], lots: [] });
 });
+
+test.each([
+  ['fewer', 60, 40],
+  ['more', 130, 30],
+])(
+  'the audit names a return that says of %s points where they had ended than it took from breakage',
+  async (_, said, points) => {
+    const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');
+    const accrual = await shop.accrue(await shop.enrol(), 100);
+    await shop.setClock(millis('2031-02-10'));
+    const { operation } = parseOperationId((await reversing(shop, accrual.id)).id)!;
+    await engine.drained();
+    const member = parseMemberId(String(accrual.body.member))!;
+    const change = (from: number, to: number) =>
+      engine.pool.query(
+        `update operation set effect = regexp_replace(effect::text, '("expired":\\[\\[\\d+,)' || $2::int, '\\1' || $3::int)::json
+       where operation = $1`,
+        [operation, from, to],
+      );
+    await engine.pool.query('alter table operation disable trigger user');
+    try {
+      await change(100, said);
+      const { findings } = await auditOf(engine.stores);
+      expect(findings.filter(({ check }) => check === 'ended')).toMatchObject([
+        { where: { member }, points },
+      ]);
+    } finally {
+      await change(said, 100);
+      await engine.pool.query('alter table operation enable trigger user');
+    }
+    expect((await auditOf(engine.stores)).findings).toEqual([]);
+  },
+);
 
 test('receipts of one lot that are reversed at the same moment count a point that ended once', async () => {
   const shop = await shopOf({ kind: 'days', days: 10 }, '2031-01-10');

@@ -9,6 +9,7 @@ import { memberAccounts } from './accounts.ts';
 import { archivedNumbers } from './audit-archived.ts';
 import { type BlockRow, type ChainCheck, createChainCheck } from './audit-chain.ts';
 import { createDensityCheck, type DensityCheck } from './audit-density.ts';
+import { checkEnded } from './audit-ended.ts';
 import type { Collector, Where } from './audit-report.ts';
 import { type EntryRow, type Posting, postingOf, UnbalancedRecord, walletLegs } from './postings.ts';
 
@@ -303,6 +304,7 @@ async function walk(
       const posting = postingOrFinding(shard, collector, record);
       if (!posting) continue;
       compareEntries(place, collector, stored, wantedEntries(shard, posting));
+      checkEnded(place, collector, posting);
       noteTerms(terms, posting);
     }
     await checkTerms(tx, shard, collector, [...terms.values()]);

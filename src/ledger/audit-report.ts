@@ -8,6 +8,7 @@ export const checks = {
   blocks: 'blocks of the hash chain, recomputed from the operations',
   entries: 'entries, recomputed from each operation',
   legs: 'operations whose legs must sum to zero in each currency',
+  ended: 'points that returns took from breakage, and the lots in which they say that these had ended',
   lots: 'lots, recomputed from entries',
   'lot terms': 'lots whose expiry, availability and funder must be those of their legs',
   debts: 'debts, recomputed from entries',
