@@ -19,6 +19,7 @@ import {
 import type { MemberFacts } from '#src/wallet/lookup.ts';
 import type { Recorded } from '#src/wallet/operations.ts';
 import {
+  checkWhole,
   grownOrder,
   type OrderRead,
   type OrdersContext,
@@ -155,7 +156,7 @@ export function readOf(read: OrderRead['read'], isMoved: boolean): { readonly re
 
 /** The receipts that are judged together: those of its order, where an award of it counts once for all of them. */
 async function receiptsOf(context: ReversalContext, program: Program, accrual: Recorded): Promise<OrderRead> {
-  if (!isOfOrder(program, accrual)) return { found: [accrual], read: undefined };
+  if (!isOfOrder(program, accrual)) return { found: [accrual], read: undefined, isWhole: true };
   return sameOrder(context, accrual, ['accrual']);
 }
 
@@ -200,7 +201,8 @@ async function reverseOnce(context: ReversalContext, call: Call<ReversalBody>): 
   checkOriginalStore(caller, accrual);
   const durability = durabilityOf(body, 'journal');
   const canonical = { accrual: accrual.operation, reference, occurredAt: body.occurredAt, lines: body.lines };
-  const { found: receipts, read } = await receiptsOf(context, program, accrual);
+  const order = await receiptsOf(context, program, accrual);
+  const { found: receipts, read } = order;
   const states = new Map<string, OriginalState>();
   const moved = await perform(context.operations, {
     caller,
@@ -225,6 +227,7 @@ async function reverseOnce(context: ReversalContext, call: Call<ReversalBody>): 
     refused: grownOrder,
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
+      checkWhole(order);
       const judged = new Map<Recorded, JudgedMember>();
       for (const receipt of receipts)
         judged.set(receipt, await memberOfAccrual(context, program, receipt, member));

@@ -34,10 +34,13 @@ const plannedByKeys = [
 
 /** A pool for statements that are named and ask by keys, many a second; all others would be planned badly. */
 export function createKeyedPool(databaseUrl: string, connectionsMax: number): pg.Pool {
-  const url = new URL(databaseUrl);
-  const given = url.searchParams.get('options') ?? '';
-  url.searchParams.set('options', [given, ...plannedByKeys].join(' ').trim());
-  return createPool(url.href, connectionsMax);
+  // The text is changed, not parsed: a path to a socket is no URL to Node.
+  const own = encodeURIComponent(plannedByKeys.join(' '));
+  const given = /([?&]options=[^&]*)/;
+  const url = given.test(databaseUrl)
+    ? databaseUrl.replace(given, `$1%20${own}`)
+    : `${databaseUrl}${databaseUrl.includes('?') ? '&' : '?'}options=${own}`;
+  return createPool(url, connectionsMax);
 }
 
 export function createPool(databaseUrl: string, connectionsMax = 10): pg.Pool {

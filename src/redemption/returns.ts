@@ -53,7 +53,7 @@ function isPartOfPool({ request }: Recorded): boolean {
   return (request.body as { pool?: string } | undefined)?.pool !== undefined;
 }
 
-interface FoundOrder extends Order {
+interface FoundOrder extends Order, Pick<OrderRead, 'isWhole'> {
   /** Those of the redemptions that pools have made. */
   readonly pooled: readonly PooledRedemption[];
   /** Where its receipts are judged together. */
@@ -107,26 +107,26 @@ async function findOrder(
     const accrual = await findOriginal(context.operations, caller, body.accrual, undefined, ['accrual']);
     if (!accrual) throw new Problem('original_not_found');
     const { order } = accrual;
-    const { found, read } = await sameOrder(context, accrual, movedKinds);
+    const { found, read, isWhole } = await sameOrder(context, accrual, movedKinds);
     const { accruals, redemptions } = partsOf(found);
     return withPooled(
       context,
-      { accruals, chosen: [accrual], redemptions, read: readFor(program, accruals, read) },
+      { accruals, chosen: [accrual], redemptions, read: readFor(program, accruals, read), isWhole },
       order === '' ? [] : await context.pooled.ofOrder(program, order, deadlineMs),
       true,
     );
   }
-  const { found: all, read } = await operationsOfOrder(context, program.number, body.order!, movedKinds);
-  const found = all.filter((o) => !isPartOfPool(o));
+  const asked = await operationsOfOrder(context, program.number, body.order!, movedKinds);
+  const found = asked.found.filter((o) => !isPartOfPool(o));
   const pooled = await context.pooled.ofOrder(program, body.order!, deadlineMs);
   if (found.length + pooled.length === 0) throw new Problem('original_not_found');
   // Receipt numbers that start again each day: taking somebody else's points would be worse than asking.
   if (new Set(found.map((operation) => operation.member)).size > 1) {
     throw fault('/order', 'belongs to several members; name the accrual instead');
   }
-  checkWhole(all);
   const { accruals, redemptions } = partsOf(found);
-  const order = { accruals, chosen: accruals, redemptions, read: readFor(program, accruals, read) };
+  const read = readFor(program, accruals, asked.read);
+  const order = { accruals, chosen: accruals, redemptions, read, isWhole: asked.isWhole };
   return withPooled(context, order, pooled, false);
 }
 
@@ -245,6 +245,7 @@ function returnOf(
     refused: grownOrder,
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
+      checkWhole(order);
       const judged = new Map<Recorded, JudgedMember>();
       for (const accrual of order.accruals)
         judged.set(accrual, await memberOfAccrual(context, program, accrual, member));

@@ -29,6 +29,8 @@ export type ReadThrough = readonly [epoch: number, seq: number];
 export interface OrderRead {
   readonly found: Recorded[];
   readonly read: ReadThrough | undefined;
+  /** False where the order has more than are judged together: nothing may be decided on it (`checkWhole`). */
+  readonly isWhole: boolean;
 }
 
 /** The refusal of what was decided on an order to which its member has added since. */
@@ -85,9 +87,9 @@ async function barrier({ wallet }: Operations, member: MemberNumber): Promise<vo
     throw new Problem('not_ready', 'the books are behind; ask again');
 }
 
-/** Refuses an order of which not everything was read. */
-export function checkWhole(found: readonly Recorded[]): void {
-  if (found.length <= operationsOfOrderMax) return;
+/** Refuses to decide on an order of which not everything was read. A repeat of what was decided before is answered all the same. */
+export function checkWhole({ isWhole }: Pick<OrderRead, 'isWhole'>): void {
+  if (isWhole) return;
   const detail = `the order has more than ${operationsOfOrderMax} movements of its member`;
   throw new Problem('order_too_large', detail);
 }
@@ -98,17 +100,16 @@ export async function sameOrder(
   original: Recorded,
   kinds: readonly OperationKind[],
 ): Promise<OrderRead> {
-  if (original.order === '') return { found: [original], read: undefined };
+  if (original.order === '') return { found: [original], read: undefined, isWhole: true };
   await barrier(context.operations, original.member);
   const read = await readThrough(context, original.member);
   const found = await inBooks(context, original, kinds);
-  checkWhole(found);
   const others = found.filter(({ operation }) => operation !== original.operation);
-  return { found: [original, ...others], read };
+  return { found: [original, ...others], read, isWhole: found.length <= operationsOfOrderMax };
 }
 
 /**
- * Everything of an order, complete for the members that it names, as far as `checkWhole` lets it pass; an unknown order is
+ * Everything of an order, complete for the members that it names, as far as it is whole; an unknown order is
  * looked for in all journals.
  */
 export async function operationsOfOrder(
@@ -125,7 +126,8 @@ export async function operationsOfOrder(
   }
   const ofShards = new Map(before.map(({ member }) => [operations.wallet.shardOf(member), member]));
   for (const member of ofShards.values()) await barrier(operations, member);
-  const owner = before.find(({ kind }) => kind === 'accrual')?.member;
+  const owner = before[0]?.member;
   const read = owner === undefined ? undefined : await readThrough(context, owner);
-  return { found: await inBooks(context, { program, order }, kinds), read };
+  const found = await inBooks(context, { program, order }, kinds);
+  return { found, read, isWhole: found.length <= operationsOfOrderMax };
 }
