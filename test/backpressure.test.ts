@@ -4,7 +4,9 @@
  */
 import { readFile } from 'node:fs/promises';
 import { afterAll, expect, test } from 'vitest';
+import { childrenOf } from '../loadtest/chaos/member-process.ts';
 import { type Answer, reference, uuidV7, waitFor } from './harness.ts';
+import { isGone } from './house/api-processes.ts';
 import { spawnEngine } from './house/spawn.ts';
 
 const megabyte = 1_048_576;
@@ -33,7 +35,12 @@ test('PostgreSQL away: fresh references go on at `journal` up to the limit, othe
       '/v1/accruals',
       shop.receipt(who, 1, { reference: uuidV7(), durability: 'journal', ...more }),
     );
+  const backends = await childrenOf(stores.postgresPid());
   process.kill(stores.postgresPid(), 'SIGKILL');
+  // One in the middle of a commit ends it before it notices.
+  await waitFor('its backends are gone', async () =>
+    (await Promise.all(backends.map(isGone))).every(Boolean),
+  );
 
   const acknowledged: string[] = [];
   const late = await fresh(member, { durability: 'ledger' });
