@@ -1,8 +1,10 @@
 /** Two programs that are partners of each other exchange points both ways, through the calls that any partner would make. */
+import pg from 'pg';
 import { afterAll, expect, test } from 'vitest';
 import { createExchanging } from '#src/partners/exchange/assembly.ts';
 import { setEndpoint } from '#src/partners/exchange/endpoints.ts';
 import { claimDue } from '#src/partners/exchange/rows.ts';
+import { createKeyedPool } from '#src/platform/postgres.ts';
 import { reference, startEngine, waitFor } from './harness.ts';
 import { noLimits, partnerAccount } from './house/alliance.ts';
 import { growing, type Plan, scansOf } from './house/plans.ts';
@@ -185,4 +187,18 @@ test('of the four times that an exchange is changed, only its first send and its
   expect(after.all - before.all).toBe(4 * count);
   // A lease is renewed, which an index is about, where two steps lie seconds apart.
   expect(after.hot - before.hot).toBeGreaterThanOrEqual(2 * count - 2);
+});
+
+test('a database that is named by a path to its socket is asked in the same way, and with the options it is named with', async () => {
+  const named = 'postgres://points:secret@/points?host=/run/postgresql&options=-c%20search_path%3Dloyalty';
+  await using stack = new AsyncDisposableStack();
+  const keyed = createKeyedPool(named, 1);
+  stack.defer(() => keyed.end());
+  const { connectionParameters } = new pg.Client(keyed.options) as unknown as {
+    connectionParameters: { host: string; options: string };
+  };
+  expect(connectionParameters.host).toBe('/run/postgresql');
+  expect(connectionParameters.options).toMatch(
+    /^-c search_path=loyalty -c plan_cache_mode=force_generic_plan /,
+  );
 });

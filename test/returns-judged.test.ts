@@ -285,6 +285,12 @@ describe('of an order in several shipments', () => {
     const order = reference('order');
     const [many, one] = [await shop.enrol('many'), await shop.enrol('one')];
     const first = await buy(shop, many, [[1_000]], order);
+    const soon = {
+      reference: reference(),
+      occurredAt: shop.time(),
+      accrual: (await buy(shop, many, [[1_000]], order)).id,
+    };
+    const before = await comesBack(shop, soon);
     for (let bought = 1; bought <= operationsOfOrderMax; bought += 20)
       await Promise.all(Array.from({ length: 20 }, () => buy(shop, many, [[1_000]], order)));
     const [mine, later] = [await buy(shop, one, [[1_000]], order), await buy(shop, one, [[1_000]], order)];
@@ -301,6 +307,7 @@ describe('of an order in several shipments', () => {
       await comesBack(shop, { order }),
     ])
       expect([refused.status, refused.code]).toEqual([409, 'order_too_large']);
+    expect(await comesBack(shop, soon)).toMatchObject({ status: 201, id: before.id });
   }, 60_000);
 
   test.each(['returned', 'reversed'])(
