@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { z } from 'zod';
 import { type Route, route } from '#src/http/route.ts';
-import { type EventType, eventsAfter, eventTypes, parseEventId } from './events.ts';
+import { eventsAfter, eventTypes, exchangeEventTypes, parseEventId } from './events.ts';
 
 const eventsQuery = z.strictObject({
   after: z
@@ -93,19 +93,10 @@ const rhythmBrokenEvent = z
   })
   .meta({ id: 'RhythmBrokenEvent' });
 
-const exchangeTypes = [
-  'exchange.begun',
-  'exchange.held',
-  'exchange.sent',
-  'exchange.completed',
-  'exchange.refused',
-  'exchange.reversed',
-  'exchange.in_review',
-] as const satisfies readonly EventType[];
 const exchangeEvent = z
   .object({
     ...eventFields,
-    type: z.enum(exchangeTypes),
+    type: z.enum(exchangeEventTypes),
     exchange: z.string(),
     partner: z.string(),
     direction: z.enum(['out', 'in']),

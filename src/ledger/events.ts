@@ -3,11 +3,8 @@ import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
 import { type EpochMs, type MemberNumber, memberId } from '#src/values.ts';
 
-export const eventTypes = [
-  'points.expiring',
-  'tier.changed',
-  'tier.warning',
-  'member.rhythm_broken',
+/** Of an exchange, in the order in which they happen. */
+export const exchangeEventTypes = [
   'exchange.begun',
   'exchange.held',
   'exchange.sent',
@@ -15,6 +12,14 @@ export const eventTypes = [
   'exchange.refused',
   'exchange.reversed',
   'exchange.in_review',
+] as const;
+
+export const eventTypes = [
+  'points.expiring',
+  'tier.changed',
+  'tier.warning',
+  'member.rhythm_broken',
+  ...exchangeEventTypes,
   'exchange.break',
   'settlement.issued',
 ] as const;

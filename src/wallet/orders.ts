@@ -1,6 +1,7 @@
 /** The operations of an order, for whatever judges its receipts together. */
 import type pg from 'pg';
 import { Problem } from '#src/errors.ts';
+import { hexOf } from '#src/platform/postgres.ts';
 import type { MemberNumber, OperationHex, OperationKind } from '#src/values.ts';
 import type { Operations, Recorded } from './operations.ts';
 import { allBarriers } from './originals.ts';
@@ -74,7 +75,7 @@ async function inBooks(
   kinds: readonly OperationKind[],
 ): Promise<Recorded[]> {
   const result = await pool.query<{ operation: OperationHex }>(
-    `select replace(operation::text, '-', '') as operation from operation
+    `select ${hexOf('operation')} as operation from operation
      where program = $1 and order_reference = $2 and kind = any($3) ${member === undefined ? '' : 'and member = $5'}
      order by at, operation limit $4`,
     [program, order, kinds, operationsOfOrderMax + 1, ...(member === undefined ? [] : [member])],

@@ -1,6 +1,6 @@
 /** Reads what became of lots: everything that happened to a member since it got their points, as far as that can be read at once. */
 import type pg from 'pg';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { hexOf, inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber } from '#src/values.ts';
 import { timeOfOperation } from '#src/values.ts';
 import { type Past, type PastRecord, pastOf } from './ended-lots.ts';
@@ -40,8 +40,8 @@ const pastQuery = `
     select from line l join operation o on o.member = l.member and o.operation >= $2::uuid limit $4::bigint + 1) o)
   select p.epoch, p.seq, (select member from line where step = 0) as member, (select records from found) <= $4 as is_whole,
     case when (select records from found) <= $4 then (
-    select json_agg(json_build_object('operation', replace(o.operation::text, '-', ''), 'kind', o.kind, 'member', o.member,
-      'origin', replace(o.origin::text, '-', ''), 'legs', o.effect -> 'legs', 'expired', o.effect -> 'expired', 'undone', o.request -> 'undone')
+    select json_agg(json_build_object('operation', ${hexOf('o.operation')}, 'kind', o.kind, 'member', o.member,
+      'origin', ${hexOf('o.origin')}, 'legs', o.effect -> 'legs', 'expired', o.effect -> 'expired', 'undone', o.request -> 'undone')
       order by o.step, o.at, o.epoch, o.seq)
     from (select o.*, l.step from line l join operation o on o.member = l.member and o.operation >= $2::uuid
       order by l.step, o.at, o.epoch, o.seq) o) end as records

@@ -8,7 +8,7 @@
  *   credit       what disputes took back; tax
  *   bank         what was paid; netting: what was netted, of a program all together what it was paid by nettings
  */
-import type { Queryable } from '#src/platform/postgres.ts';
+import { epochMsOf, type Queryable } from '#src/platform/postgres.ts';
 import type { EpochMs } from '#src/values.ts';
 import { settlementId } from './settlements.ts';
 
@@ -57,7 +57,7 @@ export interface Posting {
 /** The postings of a statement and of what was paid of it, in the order in which they were made. */
 export async function postingsOf(db: Queryable, settlement: number): Promise<Posting[]> {
   const { rows } = await db.query<Posting>(
-    `select (extract(epoch from at) * 1000)::bigint as at, cause, number as line, account, amount from partner_posting
+    `select ${epochMsOf('at')} as at, cause, number as line, account, amount from partner_posting
      where settlement = $1 order by cause <> 'statement', at, number, array_position($2::text[], account)`,
     [settlement, moneyAccounts],
   );

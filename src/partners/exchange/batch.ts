@@ -9,7 +9,7 @@
  */
 import type pg from 'pg';
 import type { Identity } from '#src/members/identity.ts';
-import { inTransaction } from '#src/platform/postgres.ts';
+import { hexOf, inTransaction } from '#src/platform/postgres.ts';
 import type { MemberNumber, OperationHex } from '#src/values.ts';
 import {
   detailsMax,
@@ -26,6 +26,7 @@ import { type Advance, advanceAll, beginCalls, type Change, lockExchanges, type 
 import {
   type Exchange,
   exchangeId,
+  isGivenUp,
   isTakenBack,
   parseExchangeId,
   partnerKind,
@@ -88,7 +89,7 @@ export function makeRequest(
     const sequence = (await lastFile(tx, partner, 'request')) + 1;
     // What is in a file already is due in days; what rests is not due, and what was claimed by a worker is in seconds.
     const { rows } = await tx.query<{ exchange: OperationHex }>(
-      `select replace(exchange::text, '-', '') as exchange from exchange
+      `select ${hexOf('exchange')} as exchange from exchange
        where partner = $1 and state in ('ready', 'undoing') and (due_at is null or due_at < now() + interval '1 hour') order by exchange limit $2`,
       [partner.partner, detailsMax],
     );
@@ -139,8 +140,6 @@ const takenBack: readonly State[] = ['undoing', 'in_review'];
 
 /** What a line says against what was asked for or decided: a person looks at it, and nothing is moved by it. */
 type Contradiction = { readonly break: 'late_success' | 'late_refusal' | 'reply_differs' };
-
-const isGivenUp = ({ state }: Exchange) => ['releasing', 'refused', 'reversed'].includes(state);
 
 /** What was asked for is taken back: exactly that, or a person looks. What nobody asked for is a break. */
 function reversalOf(exchange: Exchange, line: ReplyLine, step: Step): Advance | Contradiction | undefined {

@@ -13,13 +13,13 @@ import { type Exchange, partnerKind, partnerReference } from './types.ts';
 /** A partner that was not asked, or has not answered, is asked again so soon. */
 const againMs = 600_000;
 
-const isGivenUp = `state in ('refused', 'reversed')`;
+const cameToNothing = `state in ('refused', 'reversed')`;
 
 async function claim({ pool }: ExchangeContext, limit: number): Promise<OperationHex[]> {
   const { rows } = await pool.query<{ exchange: OperationHex }>(
     `update exchange set check_at = now() + interval '1 minute'
      where exchange in (
-       select exchange from exchange where check_at <= now() and ${isGivenUp} order by check_at limit $1 for update skip locked)
+       select exchange from exchange where check_at <= now() and ${cameToNothing} order by check_at limit $1 for update skip locked)
      returning ${hexOf('exchange')} as exchange`,
     [limit],
   );

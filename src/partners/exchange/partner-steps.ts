@@ -12,6 +12,7 @@ import { leaseMs, type Patience, retryAfterMs } from './policy.ts';
 import { type Change, changedBy, postpone, readExchange, rest, type Step } from './rows.ts';
 import {
   type Exchange,
+  isGivenUp,
   isTakenBack,
   partnerKind,
   partnerReference,
@@ -94,9 +95,8 @@ export function createPartnerSteps(context: ExchangeContext): PartnerSteps {
   async function contradicted(id: OperationHex, to: State, { detail = {} }: Step): Promise<void> {
     const present = await readExchange(pool, identity, id);
     if (!present) return;
-    const isGivenUp = ['releasing', 'refused', 'reversed'].includes(present.state);
     const isDone = ['capturing', 'crediting', 'completed'].includes(present.state);
-    if ((to === 'capturing' || to === 'crediting') && isGivenUp)
+    if ((to === 'capturing' || to === 'crediting') && isGivenUp(present))
       await recordBreak(context, present, 'late_success', detail);
     if ((to === 'releasing' || to === 'refused' || to === 'undoing') && isDone)
       await recordBreak(context, present, 'late_refusal', detail);

@@ -7,7 +7,7 @@
 import type pg from 'pg';
 import type { Programs } from '#src/earning/program.ts';
 import { programNow } from '#src/earning/program.ts';
-import { type EventType, writeEvents } from '#src/ledger/events.ts';
+import { exchangeEventTypes, writeEvents } from '#src/ledger/events.ts';
 import { giveBackUse } from '#src/partners/contracts/judging.ts';
 import { epochMsOf, hexOf, inTransaction } from '#src/platform/postgres.ts';
 import type { EpochMs, MemberNumber, OperationHex } from '#src/values.ts';
@@ -18,15 +18,7 @@ export const tellLimit = 500;
 
 const steps = ['begun', 'held', 'sent'] as const;
 type Told = (typeof steps)[number] | 'completed' | 'refused' | 'reversed' | 'in_review';
-const typeOf = {
-  begun: 'exchange.begun',
-  held: 'exchange.held',
-  sent: 'exchange.sent',
-  completed: 'exchange.completed',
-  refused: 'exchange.refused',
-  reversed: 'exchange.reversed',
-  in_review: 'exchange.in_review',
-} as const satisfies Record<Told, EventType>;
+const typeOf = (what: Told) => `exchange.${what}` as const;
 
 /** An exchange that has rested in its state for so long is told of. */
 const restMs = 2_000;
@@ -95,16 +87,16 @@ export function tellExchanges(pool: pg.Pool, programs: Pick<Programs, 'get'>): P
         await giveBackUse(tx, exchange, known ? programNow(known) : Date.now());
     }
     const events = rows.flatMap((row) => toldOf(row).map((told) => ({ ...told, row })));
-    for (const what of Object.keys(typeOf) as Told[])
+    for (const type of exchangeEventTypes)
       for (const [program, group] of Map.groupBy(
-        events.filter((event) => event.what === what),
+        events.filter(({ what }) => typeOf(what) === type),
         ({ row }) => row.program,
       )) {
-        const news = group.map(({ row, key, at }) => ({
+        const news = group.map(({ row, key, at, what }) => ({
           ...{ member: row.member, key, at },
           content: contentOf(row, what),
         }));
-        await writeEvents(tx, { number: program }, typeOf[what], news);
+        await writeEvents(tx, { number: program }, type, news);
       }
     const ids = [rows.map(({ exchange }) => exchange)];
     await tx.query('update exchange set told = state where exchange = any($1::uuid[])', ids);

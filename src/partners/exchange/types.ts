@@ -130,6 +130,11 @@ export function isEnded({ state }: Pick<Exchange, 'state'>): boolean {
   return ended.has(state);
 }
 
+/** Its points have gone back, or are on their way: a partner that has done it after all contradicts that. */
+export function isGivenUp({ state }: Pick<Exchange, 'state'>): boolean {
+  return state === 'releasing' || state === 'refused' || state === 'reversed';
+}
+
 export function exchangeId(exchange: OperationHex): string {
   return `exc_${exchange}`;
 }

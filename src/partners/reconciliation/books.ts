@@ -7,7 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Program } from '#src/earning/program.ts';
-import type { Queryable } from '#src/platform/postgres.ts';
+import { hexOf, type Queryable } from '#src/platform/postgres.ts';
 import type { Movement, Period } from './movement.ts';
 
 /** By which time a movement is of a period: when it happened, which both sides know alike, or when it was booked here. */
@@ -38,7 +38,7 @@ const inbound = (condition: string) => `
  * it may stand in the books there.
  */
 const outbound = (condition: string) => `
-  select 'us' as made_by, m.kind, 'exc_' || replace(e.exchange::text, '-', '') || m.suffix as reference, m.points,
+  select 'us' as made_by, m.kind, 'exc_' || ${hexOf('e.exchange')} || m.suffix as reference, m.points,
     e.partner_currency as currency, e.occurred_at / 1000 as occurred_at, m.status, m.booked_at
   from exchange e
   cross join lateral (select case when e.state in ('releasing', 'refused', 'reversed') then e.taken_back_points end as points) u
