@@ -104,6 +104,19 @@ export function memberOfAccrual(
   return context.judgedMember(program, member, { at: accrual.occurredAt, decided: decidedBy(accrual) });
 }
 
+/** Members as the rules of several accruals knew them. */
+export async function membersOfAccruals(
+  context: Pick<EarningContext, 'judgedMember'>,
+  program: Program,
+  accruals: readonly Recorded[],
+  member: MemberFacts,
+): Promise<(accrual: Recorded) => JudgedMember> {
+  const judged = new Map<Recorded, JudgedMember>();
+  for (const accrual of accruals)
+    judged.set(accrual, await memberOfAccrual(context, program, accrual, member));
+  return (accrual) => judged.get(accrual)!;
+}
+
 /** Uses up the reference of an accrual that never arrived; answers the empty accrual, or the real one if it came first. */
 async function voidAccrual(context: EarningContext, call: Call<ReversalBody>): Promise<Recorded> {
   const { caller, body } = call;
@@ -228,9 +241,7 @@ async function reverseOnce(context: ReversalContext, call: Call<ReversalBody>): 
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
       checkWhole(order);
-      const judged = new Map<Recorded, JudgedMember>();
-      for (const receipt of receipts)
-        judged.set(receipt, await memberOfAccrual(context, program, receipt, member));
+      const memberOf = await membersOfAccruals(context, program, receipts, member);
       const stateOf = ({ operation }: Recorded) => states.get(operation) ?? untouched;
       const { accruals, points, ...decided } = decisionOf(
         caller,
@@ -238,7 +249,7 @@ async function reverseOnce(context: ReversalContext, call: Call<ReversalBody>): 
         receipts,
         body.lines,
         stateOf,
-        (receipt) => judged.get(receipt)!,
+        memberOf,
       );
       checkPointsLimit(caller, points);
       const isMoved = member.member !== accrual.member;

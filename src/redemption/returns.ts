@@ -8,9 +8,8 @@ import { awardView } from '#src/earning/accruals.ts';
 import { leastEnds } from '#src/earning/activity.ts';
 import type { KeptAward } from '#src/earning/judge.ts';
 import { type Program, presentVersion } from '#src/earning/program.ts';
-import { memberOfAccrual, readOf, takenBackView, undoneOf } from '#src/earning/reversals.ts';
+import { membersOfAccruals, readOf, takenBackView, undoneOf } from '#src/earning/reversals.ts';
 import type { MoneyAmount } from '#src/earning/rules/money.ts';
-import type { JudgedMember } from '#src/earning/rules/types.ts';
 import { isOfOrder, type OriginalState, untouched } from '#src/earning/undoing.ts';
 import { errorTable, Problem } from '#src/errors.ts';
 import type { Call, Caller, Reply } from '#src/http/route.ts';
@@ -246,12 +245,10 @@ function returnOf(
     async decide(member) {
       checkOccurredAt(caller, body.occurredAt);
       checkWhole(order);
-      const judged = new Map<Recorded, JudgedMember>();
-      for (const accrual of order.accruals)
-        judged.set(accrual, await memberOfAccrual(context, program, accrual, member));
+      const memberOf = await membersOfAccruals(context, program, order.accruals, member);
       const stateOf = ({ operation }: Recorded) =>
         states.get(operation) ?? { ...untouched, note: reserved.notes.get(operation) ?? '' };
-      const plan = planReturn(program, order, body, stateOf, (accrual) => judged.get(accrual)!);
+      const plan = planReturn(program, order, body, stateOf, memberOf);
       const decision = decisionOf(program, order, plan, reserved, member.member !== owner.member);
       checkPointsLimit(caller, decision.points!);
       return order.pooled.length === 0
